@@ -1,0 +1,57 @@
+"""Deep learning on Spark: DataFrame in, Horovod-distributed PyTorch training, Spark ML model out.
+
+The names below are imported when they are first used, so that ``import sparkdl`` is quick and has no side effect.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from sparkdl.errors import SparkDLError
+from sparkdl.version import __version__
+
+if TYPE_CHECKING:
+    from sparkdl.classification import TorchClassificationModel, TorchClassifier
+    from sparkdl.estimator import TorchEstimator
+    from sparkdl.model import TorchModel
+    from sparkdl.network import register
+    from sparkdl.persistence import trusted
+    from sparkdl.regression import TorchRegressionModel, TorchRegressor
+    from sparkdl.runner import HorovodRunner
+
+_PLACES = {
+    "TorchEstimator": "sparkdl.estimator",
+    "TorchModel": "sparkdl.model",
+    "TorchClassifier": "sparkdl.classification",
+    "TorchClassificationModel": "sparkdl.classification",
+    "TorchRegressor": "sparkdl.regression",
+    "TorchRegressionModel": "sparkdl.regression",
+    "HorovodRunner": "sparkdl.runner",
+    "register": "sparkdl.network",
+    "trusted": "sparkdl.persistence",
+}
+
+__all__ = [
+    "HorovodRunner",
+    "SparkDLError",
+    "TorchClassificationModel",
+    "TorchClassifier",
+    "TorchEstimator",
+    "TorchModel",
+    "TorchRegressionModel",
+    "TorchRegressor",
+    "__version__",
+    "register",
+    "trusted",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _PLACES:
+        value = getattr(import_module(_PLACES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,71 @@
+"""The interface between a rank and the others. `solo`, `hvd` and `ddp` implement it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Backend(ABC):
+    """A group of ranks. Every method is collective unless it says otherwise: all ranks call it, in the same order.
+
+    Attributes
+    ----------
+    rank, size, local_rank : int
+        Place among all ranks, their number, place among those of this host.
+    name : str
+        "local", "horovod" or "torch".
+    """
+
+    name: str
+    rank: int
+    size: int
+    local_rank: int
+
+    @abstractmethod
+    def all_reduce(self, tensor: torch.Tensor) -> None:
+        """Replace `tensor` (any shape, float32, float64 or int64, contiguous) by its sum over all ranks, in place."""
+
+    @abstractmethod
+    def broadcast(self, tensor: torch.Tensor, root: int = 0) -> None:
+        """Replace `tensor` by that of rank `root`, in place."""
+
+    @abstractmethod
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave the group in order. Not collective; safe to call twice."""
+
+    def abort(self) -> None:
+        """Leave the group at once so that the others fail soon instead of waiting. Not collective."""
+        self.close()
+
+    def gradient_sync(self, parameters: Sequence[torch.nn.Parameter], extra: int) -> GradientSync:
+        """Return the strategy that sums gradients over the ranks: one flat buffer unless a backend knows better."""
+        from sparkdl.comm.flat import FlatSync
+
+        return FlatSync(self, parameters, extra)
+
+
+class GradientSync(ABC):
+    """Sums gradients, and a few numbers beside them, over all ranks by one all-reduce a step.
+
+    The gradients of the parameters are views of its buffer from the first `zero` on.
+    """
+
+    @abstractmethod
+    def zero(self) -> None:
+        """Set all gradients, also those of parameters that the next backward pass will not touch, to zero."""
+
+    @abstractmethod
+    def sum(self, extra: Sequence[float]) -> list[float]:
+        """Sum all gradients in place, and `extra` (its length is fixed at construction); return the sums of `extra`.
+
+        Collective. A rank that had no rows takes part with zeros.
+        """

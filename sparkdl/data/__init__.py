@@ -1,0 +1,1 @@
+"""From a DataFrame to batches of tensors: packing, manifest, plan, loader."""

@@ -1,0 +1,60 @@
+"""The errors that users meet: one base class and a few kinds, told apart by what the user has to change."""
+
+from __future__ import annotations
+
+
+class SparkDLError(Exception):
+    """Base of every error that sparkdl raises on purpose."""
+
+
+class SettingError(SparkDLError, ValueError):
+    """A Param or an argument has a value that cannot work, alone or beside another one."""
+
+
+class DataError(SparkDLError, ValueError):
+    """A column or its rows cannot be used: missing, of a wrong type, null, NaN, ragged, too few, lost."""
+
+
+class NetworkError(SparkDLError, ValueError):
+    """The network does not fit the data: its input, its output or its loss."""
+
+
+class ClusterError(SparkDLError, RuntimeError):
+    """The cluster cannot run the job: too few slots, dynamic allocation, another Python on an executor."""
+
+
+class StartTimeoutError(ClusterError, TimeoutError):
+    """The ranks did not meet within `startTimeout`."""
+
+
+class RankError(SparkDLError, RuntimeError):
+    """The user's code raised on a rank.
+
+    Attributes
+    ----------
+    rank : int
+        The rank that failed first.
+    host : str
+        Where it ran.
+    traceback_text : str
+        Its traceback as Python printed it.
+    log_tail : str
+        The last lines that this rank wrote.
+    """
+
+    def __init__(
+        self, message: str, *, rank: int = -1, host: str = "", traceback_text: str = "", log_tail: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.rank = rank
+        self.host = host
+        self.traceback_text = traceback_text
+        self.log_tail = log_tail
+
+
+class RankLostError(RankError):
+    """A rank ended without a Python exception: killed, out of memory, `os._exit`, a lost executor."""
+
+
+class PersistenceError(SparkDLError, RuntimeError):
+    """A stage or a model cannot be saved or loaded."""

@@ -1,0 +1,1 @@
+"""What a fit tells while it runs: events, progress, the ranks' output."""

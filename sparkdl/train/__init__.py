@@ -1,0 +1,16 @@
+"""The training loop in pure torch: it knows a stream of batches and a backend, no Spark, Petastorm or Horovod."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sparkdl.train.callbacks import Callback, TrainState
+
+__all__ = ["Callback", "TrainState"]
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        from sparkdl.train import callbacks
+
+        return getattr(callbacks, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
