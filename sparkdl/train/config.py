@@ -76,7 +76,7 @@ class TrainConfig:
 
 
 class Batch(Protocol):
-    """This rank's rows of one step.
+    """The rows of one step that fall to one rank.
 
     Attributes
     ----------

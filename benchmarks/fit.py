@@ -1,0 +1,187 @@
+"""How long a fit takes, how soon ranks meet, and how fast they train beside loops written by hand.
+
+    .venv/bin/python benchmarks/fit.py [--quick]
+
+All figures come from one run, alternating, as medians. The last line is JSON: `ratio.first_allreduce` (ours over
+TorchDistributor, less is better), `ratio.steady` (one rank over a loop in memory) and `ratio.steady_2` (two ranks
+over DistributedDataParallel), and `seconds` by phase of the two fits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from pyspark.ml.torch.distributor import TorchDistributor
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from sparkdl import HorovodRunner, TorchRegressor
+
+HAND_LOOP = Path(__file__).with_name("hand_loop.py")
+
+
+def first_allreduce_horovod() -> float:
+    """Join Horovod, sum once, return the time of day."""
+    import time
+
+    import horovod.torch as hvd
+    import torch
+
+    hvd.init()
+    hvd.allreduce(torch.ones(1))
+    return time.time()
+
+
+def first_allreduce_torch() -> float:
+    """Join torch.distributed, sum once, return the time of day."""
+    import time
+
+    import torch
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo")
+    dist.all_reduce(torch.ones(1))
+    return time.time()
+
+
+def measure_start(rounds: int) -> tuple[list[float], list[float]]:
+    """Return seconds from the call to the first all-reduce: ours, TorchDistributor's."""
+    ours, theirs = [], []
+    for _ in range(rounds):
+        began = time.time()
+        ours.append(HorovodRunner(np=2).run(first_allreduce_horovod) - began)
+        began = time.time()
+        distributor = TorchDistributor(num_processes=2, local_mode=False, use_gpu=False)
+        theirs.append(distributor.run(first_allreduce_torch) - began)
+    return ours, theirs
+
+
+def frame(spark: SparkSession, rows: int, columns: int) -> DataFrame:
+    """Return rows of random doubles with a label that is their sum, cached, in 4 partitions."""
+    numbers = spark.range(rows, numPartitions=4)
+    for index in range(columns):
+        numbers = numbers.withColumn(f"x{index}", F.rand(seed=index).cast("float"))
+    names = [f"x{index}" for index in range(columns)]
+    result = numbers.select(*names, sum(F.col(name) for name in names).alias("label")).cache()
+    result.count()
+    return result
+
+
+def measure_fit(df: DataFrame, epochs: int, batch: int) -> dict[str, float]:
+    """Fit a small network on 2 ranks and return the seconds of each phase and in all."""
+    estimator = TorchRegressor(
+        featuresCols=[name for name in df.columns if name != "label"],
+        module="mlp",
+        moduleParams={"hidden": [64]},
+        epochs=epochs,
+        batchSize=batch,
+        numProcs=2,
+        verbose=0,
+    )
+    began = time.perf_counter()
+    model = estimator.fit(df)
+    total = time.perf_counter() - began
+    rows = df.count()
+    assert all(epoch["rows"] == rows for epoch in model.history), "an epoch has not seen every row"
+    return {**model.fitSeconds, "total": total}
+
+
+def hand_loop(ranks: int, rows: int, epochs: int) -> float:
+    """Return rows per second of the loop written by hand, median of the epochs after the first."""
+    command = [
+        sys.executable,
+        str(HAND_LOOP),
+        "--ranks",
+        str(ranks),
+        "--rows",
+        str(rows),
+        "--epochs",
+        str(epochs),
+    ]
+    out = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600).stdout
+    return statistics.median(json.loads(out.splitlines()[-1])[1:])
+
+
+def our_loop(df: DataFrame, ranks: int, epochs: int) -> float:
+    """Return rows per second of a fit's epochs, median of those after the first."""
+    model = TorchRegressor(
+        featuresCols=[name for name in df.columns if name != "label"],
+        module="mlp",
+        moduleParams={"hidden": [512, 512]},
+        epochs=epochs,
+        batchSize=4096,
+        numProcs=ranks,
+        metrics=[],
+        verbose=0,
+    ).fit(df)
+    return statistics.median(epoch["rows_per_second"] for epoch in list(model.history)[1:])
+
+
+def median_phases(runs: list[dict[str, float]]) -> dict[str, float]:
+    """Return the median of each phase."""
+    return {phase: round(statistics.median(run.get(phase, 0.0) for run in runs), 3) for phase in runs[0]}
+
+
+def main() -> None:
+    """Measure, print a table, print JSON."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="one round of each, to see that it runs")
+    args = parser.parse_args()
+    rounds = 1 if args.quick else 3
+    spark = (
+        SparkSession.builder.master("local[2]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.memory", "2g")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.sql.shuffle.partitions", "2")
+        .getOrCreate()
+    )
+    spark.sparkContext.setLogLevel("ERROR")
+    ours, theirs = measure_start(rounds)
+    small, large = frame(spark, 20_000, 10), frame(spark, 1_000_000, 50)
+    small_runs = [measure_fit(small, 2, 256) for _ in range(rounds)]
+    large_runs = [measure_fit(large, 3, 2048) for _ in range(rounds)]
+    steady_frame = frame(spark, 200_000, 50)
+    speeds: dict[str, list[float]] = {"ours_1": [], "hand_1": [], "ours_2": [], "hand_2": []}
+    for _ in range(rounds):
+        for ranks in (1, 2):
+            speeds[f"ours_{ranks}"].append(our_loop(steady_frame, ranks, 4))
+            speeds[f"hand_{ranks}"].append(hand_loop(ranks, 200_000, 4))
+    median = {name: statistics.median(values) for name, values in speeds.items()}
+    ratio = {
+        "first_allreduce": statistics.median(ours) / statistics.median(theirs),
+        "first_allreduce_cold": ours[0] / theirs[0],
+        "steady": median["ours_1"] / median["hand_1"],
+        "steady_2": median["ours_2"] / median["hand_2"],
+    }
+    seconds = {
+        "first_allreduce_ours": statistics.median(ours),
+        "first_allreduce_torch_distributor": statistics.median(theirs),
+        "fit_20k_x_10_first": small_runs[0]["total"],
+        "fit_20k_x_10": median_phases(small_runs),
+        "fit_1m_x_50": median_phases(large_runs),
+    }
+    print(
+        f"{'first all-reduce, s':34} ours {[round(s, 2) for s in ours]}  TorchDistributor {[round(s, 2) for s in theirs]}"
+    )
+    for name, runs in (
+        ("fit 20,000 x 10, 2 epochs, s", small_runs),
+        ("fit 1M x 50, 3 epochs, s", large_runs),
+    ):
+        print(f"{name:34} {[round(run['total'], 2) for run in runs]}  median by phase {median_phases(runs)}")
+    for name, values in speeds.items():
+        print(f"{'rows/s ' + name:34} {[round(value) for value in values]}")
+    for name, value in ratio.items():
+        print(f"{'ratio.' + name:34} {value:.3f}")
+    print(json.dumps({"name": "fit", "ratio": {k: round(v, 4) for k, v in ratio.items()}, "seconds": seconds}))
+    spark.stop()
+
+
+if __name__ == "__main__":
+    main()
