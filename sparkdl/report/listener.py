@@ -34,7 +34,7 @@ class TrainingStarted:
 
 @dataclass(frozen=True)
 class StepEnded:
-    """Progress inside an epoch; at most a few a second are sent."""
+    """Progress inside an epoch; at most a few a second are sent. `epoch` counts from 1, `step` is how many are done."""
 
     epoch: int
     step: int
@@ -45,7 +45,7 @@ class StepEnded:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """One row of the history."""
+    """One row of the history. `epoch` counts from 1."""
 
     epoch: int
     logs: Mapping[str, float]
