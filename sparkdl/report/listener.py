@@ -94,13 +94,14 @@ class Listeners(Listener):
 
     def __init__(self, members: Iterable[Listener] = ()) -> None:
         self._members = list(members)
+        self._hearing = list(self._members)
 
     def on_event(self, event: Event) -> None:
-        for member in list(self._members):
+        for member in list(self._hearing):
             try:
                 member.on_event(event)
             except Exception as error:
-                self._members.remove(member)
+                self._hearing.remove(member)
                 warnings.warn(f"{type(member).__name__} was left out after: {error!r}", stacklevel=2)
 
     def close(self) -> None:
