@@ -1,0 +1,43 @@
+"""Where the ranks run and how they work together."""
+
+from sparkdl.params import kinds
+from sparkdl.params.setting import Setting, Settings
+
+
+class HasDevice(Settings):
+    """Which device computes, and in which precision."""
+
+    device = Setting(
+        kinds.one_of("auto", "cpu", "cuda"),
+        "auto",
+        "auto takes the task's GPUs, on a local master the visible ones, else cpu",
+    )
+    precision = Setting(
+        kinds.one_of("float32", "bf16", "fp16"),
+        "float32",
+        "arithmetic of the forward and backward pass; fp16 needs cuda",
+    )
+
+
+class HasRanks(Settings):
+    """The processes that train together."""
+
+    numProcs = Setting(kinds.whole(1), 1, "ranks, each in its own task slot; one rank needs no Horovod")
+    canonicalShards = Setting(
+        kinds.whole(1),
+        None,
+        "shards into which the rows are divided: any number of ranks up to it takes the same steps on the same rows; "
+        "8, or numProcs if that is more, where it is not set",
+    )
+    backend = Setting(
+        kinds.one_of("horovod", "torch", "local"),
+        "horovod",
+        "how the ranks talk: horovod, torch (torch.distributed), or local (one rank alone)",
+    )
+    syncBatchNorm = Setting(kinds.flag(), False, "whether batch norm takes its statistics over all ranks")
+    startTimeout = Setting(
+        kinds.number(above=0.0), 300.0, "seconds from the start of the first task to that of the last rank"
+    )
+    heartbeatTimeout = Setting(
+        kinds.number(above=0.0), 600.0, "seconds without a sign of life after which a rank is lost"
+    )

@@ -1,0 +1,21 @@
+"""How a model computes its columns; these Params belong to the model and are not copied from the estimator."""
+
+from pyspark.ml.param.shared import HasBatchSize, HasHandleInvalid
+
+from sparkdl.params import kinds
+from sparkdl.params.placement import HasDevice
+from sparkdl.params.setting import Setting
+
+
+class HasScoring(HasDevice, HasBatchSize, HasHandleInvalid):
+    """How rows are scored."""
+
+    batchSize = Setting(kinds.whole(1), 1024, "rows that the network computes at once")
+    outputLayers = Setting(
+        kinds.words(), {}, "columns to add with what inner layers return: {name of the layer: column}"
+    )
+    handleInvalid = Setting(
+        kinds.one_of("error", "skip", "keep"),
+        "error",
+        "rows that the network cannot take: raise an error, leave them out, or keep them with a null prediction",
+    )

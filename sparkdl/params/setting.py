@@ -1,0 +1,139 @@
+"""The declaration of a setting as a Spark ML Param, and the base class that makes its accessors from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import partial
+from inspect import Parameter, Signature
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pyspark.ml.param import Param, Params
+
+from sparkdl.errors import SettingError
+from sparkdl.params.kinds import Kind
+
+if TYPE_CHECKING:
+    from typing import Self
+
+P = TypeVar("P", bound=Params)
+
+
+class Setting(Param[Any]):
+    """A Param that knows what it takes and what it is where nobody has set it.
+
+    Parameters
+    ----------
+    kind : Kind
+        What it takes.
+    default : object
+        None: undefined until it is set.
+    doc : str
+        Its meaning, in the words of ``explainParams``.
+    secret : bool
+        Its value is neither shown, logged nor saved.
+    """
+
+    def __init__(self, kind: Kind, default: Any, doc: str, *, secret: bool = False) -> None:
+        super().__init__(Params._dummy(), "", doc)
+        self.kind = kind
+        self.default = default
+        self.secret = secret
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+        self.typeConverter = partial(_converted, name, self.kind, self.secret)
+
+
+def _converted(name: str, kind: Kind, secret: bool, value: Any) -> Any:
+    try:
+        return kind.accept(value)
+    except (TypeError, ValueError):
+        shown = "this value" if secret else f"{name}={value!r}"
+        raise SettingError(f"{shown} is refused: {name} takes {kind.needs}") from None
+
+
+class Settings(Params):
+    """Base of every mixin of declarations: ``getX`` and ``setX`` for each, ``setParams``, and None for "not set".
+
+    A getter returns None where its Param is neither set nor has a default. A setter, a keyword or a ParamMap that
+    gives None takes the value away, so that the default holds again.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, setting in list(vars(cls).items()):
+            if isinstance(setting, Setting):
+                _add(cls, _getter(name), f"get{name[0].upper()}{name[1:]}")
+                _add(cls, _setter(name), f"set{name[0].upper()}{name[1:]}")
+        cls.__signature__ = _keywords(cls)  # type: ignore[attr-defined]
+
+    def __init__(self, **settings: Any) -> None:
+        # Spark's own mixins come later in the order of bases: their defaults are set first, ours hold.
+        super().__init__()
+        for param in self.params:
+            if isinstance(param, Setting) and param.default is not None:
+                self._setDefault(**{param.name: param.default})
+        self.setParams(**settings)
+
+    def setParams(self, **settings: Any) -> Self:
+        """Set several Params by name; None takes a value away."""
+        for name in settings:
+            if not self.hasParam(name):
+                close = get_close_matches(name, [param.name for param in self.params], n=1)
+                hint = f": did you mean {close[0]}?" if close else ""
+                raise TypeError(f"{type(self).__name__} has no Param {name!r}{hint}")
+        return self._set(**settings)
+
+    def set(self, param: Param[Any], value: Any) -> None:
+        """Set one Param; None takes its value away."""
+        self._shouldOwn(param)
+        self._set(**{param.name: value})
+
+    def explainParam(self, param: str | Param[Any]) -> str:
+        """Return name, meaning, default and value of a Param; the value of a secret one is left out."""
+        resolved = self._resolveParam(param)
+        if isinstance(resolved, Setting) and resolved.secret:
+            state = "set, not shown" if self.isSet(resolved) else f"default: {resolved.default}"
+            return f"{resolved.name}: {resolved.doc} ({state})"
+        return super().explainParam(param)
+
+    def _set(self: P, **settings: Any) -> P:
+        for name, value in settings.items():
+            param = self.getParam(name)
+            if value is None:
+                self._paramMap.pop(param, None)
+            else:
+                self._paramMap[param] = param.typeConverter(value)
+        return self
+
+
+def _keywords(cls: type[Settings]) -> Signature | None:
+    """Return the signature that editors and ``help`` show for a constructor that takes every Param by name."""
+    if cls.__init__ is not Settings.__init__:
+        return None
+    names = [name for name in dir(cls) if isinstance(getattr(cls, name, None), Setting)]
+    return Signature([Parameter(name, Parameter.KEYWORD_ONLY, default=getattr(cls, name).default) for name in names])
+
+
+def _add(cls: type, method: Callable[..., Any], name: str) -> None:
+    if name not in vars(cls):
+        method.__name__, method.__qualname__ = name, f"{cls.__qualname__}.{name}"
+        method.__module__ = cls.__module__
+        setattr(cls, name, method)
+
+
+def _getter(name: str) -> Callable[..., Any]:
+    def get(self: Params) -> Any:
+        return self.getOrDefault(name) if self.isDefined(name) else None
+
+    get.__doc__ = f"Return the value of `{name}`, its default, or None."
+    return get
+
+
+def _setter(name: str) -> Callable[..., Any]:
+    def set_(self: Params, value: Any) -> Params:
+        return self._set(**{name: value})
+
+    set_.__doc__ = f"Set `{name}`; None takes its value away."
+    return set_

@@ -1,0 +1,46 @@
+"""Which Params each estimator has."""
+
+from sparkdl.params.columns import (
+    HasClassColumns,
+    HasInputs,
+    HasLabel,
+    HasLabels,
+    HasOutputs,
+    HasPrediction,
+    HasRowRoles,
+)
+from sparkdl.params.network import HasClasses, HasNetwork
+from sparkdl.params.placement import HasDevice, HasRanks
+from sparkdl.params.places import HasCache
+from sparkdl.params.reporting import HasReporting
+from sparkdl.params.training import HasObjective, HasOptimization, HasPasses, HasStopping
+
+
+class TrainingParams(
+    HasInputs,
+    HasLabel,
+    HasPrediction,
+    HasRowRoles,
+    HasNetwork,
+    HasObjective,
+    HasPasses,
+    HasOptimization,
+    HasStopping,
+    HasDevice,
+    HasRanks,
+    HasCache,
+    HasReporting,
+):
+    """What all estimators have."""
+
+
+class EstimatorParams(HasLabels, HasOutputs, TrainingParams):
+    """TorchEstimator's Params."""
+
+
+class ClassifierParams(HasClassColumns, HasClasses, TrainingParams):
+    """TorchClassifier's Params."""
+
+
+class RegressorParams(TrainingParams):
+    """TorchRegressor's Params."""
