@@ -1,1 +1,45 @@
 """Ranks talking to each other; no Spark in here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sparkdl.errors import SettingError
+
+if TYPE_CHECKING:
+    from sparkdl.comm.backend import Backend
+
+__all__ = ["open_backend"]
+
+
+def open_backend(name: str, *, timeout: float = 300.0, device: str = "cpu") -> Backend:
+    """Join the group of ranks that this process's environment describes.
+
+    Parameters
+    ----------
+    name : str
+        "local" (one rank, nothing to join), "horovod" (HOROVOD_* variables of a launcher) or
+        "torch" (MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE; Gloo on the CPU, NCCL on GPUs).
+    timeout : float
+        Seconds for which a rank waits for the others, at the start and in every collective call.
+    device : str
+        "cpu" or "cuda": where the gradients lie.
+
+    Raises
+    ------
+    SettingError
+        The name is none of the three.
+    """
+    if name == "local":
+        from sparkdl.comm.solo import SoloBackend
+
+        return SoloBackend()
+    if name == "horovod":
+        from sparkdl.comm.hvd import HorovodBackend
+
+        return HorovodBackend(timeout=timeout, device=device)
+    if name == "torch":
+        from sparkdl.comm.ddp import TorchBackend
+
+        return TorchBackend(timeout=timeout, device=device)
+    raise SettingError(f"backend={name!r} is none of 'horovod', 'torch' and 'local': set one of these")

@@ -52,20 +52,47 @@ class Backend(ABC):
 
         return FlatSync(self, parameters, extra)
 
+    def synchronize_batch_norm(self, module: torch.nn.Module) -> torch.nn.Module:
+        """Return the module with batch norm layers that take their statistics over all ranks. Not collective.
+
+        From then on every rank runs every forward pass, also on a batch of no rows.
+        """
+        from sparkdl.comm.batchnorm import convert
+
+        return module if self.size == 1 else convert(module, self)
+
+    def average_statistics(self, module: torch.nn.Module, rows: float) -> None:
+        """Average the running statistics of batch norm over all ranks, by the rows that each has seen."""
+        from sparkdl.comm.batchnorm import average_statistics
+
+        if self.size > 1:
+            average_statistics(module, self, rows)
+
 
 class GradientSync(ABC):
     """Sums gradients, and a few numbers beside them, over all ranks by one all-reduce a step.
 
     The gradients of the parameters are views of its buffer from the first `zero` on.
+
+    Attributes
+    ----------
+    norm : float
+        Euclidean norm of all summed gradients together, as `sum` has found it; not finite if one of them is not.
     """
+
+    norm: float = 0.0
 
     @abstractmethod
     def zero(self) -> None:
         """Set all gradients, also those of parameters that the next backward pass will not touch, to zero."""
 
     @abstractmethod
-    def sum(self, extra: Sequence[float]) -> list[float]:
+    def sum(self, extra: Sequence[float | torch.Tensor]) -> list[float]:
         """Sum all gradients in place, and `extra` (its length is fixed at construction); return the sums of `extra`.
 
-        Collective. A rank that had no rows takes part with zeros.
+        Collective. A rank that had no rows takes part with zeros. The result is the same, bit for bit, on all ranks.
         """
+
+    @abstractmethod
+    def scale(self, factor: float) -> None:
+        """Multiply all gradients by a number that is the same on all ranks. Not collective."""

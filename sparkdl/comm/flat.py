@@ -1,0 +1,130 @@
+"""Gradients of all parameters in one buffer, summed over the ranks by one all-reduce a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from sparkdl.comm.backend import Backend, GradientSync
+from sparkdl.errors import NetworkError
+
+_ALIGN = 16
+"""Elements; every gradient starts on a boundary that vector instructions like."""
+
+_PARTS = 3
+"""float32 numbers that carry one float64: 3 x 24 bits of mantissa are more than 53."""
+
+
+@dataclass
+class _Slot:
+    """A parameter, its part of the buffer in the parameter's shape, and its gradient (the same tensor or a copy)."""
+
+    parameter: torch.nn.Parameter
+    window: torch.Tensor
+    gradient: torch.Tensor
+
+
+class FlatSync(GradientSync):
+    """One buffer: the gradients, then for every rank its own places for the extra numbers.
+
+    The buffer is float32, or float64 if a parameter is. Gradients of parameters of another dtype (bfloat16, float16)
+    are copied in and out. An extra number travels as three float32 numbers in places that all other
+    ranks leave at zero, so its sum is taken in float64 and is exact for counts far beyond 2^24.
+
+    Parameters
+    ----------
+    backend : Backend
+        Sums the buffer.
+    parameters : sequence of Parameter
+        Those that are trained; of one device.
+    extra : int
+        How many numbers go along.
+    """
+
+    def __init__(self, backend: Backend, parameters: Sequence[torch.nn.Parameter], extra: int) -> None:
+        if not parameters:
+            raise NetworkError("the network has no parameter to train: give it layers, or set requires_grad on some")
+        strange = next((p.dtype for p in parameters if not p.is_floating_point()), None)
+        if strange is not None:
+            raise NetworkError(f"a parameter has dtype {strange}: only real floating point parameters can be trained")
+        self._backend = backend
+        self._extra = extra
+        dtype = torch.float64 if any(p.dtype == torch.float64 for p in parameters) else torch.float32
+        sizes = [-(-p.numel() // _ALIGN) * _ALIGN for p in parameters]
+        tail = backend.size * extra * _PARTS if backend.size > 1 else 0
+        self._buffer = torch.zeros(sum(sizes) + tail, dtype=dtype, device=parameters[0].device)
+        self._flat, self._tail = self._buffer[: sum(sizes)], self._buffer[sum(sizes) :]
+        self._slots: list[_Slot] = []
+        offset = 0
+        for parameter, size in zip(parameters, sizes, strict=True):
+            window = _window(self._buffer, offset, parameter)
+            gradient = window if parameter.dtype == dtype else torch.zeros_like(parameter)
+            self._slots.append(_Slot(parameter, window, gradient))
+            offset += size
+        self._copied = [slot for slot in self._slots if slot.gradient is not slot.window]
+
+    def zero(self) -> None:
+        self._buffer.zero_()
+        for slot in self._copied:
+            slot.gradient.zero_()
+        for slot in self._slots:
+            if slot.parameter.grad is not slot.gradient:
+                slot.parameter.grad = slot.gradient
+
+    def sum(self, extra: Sequence[float | torch.Tensor]) -> list[float]:
+        if len(extra) != self._extra:
+            raise ValueError(f"{len(extra)} extra numbers were given, {self._extra} were agreed at construction")
+        self._take_in()
+        if self._backend.size == 1:
+            self.norm = float(torch.linalg.vector_norm(self._flat))
+            return [float(number) for number in extra]
+        shape = (self._backend.size, self._extra, _PARTS)
+        self._tail.view(shape)[self._backend.rank] = _split(extra, self._tail.device).to(self._tail.dtype)
+        self._backend.all_reduce(self._buffer)
+        for slot in self._copied:
+            slot.gradient.copy_(slot.window)
+        sums = self._tail.view(shape).to(torch.float64).sum((0, 2))
+        # The norm comes back with the sums: one wait for a GPU instead of two.
+        *numbers, self.norm = torch.cat((sums, torch.linalg.vector_norm(self._flat).to(sums.dtype)[None])).tolist()
+        return numbers
+
+    def scale(self, factor: float) -> None:
+        self._flat.mul_(factor)
+        for slot in self._copied:
+            slot.gradient.copy_(slot.window)
+
+    def _take_in(self) -> None:
+        """Bring into the buffer what lies outside of it: other dtypes, and gradients that a hook has replaced."""
+        for slot in self._slots:
+            present = slot.parameter.grad
+            if present is not slot.gradient:
+                slot.gradient.zero_() if present is None else slot.gradient.copy_(present)
+                slot.parameter.grad = slot.gradient
+        for slot in self._copied:
+            slot.window.copy_(slot.gradient)
+
+
+def _window(buffer: torch.Tensor, offset: int, parameter: torch.Tensor) -> torch.Tensor:
+    """Return a view of the buffer in the parameter's shape, and in its memory order where that is dense."""
+    ordered = sorted(
+        (stride, size) for stride, size in zip(parameter.stride(), parameter.shape, strict=True) if size > 1
+    )
+    expected = 1
+    for stride, size in ordered:
+        if stride != expected:
+            return buffer[offset : offset + parameter.numel()].view(parameter.shape)
+        expected *= size
+    return torch.as_strided(buffer, parameter.shape, parameter.stride(), offset)
+
+
+def _split(numbers: Sequence[float | torch.Tensor], device: torch.device) -> torch.Tensor:
+    """Return (len(numbers), 3) float32 parts, on the device, whose sum in float64 is each number."""
+    exact = torch.stack([torch.as_tensor(number, dtype=torch.float64, device=device) for number in numbers])
+    parts = []
+    for _ in range(_PARTS):
+        part = exact.to(torch.float32)
+        exact = exact - part
+        parts.append(part)
+    return torch.stack(parts, dim=1)

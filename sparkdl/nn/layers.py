@@ -1,0 +1,99 @@
+"""Activations by name, and the fully connected layers that several networks end with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from torch import nn
+
+from sparkdl.errors import NetworkError
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+    "softplus": nn.Softplus,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+def activation_layer(name: str) -> nn.Module:
+    """Return a new activation layer.
+
+    Raises
+    ------
+    NetworkError
+        Names the activations that there are.
+    """
+    kind = ACTIVATIONS.get(name)
+    if kind is None:
+        near = get_close_matches(str(name), ACTIVATIONS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "take one of " + ", ".join(ACTIVATIONS)
+        raise NetworkError(f"activation={name!r} is not known: {hint}")
+    return kind()
+
+
+def dense_layers(inputs: int, outputs: int, hidden: Sequence[int], dropout: float, activation: str) -> list[nn.Module]:
+    """Return linear layers through the widths `hidden`, an activation (and dropout) after each but the last."""
+    layers: list[nn.Module] = []
+    width = inputs
+    for following in hidden:
+        layers += [nn.Linear(width, following), activation_layer(activation)]
+        if dropout > 0:
+            layers.append(nn.Dropout(dropout))
+        width = following
+    return [*layers, nn.Linear(width, outputs)]
+
+
+def whole_number(name: str, value: Any) -> int:
+    """Return a size as an int; JSON may have made it a float.
+
+    Raises
+    ------
+    NetworkError
+        It is no positive whole number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 1:
+        raise NetworkError(f"{name}={value!r} must be a whole number of at least 1")
+    return int(value)
+
+
+def whole_numbers(name: str, values: Any) -> list[int]:
+    """Return sizes as a list of int; one number stands for a list of one."""
+    if isinstance(values, int | float):
+        values = [values]
+    return [whole_number(f"each of {name}", value) for value in values]
+
+
+def checked_dropout(dropout: float) -> float:
+    """Return the share of units to drop.
+
+    Raises
+    ------
+    NetworkError
+        It lies outside of [0, 1).
+    """
+    if not 0 <= dropout < 1:
+        raise NetworkError(f"dropout={dropout!r} must be at least 0 and below 1")
+    return float(dropout)
+
+
+def output_size(name: str, outputs: int | None, params: Mapping[str, Any]) -> int:
+    """Return the size of the output, the caller's own figure first.
+
+    Raises
+    ------
+    NetworkError
+        Nobody has said it.
+    """
+    given = params.get("outputs", outputs)
+    if given is None:
+        raise NetworkError(f"the size of {name}'s output does not follow from the data: give moduleParams['outputs']")
+    return whole_number("outputs", given)
