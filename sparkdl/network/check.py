@@ -1,0 +1,158 @@
+"""One forward pass on the driver, so that a network that does not fit the data is a sentence and not a dead job."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from sparkdl.data.schema import DataSchema, Field
+from sparkdl.errors import NetworkError
+from sparkdl.network.seeding import seeded
+
+
+def check(module: nn.Module, schema: DataSchema, rows: int = 2) -> tuple[tuple[int, ...], ...]:
+    """Send rows of zeros through a copy of the network and return the shapes of its outputs.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Left as it is: weights, statistics of batch norm and mode; so are the random states.
+    schema : DataSchema
+        With every input's shape known.
+    rows : int
+        Rows of the batch.
+
+    Returns
+    -------
+    tuple of tuple of int
+        For each output its shape of one row, without the batch dimension: () for a (rows,) tensor.
+
+    Raises
+    ------
+    NetworkError
+        If the network does not take these inputs, or its outputs are no tensors with one entry for each row.
+    """
+    with _explained(module, schema):
+        outputs = _forward(copy.deepcopy(module).cpu(), schema, rows)
+    return tuple(_row_shape(module, output, rows, i) for i, output in enumerate(outputs))
+
+
+def layer_shapes(module: nn.Module, schema: DataSchema, names: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of one row of the output of inner layers, by the names of ``named_modules()``.
+
+    Raises
+    ------
+    NetworkError
+        If there is no layer of that name, it takes no part in the forward pass or does not return one tensor.
+    """
+    twin = copy.deepcopy(module).cpu()
+    layers = dict(twin.named_modules())
+    missing = [name for name in names if name not in layers or not name]
+    if missing:
+        known = ", ".join(name for name in layers if name)
+        raise NetworkError(f"outputLayers names {missing[0]!r}, the layers of this network are: {known}")
+    rows = 2
+    with _explained(module, schema), captured(twin, names) as caught:
+        _forward(twin, schema, rows)
+    silent = [name for name in names if name not in caught]
+    if silent:
+        raise NetworkError(f"outputLayers names {silent[0]!r}, which takes no part in the forward pass or returns no tensor")
+    return {name: _row_shape(layers[name], caught[name], rows, 0) for name in names}
+
+
+@contextmanager
+def captured(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, torch.Tensor]]:
+    """Catch the outputs of inner layers during forward passes inside the block; a later pass replaces an earlier one."""
+    caught: dict[str, torch.Tensor] = {}
+    layers = dict(module.named_modules())
+
+    def catcher(name: str) -> Any:
+        def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, torch.Tensor):
+                caught[name] = output
+
+        return hook
+
+    handles = [layers[name].register_forward_hook(catcher(name)) for name in names]
+    try:
+        yield caught
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def outputs_of(result: Any) -> tuple[torch.Tensor, ...]:
+    """Return what a network returned as a tuple of tensors: one tensor, a sequence or a mapping of tensors.
+
+    Raises
+    ------
+    NetworkError
+        If it is anything else.
+    """
+    values = tuple(result.values()) if isinstance(result, Mapping) else result
+    values = (values,) if isinstance(values, torch.Tensor) else values
+    if not isinstance(values, (tuple, list)) or not values or not all(isinstance(v, torch.Tensor) for v in values):
+        raise NetworkError(
+            f"the network returns {type(result).__name__}, not a tensor or a tuple, list or dict of tensors: "
+            "return tensors with one entry for each row"
+        )
+    return tuple(values)
+
+
+def materialised(module: nn.Module, schema: DataSchema, seed: int) -> None:
+    """Give lazy layers (``nn.LazyLinear``) their sizes by one forward pass; nothing happens where there are none."""
+    parameters = [*module.parameters(), *module.buffers()]
+    if any(nn.parameter.is_lazy(p) for p in parameters):
+        with _explained(module, schema), seeded(seed):
+            _forward(module, schema, 2)
+
+
+def zeros(field: Field, rows: int) -> torch.Tensor:
+    """Return a batch of zeros as the network would get it; 0 is an index that every embedding has."""
+    if not field.known:
+        raise NetworkError(f"the shape of input {field.name!r} is not known yet: {field.shape}")
+    return torch.zeros((rows, *field.shape), dtype=getattr(torch, field.dtype))
+
+
+def describe_inputs(schema: DataSchema) -> str:
+    """Return "features (rows, 4) float32, image (rows, 3, 8, 8) float32"."""
+    return ", ".join(f"{f.name} ({', '.join(['rows', *map(str, f.shape)])}) {f.dtype}" for f in schema.inputs)
+
+
+def _forward(module: nn.Module, schema: DataSchema, rows: int) -> tuple[torch.Tensor, ...]:
+    modes = {layer: layer.training for layer in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad(), seeded(0):
+            return outputs_of(module(*(zeros(field, rows) for field in schema.inputs)))
+    finally:
+        for layer, training in modes.items():
+            layer.training = training
+
+
+@contextmanager
+def _explained(module: nn.Module, schema: DataSchema) -> Iterator[None]:
+    try:
+        yield
+    except NetworkError:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines()
+        raise NetworkError(
+            f"the network {type(module).__name__} does not take its input {describe_inputs(schema)}: "
+            f"{type(error).__name__}: {lines[0] if lines else ''}; change the network, moduleParams or the input columns"
+        ) from error
+
+
+def _row_shape(module: nn.Module, output: torch.Tensor, rows: int, index: int) -> tuple[int, ...]:
+    if output.ndim == 0 or output.shape[0] != rows:
+        raise NetworkError(
+            f"output {index} of {type(module).__name__} has shape {tuple(output.shape)} for {rows} rows: "
+            "the first dimension must be the rows"
+        )
+    return tuple(output.shape[1:])

@@ -1,0 +1,159 @@
+"""What is saved of a network: JSON, tensors and, for classes that others may not have, a pickle nobody has to trust."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from sparkdl.data.schema import DataSchema
+from sparkdl.errors import NetworkError
+from sparkdl.network.check import materialised
+from sparkdl.network.registry import find_network, remedy
+from sparkdl.network.resolve import CLASS, NAME, STRUCTURE, Network, Reference, named_network
+from sparkdl.network.seeding import seeded
+from sparkdl.network.skeleton import UNNAMED, dump_skeleton, load_skeleton
+from sparkdl.network.structure import classes_in, describe_structure, rebuild_structure
+from sparkdl.network.tensors import assign, named_tensors, saved_form, signature
+from sparkdl.network.values import UndescribableError, decode, encode
+
+PICKLE = "pickle"
+"""Kind of a network that has no JSON form."""
+
+_OURS = ("torch.", "sparkdl.")
+
+
+@dataclass(frozen=True)
+class Description:
+    """A network ready to be saved.
+
+    Attributes
+    ----------
+    json : dict
+        How to make it again.
+    tensors : dict of str to Tensor
+        On the CPU.
+    skeleton : bytes or None
+        Its pickle, where a class is neither torch's nor sparkdl's.
+    pickle_only : str
+        Why JSON cannot describe it; empty if it can.
+    """
+
+    json: dict[str, Any]
+    tensors: dict[str, torch.Tensor]
+    skeleton: bytes | None
+    pickle_only: str = ""
+
+
+def describe(module: nn.Module, reference: Reference) -> Description:
+    """Return what has to be saved of a network.
+
+    Raises
+    ------
+    NetworkError
+        If it can neither be described by JSON nor be pickled.
+    """
+    reason = ""
+    if reference.kind in (NAME, CLASS) and signature(module) == reference.signature:
+        body, tensors = _describe_call(module, reference), named_tensors(module)
+    else:
+        try:
+            structure, tensors = describe_structure(module)
+            body = {"kind": STRUCTURE, "structure": structure}
+        except UndescribableError as error:
+            reason = str(error)
+            body, tensors = {"kind": PICKLE, "reason": reason}, {}
+    skeleton = None
+    if reason or not all(type(layer).__module__.startswith(_OURS) for layer in module.modules()):
+        skeleton = _skeleton(module, tensors, required=bool(reason))
+    return Description(body, {name: saved_form(t) for name, t in tensors.items()}, skeleton, reason)
+
+
+def restore(
+    body: Mapping[str, Any],
+    tensors: Mapping[str, torch.Tensor],
+    schema: DataSchema,
+    skeleton: Callable[[], bytes] | None = None,
+) -> Network:
+    """Make the network that `describe` has described.
+
+    Parameters
+    ----------
+    body : mapping
+        The JSON.
+    tensors : mapping of str to Tensor
+        Become the network's own, without a copy.
+    schema : DataSchema
+        Of its inputs, for lazy layers.
+    skeleton : callable, optional
+        Reads the pickle; only given by callers who trust it.
+
+    Raises
+    ------
+    NetworkError
+        If a class is not known here (says which import to add), or the tensors do not fit.
+    """
+    if body.get("kind") == PICKLE:
+        if skeleton is None:
+            raise NetworkError(f"the network was saved as a pickle because {body.get('reason')}: load with trusted=True")
+        return Network(load_skeleton(skeleton(), tensors), Reference(STRUCTURE))
+    missing = sorted(name for name in _classes(body) if find_network(name) is None)
+    if missing and skeleton is not None:
+        return Network(load_skeleton(skeleton(), tensors), Reference(STRUCTURE))
+    if missing:
+        raise NetworkError(f"the network class {missing[0]} is not known here: {remedy(missing[0])}")
+    if body.get("kind") == STRUCTURE:
+        return Network(rebuild_structure(body["structure"], tensors), Reference(STRUCTURE))
+    return _restore_call(body, tensors, schema)
+
+
+def _describe_call(module: nn.Module, reference: Reference) -> dict[str, Any]:
+    frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
+    return {
+        "kind": reference.kind,
+        "name": reference.name,
+        "params": encode(dict(reference.params), "moduleParams"),
+        "frozen": frozen,
+    }
+
+
+def _restore_call(body: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], schema: DataSchema) -> Network:
+    kind, name = body.get("kind"), str(body.get("name"))
+    if kind not in (NAME, CLASS):
+        raise NetworkError(f"the description of the network has the unknown kind {kind!r}")
+    cls = named_network(name) if kind == NAME else find_network(name)
+    assert cls is not None
+    params = decode(body["params"])
+    try:
+        with seeded(0):
+            module: nn.Module = cls(**params)
+    except Exception as error:
+        raise NetworkError(
+            f"{name} called with the saved moduleParams {params!r} raised {type(error).__name__}: {error}"
+        ) from error
+    materialised(module, schema, 0)
+    assign(module, {key: tensor for key, tensor in tensors.items() if not key.startswith(UNNAMED)})
+    frozen = set(body.get("frozen", ()))
+    for parameter_name, parameter in module.named_parameters():
+        parameter.requires_grad_(parameter_name not in frozen)
+    return Network(module, Reference(kind, name, params, signature(module)))
+
+
+def _classes(body: Mapping[str, Any]) -> set[str]:
+    named = {str(body["name"])} if body.get("kind") == CLASS else set()
+    return named | classes_in(dict(body))
+
+
+def _skeleton(module: nn.Module, tensors: dict[str, torch.Tensor], required: bool) -> bytes | None:
+    extra = dict(tensors)
+    try:
+        data = dump_skeleton(module, extra)
+    except NetworkError:
+        if required:
+            raise
+        return None
+    tensors.update(extra)
+    return data

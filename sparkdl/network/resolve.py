@@ -1,0 +1,182 @@
+"""From what the user gave as `module` to an ``nn.Module`` and the reference by which it can be saved."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from sparkdl.data.schema import DataSchema
+from sparkdl.errors import NetworkError, SettingError
+from sparkdl.network.check import materialised
+from sparkdl.network.registry import find_network, name_of
+from sparkdl.network.seeding import seeded
+from sparkdl.network.tensors import signature
+from sparkdl.network.values import UndescribableError, encode
+
+NAME = "name"
+"""A name in sparkdl.nn, called with parameters."""
+CLASS = "class"
+"""A class that can be found by its name, called with parameters."""
+STRUCTURE = "structure"
+"""Anything else: its layers are described one by one when it is saved."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """How a network was made.
+
+    Attributes
+    ----------
+    kind : str
+        NAME, CLASS or STRUCTURE.
+    name : str
+        In sparkdl.nn, or ``module:qualified.name``; empty for STRUCTURE.
+    params : mapping
+        Keyword arguments of the call.
+    signature : str
+        Hash of the names, shapes and dtypes of its tensors as made; a network that was changed since is
+        described by its structure.
+    """
+
+    kind: str
+    name: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    signature: str = ""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network on the CPU, and how it was made."""
+
+    module: nn.Module
+    reference: Reference
+
+
+def resolve(
+    module: Any, module_params: Mapping[str, Any], schema: DataSchema, outputs: int | None = None, seed: int = 42
+) -> Network:
+    """Make the network that the Params `module` and `moduleParams` stand for.
+
+    Parameters
+    ----------
+    module : str, nn.Module, class or callable
+        A name in `sparkdl.nn` (sizes come from the data where `module_params` do not give them), an instance (copied,
+        with its weights), or a class or function that is called with `module_params` and nothing else.
+    module_params : mapping
+        Keyword arguments.
+    schema : DataSchema
+        Of the rows; shapes must be known for names and for lazy layers.
+    outputs : int, optional
+        Size of the output, for names.
+    seed : int
+        Same seed, same weights; the process's random states stay as they are.
+
+    Returns
+    -------
+    Network
+        On the CPU, lazy layers materialised.
+
+    Raises
+    ------
+    SettingError
+        If `module` is none of these.
+    NetworkError
+        If it cannot be made, or does not take the inputs of the schema.
+    """
+    if isinstance(module, nn.Module):
+        made, kind, name, params = _copied(module, module_params), STRUCTURE, "", {}
+    elif isinstance(module, str):
+        made, params = _by_name(module, module_params, schema, outputs, seed)
+        kind, name = NAME, module
+    else:
+        made, params = _called(module, module_params, seed), dict(module_params)
+        is_class = isinstance(module, type) and find_network(name_of(module)) is module
+        kind, name = (CLASS, name_of(module)) if is_class else (STRUCTURE, "")
+    materialised(made, schema, seed)
+    made = made.cpu()
+    if kind != STRUCTURE and not _is_plain(params):
+        kind, name = STRUCTURE, ""
+    if kind == STRUCTURE:
+        return Network(made, Reference(STRUCTURE))
+    return Network(made, Reference(kind, name, params, signature(made)))
+
+
+def _copied(module: nn.Module, module_params: Mapping[str, Any]) -> nn.Module:
+    if module_params:
+        raise SettingError(
+            f"moduleParams={dict(module_params)!r} has no effect on an nn.Module that exists already: "
+            "give the class as module, or leave moduleParams out"
+        )
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:
+        raise NetworkError(
+            f"the network {type(module).__name__} cannot be copied ({type(error).__name__}: {error}): "
+            "give a function that makes it as module"
+        ) from error
+
+
+def _by_name(
+    name: str, module_params: Mapping[str, Any], schema: DataSchema, outputs: int | None, seed: int
+) -> tuple[nn.Module, dict[str, Any]]:
+    cls = named_network(name)
+    unknown = [f.name for f in schema.inputs if not f.known]
+    if unknown:
+        raise NetworkError(f"module={name!r} takes its sizes from the data, the shape of {unknown[0]!r} is not known")
+    shapes = tuple(f.shape for f in schema.inputs)
+    try:
+        sizes = cls.sizes(shapes, outputs, dict(module_params))  # type: ignore[attr-defined]
+    except (TypeError, ValueError, IndexError) as error:
+        if isinstance(error, NetworkError):
+            raise
+        raise NetworkError(f"module={name!r} does not fit inputs of the shapes {shapes}: {error}") from error
+    params = {**sizes, **module_params}
+    return _called(cls, params, seed), params
+
+
+def named_network(name: str) -> type[nn.Module]:
+    """Return the class that sparkdl.nn has under a name.
+
+    Raises
+    ------
+    SettingError
+        Names those that there are.
+    """
+    from sparkdl.nn import NETWORKS
+
+    cls: type[nn.Module] | None = NETWORKS.get(name)
+    if cls is None:
+        there = ", ".join(sorted(NETWORKS))
+        raise SettingError(f"module={name!r} is no network of sparkdl.nn: give one of {there}, or an nn.Module")
+    return cls
+
+
+def _called(make: Any, params: Mapping[str, Any], seed: int) -> nn.Module:
+    is_other_class = isinstance(make, type) and not issubclass(make, nn.Module)
+    if is_other_class or not callable(make):
+        raise SettingError(
+            f"module={make!r} is neither a name in sparkdl.nn nor an nn.Module, a class of them or a function"
+        )
+    label = getattr(make, "__qualname__", repr(make))
+    try:
+        with seeded(seed):
+            made = make(**params)
+    except Exception as error:
+        raise NetworkError(
+            f"module={label} called with moduleParams={dict(params)!r} raised {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(made, nn.Module):
+        raise NetworkError(f"module={label} returned {type(made).__name__}: it must return an nn.Module")
+    return made
+
+
+def _is_plain(params: Mapping[str, Any]) -> bool:
+    try:
+        encode(dict(params), "moduleParams")
+    except UndescribableError:
+        return False
+    return True

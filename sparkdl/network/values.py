@@ -1,0 +1,173 @@
+"""Plain values as JSON and back: what moduleParams and the attributes of a network are made of.
+
+JSON has no tuples, sets, dtypes or NaN: such a value becomes ``{"$": kind, "v": ...}``. Decoding makes plain values
+only; classes are looked up and never imported, functions come from a fixed list.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from sparkdl.errors import NetworkError
+from sparkdl.network.registry import find_network, name_of, remedy
+
+FUNCTIONS = frozenset(
+    (
+        "relu relu6 gelu elu celu selu silu mish glu leaky_relu rrelu prelu softplus softsign softmin softmax log_softmax "
+        "tanh sigmoid logsigmoid hardtanh hardswish hardsigmoid hardshrink softshrink tanhshrink threshold sin cos exp "
+        "log log1p sqrt rsqrt abs square dropout normalize layer_norm max_pool1d max_pool2d avg_pool1d avg_pool2d "
+        "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d flatten mean sum max min cat"
+    ).split()
+)
+"""Names in torch.nn.functional and torch that a description may refer to: functions of tensors without side effects."""
+
+Special = Callable[[Any, str], Any]
+"""Encodes what only the caller can (tensors, modules), or returns NotImplemented."""
+
+_SEQUENCES: dict[type, str] = {tuple: "tuple", set: "set", frozenset: "frozenset", torch.Size: "size"}
+_MAKERS: dict[str, type] = {name: kind for kind, name in _SEQUENCES.items()}
+
+
+class UndescribableError(NetworkError):
+    """A value has no JSON form; the message says where it stands."""
+
+
+def encode(value: Any, place: str, special: Special | None = None) -> Any:
+    """Return the JSON form of a value.
+
+    Parameters
+    ----------
+    value : object
+        None, bool, int, float, str, list, tuple, set, dict, torch.Size, torch.dtype, torch.device, slice, a class of
+        networks, or a function of `FUNCTIONS`, nested as one likes.
+    place : str
+        Where it stands, for the error.
+    special : callable, optional
+        Asked first.
+
+    Raises
+    ------
+    UndescribableError
+        Names the place.
+    """
+    if special is not None:
+        answer = special(value, place)
+        if answer is not NotImplemented:
+            return answer
+    kind = type(value)
+    if value is None or kind in (bool, int, str):
+        return value
+    if kind is float:
+        return value if math.isfinite(value) else {"$": "float", "v": repr(value)}
+    if kind is list:
+        return [encode(item, f"{place}[{i}]", special) for i, item in enumerate(value)]
+    if kind in _SEQUENCES:
+        items = sorted(value, key=repr) if kind in (set, frozenset) else value
+        return _tagged(_SEQUENCES[kind], [encode(item, f"{place}[{i}]", special) for i, item in enumerate(items)])
+    if kind in (dict, OrderedDict):
+        return _encode_mapping(value, place, special)
+    return _encode_torch(value, place)
+
+
+def decode(value: Any, special: Callable[[str, dict[str, Any]], Any] | None = None) -> Any:
+    """Return the value that `encode` has written; `special` is asked about kinds that are not known here.
+
+    Raises
+    ------
+    NetworkError
+        If a kind is unknown, or a class is not known to this process.
+    """
+    if isinstance(value, list):
+        return [decode(item, special) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "$" not in value:
+        return {key: decode(item, special) for key, item in value.items()}
+    kind, body = value["$"], value.get("v")
+    if kind in _MAKERS:
+        return _MAKERS[kind](decode(item, special) for item in body or ())
+    if kind in ("dict", "ordered"):
+        pairs = [(decode(key, special), decode(item, special)) for key, item in body or ()]
+        return OrderedDict(pairs) if kind == "ordered" else dict(pairs)
+    if kind in _LEAVES and isinstance(body, str):
+        return _LEAVES[kind](body)
+    if kind == "slice":
+        return slice(*(decode(item, special) for item in body or ()))
+    if special is not None:
+        return special(kind, value)
+    raise NetworkError(f"a description holds a value of the unknown kind {kind!r}: it was written by a later sparkdl")
+
+
+def _tagged(kind: str, body: Any) -> dict[str, Any]:
+    return {"$": kind, "v": body}
+
+
+def _encode_mapping(value: dict[Any, Any], place: str, special: Special | None) -> Any:
+    plain = type(value) is dict and all(type(key) is str for key in value) and "$" not in value
+    if plain:
+        return {key: encode(item, f"{place}.{key}", special) for key, item in value.items()}
+    pairs = [[encode(k, place, special), encode(v, f"{place}.{k}", special)] for k, v in value.items()]
+    return _tagged("dict" if type(value) is dict else "ordered", pairs)
+
+
+def _encode_torch(value: Any, place: str) -> Any:
+    if isinstance(value, torch.dtype):
+        return _tagged("dtype", str(value).removeprefix("torch."))
+    if isinstance(value, torch.device):
+        return _tagged("device", str(value))
+    if isinstance(value, slice):
+        return _tagged("slice", [encode(part, place) for part in (value.start, value.stop, value.step)])
+    if isinstance(value, type) and issubclass(value, nn.Module) and find_network(name_of(value)) is value:
+        return _tagged("class", name_of(value))
+    if callable(value):
+        for space in ("torch.nn.functional", "torch"):
+            name = getattr(value, "__name__", "")
+            if name in FUNCTIONS and getattr(_space(space), name, None) is value:
+                return _tagged("function", f"{space}.{name}")
+    raise UndescribableError(f"{place} holds {_short(value)}, which JSON cannot describe")
+
+
+def _short(value: Any) -> str:
+    kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    name = getattr(value, "__qualname__", None)
+    return f"the {kind} {name}" if isinstance(name, str) else f"a {kind}"
+
+
+def _space(name: str) -> Any:
+    return nn.functional if name == "torch.nn.functional" else torch
+
+
+def _function(name: str) -> Any:
+    space, _, function = name.rpartition(".")
+    if function not in FUNCTIONS or space not in ("torch", "torch.nn.functional"):
+        raise NetworkError(f"a description refers to the function {name!r}, which is not among those that may be used")
+    return getattr(_space(space), function)
+
+
+def _dtype(name: str) -> torch.dtype:
+    found = getattr(torch, name, None)
+    if not isinstance(found, torch.dtype):
+        raise NetworkError(f"a description holds {name!r} where a torch.dtype is expected")
+    return found
+
+
+def _network_class(name: str) -> type[nn.Module]:
+    found = find_network(name)
+    if found is None:
+        raise NetworkError(f"the network class {name} is not known here: {remedy(name)}")
+    return found
+
+
+_LEAVES: dict[str, Callable[[str], Any]] = {
+    "float": float,
+    "dtype": _dtype,
+    "device": torch.device,
+    "class": _network_class,
+    "function": _function,
+}
