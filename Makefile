@@ -1,0 +1,75 @@
+# `make demo` shows the library at work, `make test` tests it. Both fill .venv first: minutes once, seconds after.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
+UV := .uv/bin/uv
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+HOROVOD := .venv/.horovod
+
+.PHONY: help env demo test test-slow lint bench docs clean
+
+help:
+	@echo "make demo       train a digit classifier on two Horovod ranks, end to end"
+	@echo "make test       run the tests (make test-slow: those that take minutes or need the package index)"
+	@echo "make lint       ruff, mypy --strict, import rules"
+	@echo "make bench      run every benchmark"
+	@echo "make docs       check links and code of the documentation"
+	@echo "make clean      remove what these made, .venv included"
+
+$(UV): constraints.txt
+	@echo "== uv, which fills the environment, into .uv"
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or 3.12 is needed, and no python3 is on PATH" >&2; exit 1; }
+	@test -x .uv/bin/python || "$(PYTHON)" -m venv .uv
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	@touch $(UV)
+
+$(INSTALLED): $(UV) constraints.txt pyproject.toml setup.py
+	@echo "== sparkdl and what it needs, with the versions of constraints.txt, into .venv"
+	@command -v java > /dev/null || { echo "make: Spark needs Java 17, and no java is on PATH" >&2; exit 1; }
+	@test -x $(BIN)/python || $(UV) venv --quiet --python "$(PYTHON)" .venv
+	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@touch $(INSTALLED)
+
+$(HOROVOD): $(INSTALLED)
+	@echo "== Horovod, built against the torch in .venv (kept for the next environment)"
+	@PATH="$(CURDIR)/.uv/bin:$$PATH" $(BIN)/sparkdl-build-horovod
+	@touch $(HOROVOD)
+
+env: $(HOROVOD)
+
+demo: env
+	@echo "== demo: examples/digits.py"
+	@$(BIN)/python examples/digits.py
+
+test: env
+	@echo "== tests"
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: env
+	@echo "== slow tests"
+	@PATH="$(CURDIR)/.uv/bin:$$PATH" $(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED)
+	@echo "== ruff"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@echo "== mypy --strict"
+	@$(BIN)/mypy --strict
+	@echo "== import rules"
+	@$(BIN)/lint-imports
+
+bench: env
+	@for program in benchmarks/*.py; do echo "== $$program"; $(BIN)/python "$$program"; done
+
+docs: $(INSTALLED)
+	@echo "== links and code blocks of the documentation"
+	@$(BIN)/python -m pytest -q tests/docs
+
+clean:
+	rm -rf .venv .uv build dist *.egg-info results mlruns mlflow.db spark-warehouse metastore_db derby.log
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

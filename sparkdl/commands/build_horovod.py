@@ -1,0 +1,140 @@
+"""``sparkdl-build-horovod``: build Horovod against the torch of this environment, install it, and try it.
+
+Horovod's last release does not compile against torch 2.1 and later. This command takes its source from the
+package index, makes the few changes that are needed, builds a wheel (kept for the next environment), installs
+it, and initialises Horovod once. It imports nothing else of sparkdl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from sparkdl.commands.build_horovod_check import works
+from sparkdl.commands.build_horovod_source import VERSION, fetch, patch
+from sparkdl.commands.build_horovod_steps import BuildError, Log, step
+from sparkdl.commands.build_horovod_toolkit import nccl_environment
+from sparkdl.commands.build_horovod_tools import Pip, Torch, build_environment, find_pip, probe_torch
+from sparkdl.commands.build_horovod_wheel import build, cached, key_of, store
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the command line when None.
+
+    Returns
+    -------
+    int
+        0 when Horovod is installed and works, 1 when something is missing or has failed.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        _run(options)
+    except BuildError as error:
+        print(f"sparkdl-build-horovod: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sparkdl-build-horovod",
+        description=f"Build Horovod {VERSION} against the installed torch, install it and check it.",
+    )
+    parser.add_argument(
+        "--nccl",
+        action="store_true",
+        help="for GPUs, with NCCL (the default is for CPUs, with Gloo); needs a torch with CUDA, but neither a "
+        "GPU nor the CUDA toolkit",
+    )
+    parser.add_argument("--force", action="store_true", help="build again even where a wheel is kept")
+    parser.add_argument("--no-install", action="store_true", help="only build the wheel, and print its path")
+    parser.add_argument(
+        "--cache-dir",
+        type=Path,
+        default=_default_cache(),
+        help="where wheels and logs are kept (default: %(default)s)",
+    )
+    return parser
+
+
+def _default_cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "sparkdl" / "horovod"
+
+
+def _run(options: argparse.Namespace) -> None:
+    kind = "nccl" if options.nccl else "gloo"
+    with step("look at torch"):
+        torch = probe_torch()
+    if options.nccl and torch.cuda is None:
+        raise BuildError(
+            f"--nccl needs a torch with CUDA, torch {torch.version} has none: install such a torch, or leave --nccl out"
+        )
+    if not options.force and not options.no_install and _installed(torch, kind):
+        print(f"Horovod {VERSION} for torch {torch.version} ({kind}) is installed and works")
+        return
+    key = key_of(torch, kind)
+    log = Log(options.cache_dir / "logs" / f"{key}.log")
+    options.cache_dir.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="build-", dir=options.cache_dir))
+    try:
+        _provide(options, torch, kind, key, work, log)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _installed(torch: Torch, kind: str) -> bool:
+    with step("look for Horovod"):
+        return works(torch, kind)
+
+
+def _provide(options: argparse.Namespace, torch: Torch, kind: str, key: str, work: Path, log: Log) -> None:
+    pip = find_pip(work, log)
+    wheel = None if options.force else cached(options.cache_dir, key)
+    if wheel is not None:
+        print(f"  a wheel is kept: {wheel}")
+        if options.no_install:
+            return
+        if _install(pip, wheel, torch, kind, log):
+            print(f"Horovod {VERSION} for torch {torch.version} ({kind}) is installed and works")
+            return
+        print("  the kept wheel does not work here, so it is built again")
+    wheel = _build(pip, torch, kind, work, log)
+    if options.no_install:
+        print(f"wheel: {store(wheel, options.cache_dir, key)}")
+        return
+    if not _install(pip, wheel, torch, kind, log):
+        raise BuildError(
+            f"the wheel was built but Horovod does not work with it, its output is in {log.path}: {log.last_line()}"
+        )
+    print(f"  kept for the next environment: {store(wheel, options.cache_dir, key)}")
+    print(f"Horovod {VERSION} for torch {torch.version} ({kind}) is installed and works")
+
+
+def _build(pip: Pip, torch: Torch, kind: str, work: Path, log: Log) -> Path:
+    environment = build_environment(pip, work, log)
+    if kind == "nccl":
+        with step(f"collect a CUDA {torch.cuda} toolkit"):
+            environment.update(nccl_environment(torch, pip, work, log))
+    with step(f"fetch the source of Horovod {VERSION}"):
+        source = fetch(pip, work, log)
+    patch(source)
+    with step(f"build the wheel against torch {torch.version} ({kind}), a few minutes"):
+        return build(source, environment, work, log)
+
+
+def _install(pip: Pip, wheel: Path, torch: Torch, kind: str, log: Log) -> bool:
+    with step("install it"):
+        pip.install(wheel, log)
+    with step("check it: initialise Horovod and reduce a tensor"):
+        return works(torch, kind, log)
