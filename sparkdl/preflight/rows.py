@@ -1,0 +1,216 @@
+"""What the writing of the rows has counted, and which of it no rank could train on.
+
+Nothing is read again: one pass has written the rows and counted nulls, NaN, shapes and classes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from sparkdl.data.schema import IMAGE, INPUT, LABEL, WEIGHT, Field
+from sparkdl.errors import DataError, SettingError
+
+if TYPE_CHECKING:
+    from sparkdl.data.manifest import FieldCount, Manifest
+    from sparkdl.data.plan import Plan
+    from sparkdl.params.stages import TrainingParams
+
+MAX_NAMED = 4
+"""Lengths, or labels, that a sentence names; the rest is counted."""
+
+
+def check_rows(stage: TrainingParams, train: Manifest, validation: Manifest | None) -> None:
+    """Refuse rows that cannot be trained on.
+
+    Parameters
+    ----------
+    stage : TrainingParams
+        The estimator.
+    train, validation : Manifest
+        The counts of the rows that it learns from, and of those that are only measured.
+
+    Raises
+    ------
+    DataError
+        One sentence with the column, how many rows, and what to change.
+    SettingError
+        If there are fewer rows than `numProcs`.
+    """
+    for field in train.schema.fields:
+        counts = [m.counts[field.name] for m in (train, validation) if m is not None and field.name in m.counts]
+        if counts:
+            _check_values(stage, field, counts)
+    _check_splits(stage, train, validation)
+    if train.rows < stage.getNumProcs():
+        raise SettingError(
+            f"numProcs={stage.getNumProcs()} is more than the {_rows(train.rows)} to learn from: "
+            f"set numProcs to {train.rows} or less"
+        )
+
+
+def count_classes(train: Manifest, validation: Manifest | None, declared: int) -> int:
+    """Return the number of classes, and refuse labels that are no class.
+
+    Parameters
+    ----------
+    train, validation : Manifest
+        Their one label has been counted.
+    declared : int
+        `numClasses`, or what the label column's metadata says; 0: the greatest label says it.
+
+    Raises
+    ------
+    DataError
+        If labels are no whole numbers from 0 on, too great, of too many values, or all the same.
+    """
+    (field,) = train.schema.labels
+    column = field.columns[0]
+    counts = [m.counts[field.name] for m in (train, validation) if m is not None and m.rows]
+    broken = sum(count.non_integers for count in counts)
+    if broken:
+        raise DataError(
+            f"column {column!r} has {_rows(broken)} whose label is not a whole number: "
+            "give classes as 0, 1, 2, ..., for example by StringIndexer, or use TorchRegressor"
+        )
+    lowest = min(count.minimum for count in counts if count.minimum is not None)
+    highest = max(count.maximum for count in counts if count.maximum is not None)
+    if lowest < 0:
+        raise DataError(
+            f"column {column!r} has the label {lowest:g}: classes are numbered from 0 on, as by StringIndexer"
+        )
+    if any(count.classes is None for count in counts):
+        raise DataError(
+            f"column {column!r} has more than 10,000 different labels, too many for classes: use TorchRegressor"
+        )
+    if declared and highest >= declared:
+        raise DataError(
+            f"column {column!r} has the label {highest:g}, and {declared} classes are numbered 0 to {declared - 1}: "
+            f"set numClasses to {int(highest) + 1}, or correct the labels"
+        )
+    found = set().union(*(count.classes or () for count in counts))
+    if not declared and len(found) < 2:
+        raise DataError(
+            f"column {column!r} has the label {highest:g} in every row, and a classifier needs two classes: "
+            "set numClasses if the others are only missing here"
+        )
+    return declared or int(highest) + 1
+
+
+def balanced_weights(train: Manifest, classes: int) -> tuple[float, ...]:
+    """Return a weight for each class so that all classes weigh the same: rows / (classes present x rows of the class).
+
+    A class without rows has the weight 0. The formula is scikit-learn's ``class_weight="balanced"``.
+    """
+    (field,) = train.schema.labels
+    counted = {int(float(label)): rows for label, rows in (train.counts[field.name].classes or {}).items()}
+    present = sum(1 for rows in counted.values() if rows)
+    return tuple(train.rows / (present * counted[label]) if counted.get(label) else 0.0 for label in range(classes))
+
+
+def check_batch_norm(stage: TrainingParams, plan: Plan) -> None:
+    """Refuse steps that give a rank a single row, which batch norm cannot normalise.
+
+    Parameters
+    ----------
+    stage : TrainingParams
+        The estimator, whose network has batch norm.
+    plan : Plan
+        Of the rows that it learns from.
+
+    Raises
+    ------
+    SettingError
+        Names the step's rows and the settings that change them.
+    """
+    ranks = 1 if stage.getSyncBatchNorm() else stage.getNumProcs()
+    # The shares rotate over the shards, so the first steps show every pattern of a full step.
+    for step in sorted({*range(min(plan.steps, plan.canonical_shards)), max(0, plan.steps - 1)}):
+        shares = plan.shares(step)
+        for rank in range(ranks):
+            if sum(shares[rank::ranks]) == 1:
+                over = "in all" if ranks == 1 else f"over {ranks} ranks, one of them for rank {rank}"
+                last = step == plan.steps - 1 and plan.step_rows(step) < plan.batch_size
+                remedy = "set dropLast, or another batchSize" if last else "set a larger batchSize, or fewer numProcs"
+                raise SettingError(
+                    f"step {step} has {_rows(plan.step_rows(step))} {over}, and batch norm needs two: {remedy}"
+                    + ("" if ranks == 1 else ", or syncBatchNorm")
+                )
+
+
+def _check_values(stage: TrainingParams, field: Field, counts: Sequence[FieldCount]) -> None:
+    columns = _columns(field)
+    nulls, nans = sum(c.nulls for c in counts), sum(c.nans for c in counts)
+    undecodable = sum(c.undecodable for c in counts)
+    if undecodable:
+        raise DataError(
+            f"{columns} has {_rows(undecodable)} that hold no image: keep JPEG, PNG or Spark's image struct only"
+        )
+    remedy = "remove them, or set fillValue" if field.role == INPUT and field.kind != IMAGE else "remove these rows"
+    if nulls:
+        raise DataError(f"{columns} has {_rows(nulls)} with a null: {remedy}")
+    if nans:
+        raise DataError(f"{columns} has {_rows(nans)} with NaN or infinity: {remedy}")
+    if field.role in (INPUT, LABEL):
+        _check_shapes(stage, field, counts)
+    if field.role == WEIGHT:
+        _check_weights(columns, counts)
+
+
+def _check_shapes(stage: TrainingParams, field: Field, counts: Sequence[FieldCount]) -> None:
+    shapes: Counter[str] = Counter()
+    for count in counts:
+        shapes.update(count.shapes)
+    padded = stage.getPadValue() is not None and field.role == INPUT and field.kind != IMAGE
+    if len(shapes) < 2 or padded:
+        return
+    named = ", ".join(f"{shape.replace(',', ' x ')} ({_rows(rows)})" for shape, rows in shapes.most_common(MAX_NAMED))
+    more = f" and {len(shapes) - MAX_NAMED} others" if len(shapes) > MAX_NAMED else ""
+    what, remedy = "arrays of different lengths", "make them equal, or set padValue"
+    if field.kind == IMAGE:
+        what, remedy = "images of different sizes", "resize them to one size"
+    elif field.role == LABEL:
+        remedy = "make them equal"
+    raise DataError(f"{_columns(field)} holds {what}: {named}{more}: {remedy}")
+
+
+def _check_weights(columns: str, counts: Iterable[FieldCount]) -> None:
+    lowest = min((c.minimum for c in counts if c.minimum is not None), default=0.0)
+    highest = max((c.maximum for c in counts if c.maximum is not None), default=1.0)
+    if lowest < 0:
+        raise DataError(f"{columns} has the weight {lowest:g}: weights are 0 or more")
+    if highest == 0:
+        raise DataError(f"{columns} is 0 in every row, so that nothing is learned: give some rows a weight above 0")
+
+
+def _check_splits(stage: TrainingParams, train: Manifest, validation: Manifest | None) -> None:
+    held = 0 if validation is None else validation.rows
+    if train.rows + held == 0:
+        raise DataError("the DataFrame is empty: fit needs at least one row")
+    column, fraction = stage.getValidationIndicatorCol(), stage.getValidationFraction()
+    if column and not train.rows:
+        raise DataError(
+            f"validationIndicatorCol={column!r} is true in all {_rows(held)}: nothing is left to learn from"
+        )
+    if column and not held:
+        raise DataError(
+            f"validationIndicatorCol={column!r} is true in none of the {_rows(train.rows)}: "
+            "mark some rows, or leave validationIndicatorCol out"
+        )
+    if fraction > 0 and not (train.rows and held):
+        what = "leaves none to learn from" if held else "takes none for validation"
+        raise DataError(
+            f"validationFraction={fraction:g} of {_rows(train.rows + held)} {what}: "
+            "set another share, or use validationIndicatorCol"
+        )
+
+
+def _columns(field: Field) -> str:
+    names = ", ".join(repr(name) for name in field.columns[:MAX_NAMED])
+    more = f" and {len(field.columns) - MAX_NAMED} more" if len(field.columns) > MAX_NAMED else ""
+    return f"column {names}" if len(field.columns) == 1 else f"one of the columns {names}{more}"
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"

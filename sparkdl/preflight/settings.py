@@ -1,0 +1,186 @@
+"""Settings that contradict each other or the DataFrame's schema, each refused by name before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql.types import BooleanType, StructType
+
+from sparkdl.errors import DataError, SettingError
+from sparkdl.params.roles import added_columns, inputs_of, labels_of, weight_of
+from sparkdl.params.stages import ClassifierParams, TrainingParams
+
+DEFAULT_SHARDS = 8
+
+
+def check_settings(stage: TrainingParams, schema: StructType, measured: Sequence[str]) -> None:
+    """Refuse settings that cannot work together, or with these columns.
+
+    Parameters
+    ----------
+    stage : TrainingParams
+        The estimator.
+    schema : StructType
+        Of the DataFrame.
+    measured : sequence of str
+        Names of what each epoch measures on the rows it learns from: "loss" and the metrics.
+
+    Raises
+    ------
+    SettingError
+        Names the Params and what to change.
+    DataError
+        Names the column and what to change.
+    """
+    _check_network(stage)
+    _check_columns(stage, schema)
+    _check_added(stage, schema)
+    _check_validation(stage, schema)
+    _check_stopping(stage, measured)
+    _check_ranks(stage)
+    _check_objective(stage)
+    _check_optimizer(stage)
+    if isinstance(stage, ClassifierParams) and stage.getNumClasses():
+        check_classes(stage, stage.getNumClasses())
+
+
+def shards_of(stage: TrainingParams) -> int:
+    """Return the number of shards: as set, else 8 or `numProcs` if that is more."""
+    return stage.getCanonicalShards() or max(DEFAULT_SHARDS, stage.getNumProcs())
+
+
+def validates(stage: TrainingParams) -> bool:
+    """Tell whether some of the rows are only measured."""
+    return bool(stage.getValidationIndicatorCol()) or stage.getValidationFraction() > 0
+
+
+def check_classes(stage: ClassifierParams, classes: int) -> None:
+    """Refuse lists that must have one entry for each class, and have not.
+
+    Raises
+    ------
+    SettingError
+        Names the Param, its length and the number of classes.
+    """
+    for name, values in (("thresholds", stage.getThresholds()), ("classWeights", stage.getClassWeights())):
+        if isinstance(values, list) and len(values) != classes:
+            raise SettingError(
+                f"{name} has {len(values)} entries for {classes} classes: give one for each class, in their order"
+            )
+
+
+def _check_network(stage: TrainingParams) -> None:
+    if stage.getModule() is None:
+        raise SettingError(
+            "module is not set: give a name in sparkdl.nn such as 'mlp', an nn.Module, a class or a function"
+        )
+
+
+def _check_columns(stage: TrainingParams, schema: StructType) -> None:
+    wanted = [("weightCol", weight_of(stage)), ("validationIndicatorCol", stage.getValidationIndicatorCol())]
+    label_param = "labelCols" if stage.hasParam("labelCols") and stage.isSet("labelCols") else "labelCol"
+    wanted += [(label_param, name) for name in labels_of(stage)]
+    features_param = next((p for p in ("inputCols", "featuresCols") if stage.isSet(p)), "featuresCol")
+    wanted += [(features_param, name) for _, names in inputs_of(stage) for name in names]
+    for param, name in wanted:
+        found = schema.names.count(name) if name else 1
+        if found == 0:
+            there = ", ".join(schema.names)
+            raise DataError(f"{param} names the column {name!r}, which the DataFrame has not: its columns are {there}")
+        if found > 1:
+            raise DataError(
+                f"{param} names the column {name!r}, which the DataFrame has {found} times: rename one of them"
+            )
+
+
+def _check_added(stage: TrainingParams, schema: StructType) -> None:
+    added = added_columns(stage)
+    owner: dict[str, str] = {}
+    for param, name in added.items():
+        if name in schema.names:
+            raise SettingError(
+                f"{param}={name!r} names a column that the DataFrame has already: set {param} to another name, "
+                "or drop that column"
+            )
+        if name in owner:
+            raise SettingError(f"{owner[name]} and {param} both name the column {name!r}: give each its own name")
+        owner[name] = param
+
+
+def _check_validation(stage: TrainingParams, schema: StructType) -> None:
+    column, fraction = stage.getValidationIndicatorCol(), stage.getValidationFraction()
+    if not column:
+        return
+    if fraction > 0:
+        raise SettingError(
+            f"validationIndicatorCol={column!r} and validationFraction={fraction:g} both choose the validation rows: "
+            "set one of them"
+        )
+    kind = schema[column].dataType
+    if not isinstance(kind, BooleanType):
+        raise DataError(
+            f"validationIndicatorCol={column!r} is of type {kind.simpleString()}, it must be boolean: "
+            f"cast it, or compare it, in the DataFrame"
+        )
+
+
+def _check_stopping(stage: TrainingParams, measured: Sequence[str]) -> None:
+    patience, metric = stage.getEarlyStoppingPatience(), stage.getEarlyStoppingMetric()
+    if patience is None:
+        return
+    if metric.startswith("val_") and not validates(stage):
+        raise SettingError(
+            f"earlyStoppingPatience={patience} watches {metric!r}, and no rows are validated: "
+            "set validationIndicatorCol or validationFraction, or earlyStoppingMetric to one of " + ", ".join(measured)
+        )
+    known = [*measured, *(f"val_{name}" for name in measured if validates(stage))]
+    if metric not in known:
+        raise SettingError(
+            f"earlyStoppingMetric={metric!r} is not measured: take one of {', '.join(known)}, or add it to metrics"
+        )
+
+
+def _check_ranks(stage: TrainingParams) -> None:
+    ranks, shards = stage.getNumProcs(), stage.getCanonicalShards()
+    if shards is not None and shards < ranks:
+        raise SettingError(
+            f"canonicalShards={shards} is less than numProcs={ranks}, and a rank needs a shard: "
+            f"set canonicalShards to {ranks} or more, or leave it out"
+        )
+    if stage.getBackend() == "local" and ranks > 1:
+        raise SettingError(
+            f"backend='local' is one rank alone, and numProcs={ranks}: "
+            "set backend to 'horovod' or 'torch', or numProcs to 1"
+        )
+    if stage.getPrecision() == "fp16" and stage.getDevice() == "cpu":
+        raise SettingError("precision='fp16' needs device='cuda': on the cpu take 'bf16' or 'float32'")
+    if stage.getAccumulationSteps() > stage.getBatchSize():
+        raise SettingError(
+            f"accumulationSteps={stage.getAccumulationSteps()} is more than batchSize={stage.getBatchSize()}, "
+            "so that parts would have no row: lower accumulationSteps"
+        )
+
+
+def _check_objective(stage: TrainingParams) -> None:
+    labels = len(labels_of(stage))
+    for name, value in (
+        ("loss", stage.getLoss()),
+        ("lossParams", stage.getLossParams()),
+        ("lossWeights", stage.getLossWeights()),
+    ):
+        if isinstance(value, list) and len(value) != labels:
+            columns = "column" if labels == 1 else "columns"
+            raise SettingError(f"{name} has {len(value)} entries for {labels} label {columns}: give one for each label")
+
+
+def _check_optimizer(stage: TrainingParams) -> None:
+    params = stage.getOptimizerParams()
+    if "lr" in params:
+        raise SettingError(
+            f"optimizerParams holds lr={params['lr']!r}, and learningRate={stage.getLearningRate():g} sets it too: "
+            "use learningRate alone"
+        )
+    if stage.getLrScheduleParams() and stage.getLrSchedule() is None:
+        raise SettingError(
+            f"lrScheduleParams={stage.getLrScheduleParams()!r} has no effect without lrSchedule: set lrSchedule as well"
+        )

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sparkdl.data.manifest import DataFile, FieldCount, Manifest
+from sparkdl.data.plan import Plan
+from sparkdl.data.schema import ARRAY, IMAGE, INPUT, LABEL, SCALAR, STACKED, WEIGHT, DataSchema, Field
+from sparkdl.errors import DataError, SettingError
+from sparkdl.params.stages import RegressorParams
+from sparkdl.preflight.rows import balanced_weights, check_batch_norm, check_rows, count_classes
+
+FEATURES = Field("features", INPUT, ARRAY, ("x",), "float32", (3,))
+STACK = Field("features", INPUT, STACKED, ("a", "b", "c", "d", "e"), "float32", (5,))
+PICTURE = Field("features", INPUT, IMAGE, ("picture",), "float32", (3, 2, 2))
+TARGET = Field("label", LABEL, SCALAR, ("label",), "float32", (1,))
+WEIGHTS = Field("weight", WEIGHT, SCALAR, ("w",), "float32", (1,))
+
+
+def manifest(rows: int, counts: dict[str, FieldCount] | None = None, features: Field = FEATURES) -> Manifest:
+    files = (DataFile("part-0", 0, 0, (rows,), 100),) if rows else ()
+    return Manifest("file:/rows", DataSchema((features, TARGET, WEIGHTS)), files, counts or {})
+
+
+def refused(counts: dict[str, FieldCount], features: Field = FEATURES, **settings: Any) -> str:
+    with pytest.raises(DataError) as error:
+        check_rows(RegressorParams(**settings), manifest(10, counts, features), None)
+    return str(error.value)
+
+
+def test_nulls_and_nan_are_counted_by_column() -> None:
+    assert refused({"features": FieldCount(nulls=2)}) == (
+        "column 'x' has 2 rows with a null: remove them, or set fillValue"
+    )
+    assert refused({"features": FieldCount(nulls=1)}, STACK) == (
+        "one of the columns 'a', 'b', 'c', 'd' and 1 more has 1 row with a null: remove them, or set fillValue"
+    )
+    assert refused({"features": FieldCount(nans=3)}) == (
+        "column 'x' has 3 rows with NaN or infinity: remove them, or set fillValue"
+    )
+    assert refused({"label": FieldCount(nulls=1)}) == "column 'label' has 1 row with a null: remove these rows"
+    assert refused({"label": FieldCount(nans=1234)}) == (
+        "column 'label' has 1,234 rows with NaN or infinity: remove these rows"
+    )
+    assert refused({"features": FieldCount(nulls=1)}, PICTURE) == (
+        "column 'picture' has 1 row with a null: remove these rows"
+    )
+    assert "1 row that hold" in refused({"features": FieldCount(undecodable=1)}, PICTURE)
+
+
+def test_counts_of_both_splits_are_added() -> None:
+    train, held = (manifest(5, {"label": FieldCount(nulls=n)}) for n in (0, 2))
+
+    with pytest.raises(DataError, match="'label' has 2 rows with a null"):
+        check_rows(RegressorParams(validationFraction=0.5), train, held)
+
+
+def test_ragged_arrays_are_named_with_their_lengths() -> None:
+    shapes = {"3": 8, "4": 1, "5": 1}
+
+    assert refused({"features": FieldCount(shapes=shapes)}) == (
+        "column 'x' holds arrays of different lengths: 3 (8 rows), 4 (1 row), 5 (1 row): "
+        "make them equal, or set padValue"
+    )
+    assert "images of different sizes: 3 x 2 x 2 (9 rows)" in refused(
+        {"features": FieldCount(shapes={"3,2,2": 9, "3,4,4": 1})}, PICTURE
+    )
+    assert refused({"label": FieldCount(shapes=shapes)}, padValue=0.0).endswith(": make them equal")
+    check_rows(RegressorParams(padValue=0.0), manifest(10, {"features": FieldCount(shapes=shapes)}), None)
+
+
+def test_weights() -> None:
+    assert refused({"weight": FieldCount(minimum=-1.0, maximum=2.0)}) == (
+        "column 'w' has the weight -1: weights are 0 or more"
+    )
+    assert "'w' is 0 in every row" in refused({"weight": FieldCount(minimum=0.0, maximum=0.0)})
+    assert "'w' has 2 rows with a null" in refused({"weight": FieldCount(nulls=2)})
+
+
+def test_splits_without_rows() -> None:
+    column, share = RegressorParams(validationIndicatorCol="held"), RegressorParams(validationFraction=0.1)
+    for stage, train, held, sentence in (
+        (RegressorParams(), manifest(0), None, "the DataFrame is empty"),
+        (column, manifest(0), manifest(0), "the DataFrame is empty"),
+        (column, manifest(0), manifest(4), "validationIndicatorCol='held' is true in all 4 rows"),
+        (column, manifest(4), manifest(0), "validationIndicatorCol='held' is true in none of the 4 rows"),
+        (share, manifest(4), manifest(0), "validationFraction=0.1 of 4 rows takes none for validation"),
+        (share, manifest(0), manifest(1), "validationFraction=0.1 of 1 row leaves none to learn from"),
+    ):
+        with pytest.raises(DataError, match=sentence):
+            check_rows(stage, train, held)
+
+
+def test_fewer_rows_than_ranks() -> None:
+    with pytest.raises(
+        SettingError, match="numProcs=4 is more than the 3 rows to learn from: set numProcs to 3 or less"
+    ):
+        check_rows(RegressorParams(numProcs=4), manifest(3), None)
+    check_rows(RegressorParams(numProcs=3), manifest(3), None)
+
+
+def labels(*values: float, **more: Any) -> Manifest:
+    classes = {repr(float(v)): values.count(v) for v in sorted(set(values))}
+    count = FieldCount(minimum=min(values), maximum=max(values), classes=classes, **more)
+    return manifest(len(values), {"label": count})
+
+
+def test_classes_are_counted_over_both_splits() -> None:
+    assert count_classes(labels(0, 1, 1), None, 0) == 2
+    assert count_classes(labels(0, 1, 1), labels(0, 3), 0) == 4
+    assert count_classes(labels(0, 1), None, 5) == 5
+    assert count_classes(labels(1, 1), None, 2) == 2
+
+
+@pytest.mark.parametrize(
+    ("train", "declared", "sentence"),
+    [
+        (labels(0, 0.5, non_integers=1), 0, "'label' has 1 row whose label is not a whole number"),
+        (labels(-1, 1), 0, "'label' has the label -1: classes are numbered from 0"),
+        (labels(0, 2), 2, "'label' has the label 2, and 2 classes are numbered 0 to 1: set numClasses to 3"),
+        (labels(1, 1), 0, "'label' has the label 1 in every row"),
+        (manifest(9, {"label": FieldCount(minimum=0.0, maximum=2e4)}), 0, "more than 10,000 different labels"),
+    ],
+)
+def test_labels_that_are_no_classes(train: Manifest, declared: int, sentence: str) -> None:
+    with pytest.raises(DataError, match=sentence):
+        count_classes(train, None, declared)
+
+
+def test_balanced_weights_give_each_class_the_same_total() -> None:
+    weights = balanced_weights(labels(0, 0, 0, 1, 3, 3), 4)
+
+    assert weights == (6 / 9, 6 / 3, 0.0, 6 / 6)
+    assert [w * n for w, n in zip(weights, (3, 1, 0, 2), strict=True) if w] == [2.0, 2.0, 2.0]
+
+
+def test_batch_norm_needs_two_rows_on_a_rank() -> None:
+    def plan(rows: int, batch: int, shards: int = 2, **more: Any) -> Plan:
+        return Plan(((rows,),), batch, canonical_shards=shards, **more)
+
+    two, one = RegressorParams(numProcs=2), RegressorParams()
+    check_batch_norm(two, plan(16, 4))
+    check_batch_norm(one, plan(18, 8))
+    check_batch_norm(one, plan(17, 8, drop_last=True))
+    check_batch_norm(RegressorParams(numProcs=2, syncBatchNorm=True), plan(18, 8))
+    with pytest.raises(SettingError, match=r"step 0 has 3 rows over 2 ranks, one of them for rank 1.*syncBatchNorm"):
+        check_batch_norm(two, plan(12, 3))
+    with pytest.raises(SettingError, match=r"step 2 has 2 rows over 2 ranks.*set dropLast"):
+        check_batch_norm(two, plan(18, 8))
+    with pytest.raises(SettingError, match=r"step 2 has 1 row in all, and batch norm needs two: set dropLast"):
+        check_batch_norm(one, plan(17, 8))
+    with pytest.raises(SettingError, match="over 3 ranks"):
+        check_batch_norm(RegressorParams(numProcs=3), plan(64, 4, shards=8))
