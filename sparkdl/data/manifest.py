@@ -68,6 +68,8 @@ class FieldCount:
         For scalar labels: rows of each value (key: repr of the float), None when there are more than 10,000 values.
     non_integers : int
         For scalar labels: rows whose value is not a whole number.
+    undecodable : int
+        Of the nulls: rows of an image column whose bytes are no picture.
     """
 
     nulls: int = 0
@@ -77,6 +79,7 @@ class FieldCount:
     maximum: float | None = None
     classes: Mapping[str, int] | None = None
     non_integers: int = 0
+    undecodable: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,42 @@
+"""Who reads the row groups: Petastorm, or pyarrow alone. Both give the same blocks in the same order."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+from sparkdl.data.manifest import Manifest
+from sparkdl.data.pack import Rows
+from sparkdl.data.plan import RowRange
+from sparkdl.errors import SettingError
+
+PETASTORM = "petastorm"
+ARROW = "arrow"
+
+
+class Reader(Protocol):
+    """Reads packed rows; used by one thread at a time."""
+
+    def blocks(self, ranges: Iterable[RowRange]) -> Iterator[Rows]:
+        """Yield the packed rows of each range, in the order of the ranges, a few of them read ahead.
+
+        The generator may be closed before its end. DataError names the file whose rows are not those of the manifest.
+        """
+        ...
+
+    def close(self) -> None:
+        """End threads and close files; safe to call twice."""
+        ...
+
+
+def open_reader(name: str, manifest: Manifest, threads: int, storage_options: Mapping[str, Any]) -> Reader:
+    """Return the reader of that name, "petastorm" or "arrow", with this many decoding threads."""
+    if name == PETASTORM:
+        from sparkdl.data.readers.petastorm import PetastormReader
+
+        return PetastormReader(manifest, threads, storage_options)
+    if name == ARROW:
+        from sparkdl.data.readers.arrow import ArrowReader
+
+        return ArrowReader(manifest, threads, storage_options)
+    raise SettingError(f"reader {name!r} is unknown: choose {PETASTORM!r} or {ARROW!r}")

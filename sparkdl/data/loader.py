@@ -1,0 +1,201 @@
+"""The feed of one rank: batches of tensors, every planned row once, in the order of the plan."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+from sparkdl.data.assemble import Columns, OrderedSteps, ShuffledSteps
+from sparkdl.data.manifest import Manifest
+from sparkdl.data.pack import RowLayout
+from sparkdl.data.plan import Plan
+from sparkdl.data.prefetch import Background
+from sparkdl.data.readers import PETASTORM, Reader, open_reader
+from sparkdl.data.schema import IMAGE, INPUT, LABEL
+from sparkdl.errors import DataError, SettingError
+from sparkdl.storage import urls
+
+
+class Batch(NamedTuple):
+    """One rank's rows of one step.
+
+    Attributes
+    ----------
+    inputs, targets : tuple of Tensor
+        One for each input and label, (n, *shape), float32 or int64, contiguous; images float32 in [0, 1].
+    weights : Tensor or None
+        (n,) float32.
+    planned_rows : int
+        Rows of the step over all ranks.
+    """
+
+    inputs: tuple[torch.Tensor, ...]
+    targets: tuple[torch.Tensor, ...]
+    weights: torch.Tensor | None
+    planned_rows: int
+
+
+class Loader:
+    """Reads one split of the rows for one rank.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The files of the split.
+    plan : Plan
+        Made from the same manifest.
+    rank, size : int
+        This rank and the number of ranks; it holds the plan's shards rank, rank + size, ...
+    reader : str
+        "petastorm" or "arrow".
+    threads : int
+        Threads that read and decode.
+    prefetch : int
+        Batches that wait ready.
+    storage_options : mapping, optional
+        For fsspec.
+    wait_limit : float
+        Seconds that one batch may take.
+
+    Raises
+    ------
+    SettingError
+        More ranks than the plan has shards.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        plan: Plan,
+        rank: int,
+        size: int,
+        *,
+        reader: str = PETASTORM,
+        threads: int = 1,
+        prefetch: int = 2,
+        storage_options: Mapping[str, Any] | None = None,
+        wait_limit: float = 600.0,
+    ) -> None:
+        if not 0 <= rank < size or size > plan.canonical_shards:
+            raise SettingError(
+                f"rank {rank} of {size} cannot be fed from {plan.canonical_shards} shards: set canonicalShards to the "
+                "number of ranks or more"
+            )
+        self._manifest = manifest
+        self._plan = plan
+        self._rank = rank
+        self._shards = range(rank, plan.canonical_shards, size)
+        self._reader_name = reader
+        self._threads = max(1, threads)
+        self._prefetch = prefetch
+        self._options = dict(storage_options or {})
+        self._wait_limit = wait_limit
+        self._layout = RowLayout.of(manifest.schema) if plan.rows else RowLayout((), 0)
+        self._reader: Reader | None = None
+        self._running: Background[Batch] | None = None
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch; the same on every rank."""
+        return self._plan.steps
+
+    @property
+    def rows(self) -> int:
+        """Rows of an epoch over all ranks."""
+        return self._plan.rows
+
+    @property
+    def wait_seconds(self) -> float:
+        """Seconds that the consumer has waited for batches since the epoch began."""
+        return 0.0 if self._running is None else self._running.wait_seconds
+
+    def check(self) -> None:
+        """Raise DataError unless this host sees the files of every host that has written some."""
+        by_host = {file.host: file for file in reversed(self._manifest.files)}
+        for host, file in sorted(by_host.items()):
+            url = urls.join(self._manifest.url, file.path)
+            try:
+                found = urls.size(url, self._options)
+            except FileNotFoundError:
+                raise DataError(
+                    f"rank {self._rank} on host {socket.gethostname()} does not see {url}, written on host {host}: "
+                    "set cacheUrl to a folder that all hosts share (hdfs://..., s3://..., or a shared mount)"
+                ) from None
+            if found != file.bytes:
+                raise DataError(f"{url} has {found} bytes, {file.bytes} were written: write the rows again")
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+        """Yield the batches of one epoch, from `start_step` on.
+
+        Leaving early ends the reading; a new epoch ends the one before.
+
+        Raises
+        ------
+        DataError
+            A file has not the rows that the manifest says, or a batch takes longer than `wait_limit`.
+        """
+        self._end_epoch()
+        running = self._running = Background(self._batches(epoch, start_step), self._prefetch, self._wait_limit)
+        try:
+            yield from running
+        finally:
+            running.close()
+
+    def close(self) -> None:
+        """End threads and close files; safe to call twice."""
+        self._end_epoch()
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def _end_epoch(self) -> None:
+        if self._running is not None:
+            self._running.close()
+
+    def _batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
+        """Run by the feed's thread."""
+        if start_step >= self._plan.steps:
+            return
+        if self._reader is None:
+            self._reader = open_reader(self._reader_name, self._manifest, self._threads, self._options)
+        kind = ShuffledSteps if self._plan.shuffle else OrderedSteps
+        steps = kind(self._plan, self._layout, self._shards, epoch, start_step)
+        blocks = self._reader.blocks(steps.reads())
+        delivered = 0
+        try:
+            for step, columns in enumerate(steps.batches(blocks), start_step):
+                delivered += len(columns[0])
+                yield self._to_batch(columns, self._plan.step_rows(step))
+            self._compare(delivered, epoch, start_step)
+            if next(blocks, None) is not None:
+                raise DataError(f"epoch {epoch} has rows left after its last step, in {self._manifest.url}")
+        finally:
+            close = getattr(blocks, "close", None)
+            if close is not None:
+                close()
+
+    def _compare(self, delivered: int, epoch: int, start_step: int) -> None:
+        plan = self._plan
+        planned = sum(plan.given(plan.steps, shard) - plan.given(start_step, shard) for shard in self._shards)
+        if delivered != planned:
+            raise DataError(
+                f"rank {self._rank} was to get {planned} rows in epoch {epoch} and got {delivered}, from "
+                f"{self._manifest.url}"
+            )
+
+    def _to_batch(self, columns: Columns, planned_rows: int) -> Batch:
+        inputs, targets, weights = [], [], None
+        for field, column in zip(self._manifest.schema.fields, columns, strict=True):
+            tensor = torch.from_numpy(column)
+            if field.kind == IMAGE:
+                tensor = tensor.to(torch.float32).div_(255)
+            if field.role == INPUT:
+                inputs.append(tensor)
+            elif field.role == LABEL:
+                targets.append(tensor)
+            else:
+                weights = tensor.reshape(-1)
+        return Batch(tuple(inputs), tuple(targets), weights, planned_rows)

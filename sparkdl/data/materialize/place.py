@@ -1,0 +1,118 @@
+"""Where packed rows live while a fit runs: one private folder, gone when the fit ends."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from sparkdl.errors import ClusterError
+from sparkdl.storage import urls
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+CACHE_CONF = "spark.sparkdl.cacheUrl"
+
+
+@dataclass
+class Place:
+    """A private folder for the rows of one fit; a context manager that removes it.
+
+    Attributes
+    ----------
+    url : str
+        Of the folder.
+    storage_options : mapping
+        For fsspec; never shown.
+    """
+
+    url: str
+    spark: SparkSession = field(repr=False)
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    on_driver: bool = field(default=True, repr=False)
+
+    def remove(self) -> None:
+        """Delete the folder and what is in it; safe to call twice."""
+        if urls.is_local(self.url):
+            urls.remove(self.url)
+        if not self.on_driver:
+            self._remove_by_task()
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.remove()
+        # What the fit has found out matters more than a folder that stays behind.
+        except Exception as failure:
+            warnings.warn(f"the rows in {self.url} could not be removed: {failure}", stacklevel=2)
+
+    def _remove_by_task(self) -> None:
+        """By a task, because only tasks are sure to have the file system's package and credentials."""
+        url, options = self.url, dict(self.storage_options)
+
+        def remove_there(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                if batch.num_rows:
+                    urls.remove(url, options)
+                yield batch
+
+        self.spark.range(1).mapInArrow(remove_there, "id long").collect()
+
+
+def choose_place(spark: SparkSession, cache_url: str | None, storage_options: Mapping[str, Any] | None = None) -> Place:
+    """Return the private folder for the rows of one fit.
+
+    It lies below `cache_url`; else below the conf ``spark.sparkdl.cacheUrl``; else, on a local master, in the temporary
+    folder of this host (mode 0700); else below ``fs.defaultFS`` if that is shared. No code guesses that a local
+    path is shared.
+
+    Raises
+    ------
+    ClusterError
+        None of these is there.
+    """
+    options = dict(storage_options or {})
+    local_master = (_conf(spark, "spark.master") or "").startswith("local")
+    base = cache_url or _conf(spark, CACHE_CONF)
+    name = f"sparkdl-{uuid.uuid4().hex}"
+    if base:
+        if urls.is_local(base):
+            base = urls.local_path(base)
+        return Place(urls.join(base, name), spark, options, local_master)
+    if local_master:
+        return Place(tempfile.mkdtemp(prefix="sparkdl-"), spark, options)
+    shared = _default_file_system(spark)
+    if shared is None or urls.is_local(shared):
+        raise ClusterError(
+            "there is no place that all hosts share for the rows of this fit: set cacheUrl, or the Spark conf "
+            f"{CACHE_CONF}, to a folder that driver and executors reach (hdfs://..., s3://..., or a shared mount)"
+        )
+    return Place(urls.join(shared, "tmp", name), spark, options, on_driver=False)
+
+
+def _default_file_system(spark: SparkSession) -> str | None:
+    session = getattr(spark, "_jsparkSession", None)
+    if session is None:
+        return _conf(spark, "spark.hadoop.fs.defaultFS")
+    value = session.sparkContext().hadoopConfiguration().get("fs.defaultFS")
+    return None if value is None else str(value)
+
+
+def _conf(spark: SparkSession, key: str) -> str | None:
+    # Some keys are known to no session conf (Connect answers with an error for them).
+    try:
+        value = spark.conf.get(key, None)
+    except Exception:
+        return None
+    return None if value is None else str(value)

@@ -1,0 +1,288 @@
+"""One task of the writing: Arrow batches in, packed Parquet files and counts out."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sparkdl.data import arrays, images
+from sparkdl.data.counts import FieldCounter
+from sparkdl.data.manifest import DataFile
+from sparkdl.data.pack import Checksum, RowLayout, Rows
+from sparkdl.data.schema import IMAGE, INPUT, LABEL, DataSchema, Field
+from sparkdl.storage import urls
+
+TRAIN = "train"
+VALIDATION = "validation"
+SPLIT_COLUMN = "split"
+RESULT_SCHEMA = "entry string"
+
+
+def input_column(place: int) -> str:
+    """Return what the column of the field at this place in the schema is called between Spark and the tasks."""
+    return f"c{place}"
+
+
+@dataclass(frozen=True)
+class WriteTask:
+    """What a task needs to pack the rows of one partition; called with its Arrow batches by ``mapInArrow``.
+
+    Attributes
+    ----------
+    url : str
+        Folder of the files.
+    schema : DataSchema
+        Fields in the order of the columns "c0", "c1", ...
+    validation_column : str or None
+        Its name for the counts; the column itself is called "split".
+    validation_fraction, seed
+        Share of rows that are drawn for validation.
+    count_classes : tuple of str
+        Scalar labels whose values are counted.
+    fill_value : float or None
+        Stands for a whole array that is null.
+    storage_options : mapping
+        For fsspec.
+    """
+
+    url: str
+    schema: DataSchema
+    validation_column: str | None = None
+    validation_fraction: float = 0.0
+    seed: int = 0
+    count_classes: tuple[str, ...] = ()
+    fill_value: float | None = None
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Write the rows; yield one row of JSON for each split that has any."""
+        from pyspark import TaskContext
+
+        context = TaskContext.get()
+        partition = 0 if context is None else context.partitionId()
+        attempt = 0 if context is None else context.taskAttemptId()
+        entries = self.write(batches, partition, attempt)
+        yield pa.RecordBatch.from_pydict({"entry": [json.dumps(entry) for entry in entries]})
+
+    def write(self, batches: Iterator[pa.RecordBatch], partition: int, attempt: int) -> list[dict[str, Any]]:
+        """Write one partition and return its entries: split, file (or None), counts by field name."""
+        draw = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed % (1 << 64), partition])))
+        with ExitStack() as stack:
+            names = {
+                TRAIN: f"part-{partition:05d}-{attempt}.parquet",
+                VALIDATION: f"val-{partition:05d}-{attempt}.parquet",
+            }
+            splits = {split: stack.enter_context(SplitWriter(self, name)) for split, name in names.items()}
+            null_flags = 0
+            for batch in batches:
+                if batch.num_rows == 0:
+                    continue
+                flags, unknown = self._validation(batch, draw)
+                null_flags += int(unknown.sum())
+                for split, chosen in ((TRAIN, ~flags & ~unknown), (VALIDATION, flags)):
+                    if chosen.any():
+                        splits[split].add(batch if chosen.all() else batch.filter(pa.array(chosen)))
+        entries = [
+            {"split": split, "file": writer.entry(partition), "counts": writer.counts()}
+            for split, writer in splits.items()
+            if writer.seen
+        ]
+        if null_flags:
+            flags_count = asdict(FieldCounter(nulls=null_flags).result())
+            entries.append({"split": TRAIN, "file": None, "counts": {str(self.validation_column): flags_count}})
+        return entries
+
+    def _validation(self, batch: pa.RecordBatch, draw: np.random.Generator) -> tuple[arrays.Mask, arrays.Mask]:
+        """Which rows are only measured, and which of them nobody can tell."""
+        rows = batch.num_rows
+        none = np.zeros(rows, dtype=bool)
+        if self.validation_fraction > 0:
+            return draw.random(rows) < self.validation_fraction, none
+        if self.validation_column is None:
+            return none, none
+        flags = batch.column(SPLIT_COLUMN)
+        unknown = arrays.null_rows(flags)
+        chosen: arrays.Mask = flags.fill_null(False).to_numpy(zero_copy_only=False)
+        return chosen, none if unknown is None else unknown
+
+
+class SplitWriter:
+    """The file of one split of one partition; it exists under its name only when all rows are in it."""
+
+    def __init__(self, task: WriteTask, name: str) -> None:
+        self.seen = 0
+        self._task = task
+        self._name = name
+        self._fields = list(task.schema.fields)
+        self._counters = [_counter(f, task.count_classes) for f in self._fields]
+        self._stack = ExitStack()
+        self._writer: pq.ParquetWriter | None = None
+        self._stream: IO[bytes] | None = None
+        self._layout: RowLayout | None = None
+        self._checksum: Checksum | None = None
+        self._pending: list[Rows] = []
+        self._pending_rows = 0
+        self._groups: list[int] = []
+        self._bytes = 0
+
+    def __enter__(self) -> SplitWriter:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        try:
+            if kind is None and self._layout is not None:
+                self._flush(self._layout.group_rows, all_rows=True)
+                self._close()
+        except BaseException as failure:
+            self._stack.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._stack.__exit__(kind, error, trace)
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Count all rows of a batch and write those that can be packed."""
+        self.seen += batch.num_rows
+        parts = [self._read(place, batch.column(place)) for place in range(len(self._fields))]
+        good = np.logical_and.reduce([mask for _, mask in parts])
+        kept = int(good.sum())
+        if kept == 0:
+            return
+        values: dict[str, npt.NDArray[Any]] = {}
+        for (column, mask), field_, counter in zip(parts, self._fields, self._counters, strict=True):
+            values[field_.name] = self._values(column, field_, mask, good)
+            counter.add_values(values[field_.name])
+        self._pack(values)
+
+    def entry(self, partition: int) -> dict[str, Any] | None:
+        """Return the file as the manifest holds it, None if there were no rows for it."""
+        if not self._groups or self._checksum is None:
+            return None
+        return asdict(
+            DataFile(
+                path=self._name,
+                partition=partition,
+                sequence=0,
+                row_groups=tuple(self._groups),
+                bytes=self._bytes,
+                host=socket.gethostname(),
+                checksum=self._checksum.value,
+            )
+        )
+
+    def counts(self) -> dict[str, Any]:
+        """Return what was counted, by field name."""
+        return {f.name: asdict(c.result()) for f, c in zip(self._fields, self._counters, strict=True)}
+
+    def _read(self, place: int, column: pa.Array) -> tuple[Any, arrays.Mask]:
+        """Count nulls and shapes of one column; the first row that has a shape fixes that of all that follow.
+
+        Returns the column (or its decoded pictures) and which rows can be packed.
+        """
+        field_, counter = self._fields[place], self._counters[place]
+        if field_.kind == IMAGE:
+            return self._read_images(place, column)
+        nulls = arrays.null_rows(column)
+        good = np.ones(len(column), dtype=bool) if nulls is None else ~nulls
+        if not arrays.is_list(column.type):
+            counter.add_shapes(np.ones((int(good.sum()), 1), dtype=np.int64))
+        else:
+            shapes = arrays.row_shapes(column, len(field_.shape))
+            counter.add_shapes(shapes[good])
+            good = self._fix_shape(place, shapes, good)
+        filled = 0
+        if self._task.fill_value is not None and field_.role == INPUT and self._fields[place].known:
+            # A null array of known length is filled as a whole; nulls inside arrays Spark has filled already.
+            whole = np.zeros(len(column), dtype=bool) if nulls is None else nulls
+            filled = int(whole.sum())
+            good = good | whole
+        counter.nulls += 0 if nulls is None else int(nulls.sum()) - filled
+        return column, good
+
+    def _read_images(self, place: int, column: pa.Array) -> tuple[Any, arrays.Mask]:
+        counter = self._counters[place]
+        pictures = images.decode_all(column)
+        good = np.array([picture is not None for picture in pictures], dtype=bool)
+        counter.nulls += int((~good).sum())
+        counter.undecodable += int((~good).sum()) - column.null_count
+        shapes = np.array([(0, 0, 0) if p is None else p.shape for p in pictures], dtype=np.int64).reshape(-1, 3)
+        counter.add_shapes(shapes[good])
+        return pictures, self._fix_shape(place, shapes, good)
+
+    def _fix_shape(self, place: int, shapes: npt.NDArray[np.int64], good: arrays.Mask) -> arrays.Mask:
+        field_ = self._fields[place]
+        regular = good & (shapes >= 0).all(axis=1)
+        if not field_.known and regular.any():
+            shape = tuple(int(dimension) for dimension in shapes[regular.argmax()])
+            field_ = self._fields[place] = DataSchema((field_,)).resolved({field_.name: shape}).fields[0]
+        matching: arrays.Mask = regular & (shapes == np.array(field_.shape)).all(axis=1)
+        return matching
+
+    def _values(self, column: Any, field_: Field, mask: arrays.Mask, good: arrays.Mask) -> npt.NDArray[Any]:
+        """Dense values, (n, *shape), of the rows that are good in every field."""
+        if field_.kind == IMAGE:
+            chosen: Sequence[Any] = [column[row] for row in np.flatnonzero(good)]
+            return np.stack(chosen)
+        nulls = arrays.null_rows(column) if self._task.fill_value is not None else None
+        if nulls is None or not (nulls & good).any():
+            kept = column if good.all() else column.filter(pa.array(good))
+            return arrays.dense(kept, field_.dtype, field_.shape)
+        values = np.full((int(good.sum()), *field_.shape), self._task.fill_value, dtype=field_.dtype)
+        values[~nulls[good]] = arrays.dense(column.filter(pa.array(good & ~nulls)), field_.dtype, field_.shape)
+        return values
+
+    def _pack(self, values: dict[str, npt.NDArray[Any]]) -> None:
+        if self._layout is None:
+            self._layout = RowLayout.of(DataSchema(tuple(self._fields)))
+            self._checksum = Checksum(self._layout.row_bytes)
+            self._open(self._layout)
+        rows = self._layout.pack(values)
+        assert self._checksum is not None
+        self._checksum.add(rows)
+        self._pending.append(rows)
+        self._pending_rows += len(rows)
+        self._flush(self._layout.group_rows)
+
+    def _open(self, layout: RowLayout) -> None:
+        urls.make_folder(self._task.url, self._task.storage_options, private=True)
+        url = urls.join(self._task.url, self._name)
+        self._stream = self._stack.enter_context(urls.write_atomic(url, self._task.storage_options))
+        self._writer = pq.ParquetWriter(
+            self._stream, layout.arrow_schema, compression="NONE", use_dictionary=False, write_statistics=False
+        )
+
+    def _flush(self, group_rows: int, all_rows: bool = False) -> None:
+        """Write full row groups; the rest stays for the next call, unless it is the last."""
+        while self._pending_rows >= group_rows or (all_rows and self._pending_rows):
+            taken, count = [], 0
+            while self._pending and count < group_rows:
+                head = self._pending[0][: group_rows - count]
+                rest = self._pending[0][len(head) :]
+                self._pending[:1] = [rest] if len(rest) else []
+                taken.append(head)
+                count += len(head)
+            assert self._layout is not None
+            assert self._writer is not None
+            self._writer.write_table(self._layout.to_table(taken), row_group_size=count)
+            self._groups.append(count)
+            self._pending_rows -= count
+
+    def _close(self) -> None:
+        assert self._writer is not None
+        assert self._stream is not None
+        self._writer.close()
+        self._bytes = self._stream.tell()
+
+
+def _counter(field_: Field, count_classes: Sequence[str]) -> FieldCounter:
+    scalar_label = field_.role == LABEL and field_.shape == (1,)
+    wanted = field_.name in count_classes or field_.columns[0] in count_classes
+    return FieldCounter(labels=scalar_label, classes=Counter() if scalar_label and wanted else None)

@@ -1,0 +1,105 @@
+"""Row groups of the files of a manifest, read whole and compared with what the manifest says of them."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sparkdl.data.manifest import DataFile, Manifest
+from sparkdl.data.pack import RowLayout, Rows
+from sparkdl.data.plan import RowRange
+from sparkdl.errors import DataError
+from sparkdl.storage import urls
+
+_OPEN_FILES = 32
+
+
+class RowGroupFiles:
+    """Reads ranges of rows; each thread has its own open files, the least recently used are closed."""
+
+    def __init__(self, manifest: Manifest, storage_options: Mapping[str, Any]) -> None:
+        self._manifest = manifest
+        self._layout = RowLayout.of(manifest.schema)
+        self._options = dict(storage_options)
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._open: list[OrderedDict[int, tuple[pq.ParquetFile, IO[bytes]]]] = []
+
+    def url(self, file: int) -> str:
+        """Return where the file of that number lies."""
+        return urls.join(self._manifest.url, self._manifest.files[file].path)
+
+    def read(self, wanted: RowRange) -> Rows:
+        """Return packed rows; DataError if the row group has not the rows that the manifest says."""
+        try:
+            table = self._file(wanted.file).read_row_group(wanted.row_group, use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise self._broken(wanted.file, error) from error
+        expected = self._manifest.files[wanted.file].row_groups[wanted.row_group]
+        if table.num_rows != expected:
+            raise DataError(
+                f"row group {wanted.row_group} of {self.url(wanted.file)} has {table.num_rows} rows, "
+                f"{expected} were written: the file was changed, write the rows again (a new fit does)"
+            )
+        rows: Rows = self._layout.from_table(table)[wanted.start : wanted.stop]
+        return rows
+
+    def close(self) -> None:
+        """Close every file; the threads that read must have ended."""
+        with self._lock:
+            for files in self._open:
+                for opened in files.values():
+                    _close(opened)
+                files.clear()
+
+    def _file(self, number: int) -> pq.ParquetFile:
+        files = self._files_of_thread()
+        if number in files:
+            files.move_to_end(number)
+            return files[number][0]
+        stream = urls.open_read(self.url(number), self._options)
+        opened = pq.ParquetFile(stream)
+        files[number] = (opened, stream)
+        self._compare(number, opened)
+        if len(files) > _OPEN_FILES:
+            _close(files.popitem(last=False)[1])
+        return opened
+
+    def _files_of_thread(self) -> OrderedDict[int, tuple[pq.ParquetFile, IO[bytes]]]:
+        files: OrderedDict[int, tuple[pq.ParquetFile, IO[bytes]]] | None = getattr(self._local, "files", None)
+        if files is None:
+            files = self._local.files = OrderedDict()
+            with self._lock:
+                self._open.append(files)
+        return files
+
+    def _compare(self, number: int, opened: pq.ParquetFile) -> None:
+        file: DataFile = self._manifest.files[number]
+        metadata = opened.metadata
+        if metadata.num_rows != file.rows or metadata.num_row_groups != len(file.row_groups):
+            raise DataError(
+                f"{self.url(number)} has {metadata.num_rows} rows in {metadata.num_row_groups} row groups, "
+                f"{file.rows} rows in {len(file.row_groups)} were written: write the rows again (a new fit does)"
+            )
+        stored = opened.schema_arrow
+        if not stored.equals(self._layout.arrow_schema):
+            raise DataError(
+                f"{self.url(number)} holds {stored.to_string(show_field_metadata=False)!r}, not packed rows of "
+                f"{self._layout.row_bytes} bytes: another program has written it"
+            )
+
+    def _broken(self, number: int, error: Exception) -> DataError:
+        file = self._manifest.files[number]
+        return DataError(
+            f"{self.url(number)}, {file.rows} rows written on {file.host or 'an executor'}, cannot be read: {error}"
+        )
+
+
+def _close(opened: tuple[pq.ParquetFile, IO[bytes]]) -> None:
+    opened[0].close()
+    opened[1].close()

@@ -1,0 +1,142 @@
+"""Arrow arrays to torch tensors and back, without a copy where the types allow. No Spark."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from sparkdl.data import arrays, images
+from sparkdl.data.schema import IMAGE, STACKED, Field
+from sparkdl.errors import DataError
+
+DOUBLE = "double"
+NESTED = "array"
+
+
+def to_tensor(columns: Sequence[pa.Array], field: Field) -> torch.Tensor:
+    """Return the rows of a field as a tensor.
+
+    Parameters
+    ----------
+    columns : sequence of pyarrow.Array
+        One array of n rows without nulls; or, for a stacked field, one for each of its columns. May be slices.
+    field : Field
+        Dimensions of its shape that are -1 are taken from the rows.
+
+    Returns
+    -------
+    Tensor
+        (n, *shape), of the field's dtype; images float32 in [0, 1]. It shares memory with Arrow where it can: do not
+        write to it.
+
+    Raises
+    ------
+    DataError
+        Rows of different shapes, or of another shape than the field's; bytes that are no picture.
+    """
+    if field.kind == IMAGE:
+        return _images(columns[0], field)
+    if field.kind == STACKED and len(columns) > 1:
+        values = np.empty((len(columns[0]), len(columns)), dtype=field.dtype)
+        for place, column in enumerate(columns):
+            values[:, place] = arrays.dense(column, field.dtype, ())
+        return torch.from_numpy(values)
+    array = columns[0]
+    dims = arrays.depth(array.type)
+    if dims == 0:
+        return _shared(arrays.dense(array, field.dtype, (1,)))
+    if dims != len(field.shape):
+        raise DataError(f"field {field.name!r} is nested {dims} deep, the network was made for {len(field.shape)}")
+    return _shared(arrays.dense(array, field.dtype, _shape(array, field)))
+
+
+def null_rows(columns: Sequence[pa.Array]) -> npt.NDArray[np.bool_] | None:
+    """Return which rows have a null in any of the arrays, inside lists too, (n,) bool; None if there are none."""
+    found: npt.NDArray[np.bool_] | None = None
+    for column in columns:
+        mask = arrays.null_rows(column)
+        if mask is not None:
+            found = mask if found is None else found | mask
+    return found
+
+
+def from_tensor(tensor: torch.Tensor, kind: str | None = None) -> pa.Array:
+    """Return a network's output as an Arrow array.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        (n,), (n, 1), (n, k) or more dimensions, on any device.
+    kind : str, optional
+        "double": float64, one number for each row. "array": lists of float32, nested for more dimensions. By default
+        (n,) and (n, 1) are "double", everything else "array".
+
+    Raises
+    ------
+    DataError
+        "double" for rows that have more than one number.
+    """
+    tensor = tensor.detach().cpu()
+    rows = tensor.shape[0]
+    single = tensor.dim() == 1 or (tensor.dim() == 2 and tensor.shape[1] == 1)
+    if kind == DOUBLE or (kind is None and single):
+        if tensor.numel() != rows:
+            raise DataError(f"an output of shape {tuple(tensor.shape)} is not one number for each row")
+        return pa.array(tensor.reshape(rows).to(torch.float64).numpy())
+    if tensor.dim() == 1:
+        tensor = tensor.reshape(rows, 1)
+    array = pa.array(tensor.to(torch.float32).contiguous().reshape(-1).numpy())
+    for dim in range(tensor.dim() - 1, 0, -1):
+        width = tensor.shape[dim]
+        count = int(np.prod(tensor.shape[:dim]))
+        offsets = np.arange(count + 1, dtype=np.int32) * np.int32(width)
+        array = pa.ListArray.from_arrays(pa.array(offsets), array)
+    return array
+
+
+def _shape(array: pa.Array, field: Field) -> tuple[int, ...]:
+    """The one shape of all rows."""
+    if len(array) == 0:
+        return tuple(max(0, dimension) for dimension in field.shape)
+    shapes = arrays.row_shapes(array, len(field.shape))
+    wanted = np.where(np.array(field.shape) < 0, shapes[0], field.shape)
+    wrong = (shapes != wanted).any(axis=1) | (shapes < 0).any(axis=1)
+    if wrong.any():
+        seen = sorted({tuple(shape) for shape in shapes[wrong].tolist()})
+        shown = ", ".join("x".join("?" if d < 0 else str(d) for d in shape) for shape in seen[:5])
+        raise DataError(
+            f"column {field.columns[0]!r} has {int(wrong.sum())} of {len(array)} rows of length {shown}, "
+            f"{'x'.join(map(str, wanted.tolist()))} is needed: bring all rows to one length"
+        )
+    return tuple(int(dimension) for dimension in wanted)
+
+
+def _images(array: pa.Array, field: Field) -> torch.Tensor:
+    pictures = images.decode_all(array)
+    broken = sum(picture is None for picture in pictures)
+    if broken:
+        raise DataError(
+            f"column {field.columns[0]!r} has {broken} of {len(pictures)} rows that are no JPEG, PNG or Spark image"
+        )
+    if not pictures:
+        return torch.empty((0, *(max(0, dimension) for dimension in field.shape)))
+    stacked = images.stack([picture for picture in pictures if picture is not None], field.columns[0])
+    if field.known and stacked.shape[1:] != field.shape:
+        raise DataError(
+            f"column {field.columns[0]!r} has pictures of {stacked.shape[2]}x{stacked.shape[3]} (height x width), "
+            f"{field.shape[1]}x{field.shape[2]} is needed: resize them"
+        )
+    return torch.from_numpy(stacked).to(torch.float32).div_(255)
+
+
+def _shared(values: npt.NDArray[Any]) -> torch.Tensor:
+    with warnings.catch_warnings():
+        # Arrow's memory is read-only; the batch is only read.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(values)

@@ -1,0 +1,168 @@
+"""Files and folders behind a URL: local paths by the operating system, everything else by fsspec.
+
+A URL is a plain path, `file:` or anything that an installed fsspec file system knows (`hdfs://`, `s3://`, ...).
+Options are the user's storage options; they are handed to fsspec and to nobody else.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import IO, Any
+from urllib.parse import unquote, urlsplit
+
+from sparkdl.errors import ClusterError
+
+# A file appears there only when it is closed, and renaming means copying.
+_OBJECT_STORES = frozenset({"s3", "s3a", "s3n", "gs", "gcs", "az", "abfs", "abfss", "wasb", "wasbs", "oss", "oci"})
+
+Options = Mapping[str, Any]
+
+
+def scheme(url: str) -> str:
+    """Return the scheme of `url` in lower case; "file" for a plain path."""
+    head, mark, _ = url.partition(":")
+    # One letter is a drive, and a scheme has neither slash nor dot.
+    return head.lower() if mark and len(head) > 1 and head.replace("+", "").isalnum() else "file"
+
+
+def is_local(url: str) -> bool:
+    """Whether `url` is a path of this host's own file system tree (which may be a shared mount)."""
+    return scheme(url) == "file"
+
+
+def local_path(url: str) -> str:
+    """Return the path that a local `url` stands for."""
+    if not url.lower().startswith("file:"):
+        return os.path.abspath(os.path.expanduser(url))
+    return unquote(urlsplit(url).path)
+
+
+def join(url: str, *names: str) -> str:
+    """Return the URL of a file or folder below `url`."""
+    return "/".join([url.rstrip("/") or "/", *names])
+
+
+def file_system(url: str, options: Options | None = None) -> tuple[Any, str]:
+    """Return fsspec's file system for `url`, and the path in it.
+
+    Raises
+    ------
+    ClusterError
+        The package that opens this scheme is not installed.
+    """
+    import fsspec
+
+    try:
+        fs, path = fsspec.core.url_to_fs(url, **dict(options or {}))
+        return fs, str(path)
+    except (ImportError, ValueError) as error:
+        raise ClusterError(
+            f"{scheme(url)}:// cannot be opened by Python here ({error}): install the fsspec package for it on the "
+            "driver and the executors, or choose another cacheUrl"
+        ) from error
+
+
+def exists(url: str, options: Options | None = None) -> bool:
+    """Whether there is a file or folder."""
+    if is_local(url):
+        return os.path.exists(local_path(url))
+    fs, path = file_system(url, options)
+    return bool(fs.exists(path))
+
+
+def size(url: str, options: Options | None = None) -> int:
+    """Return the bytes of a file; FileNotFoundError if there is none."""
+    if is_local(url):
+        return os.path.getsize(local_path(url))
+    fs, path = file_system(url, options)
+    return int(fs.size(path))
+
+
+def make_folder(url: str, options: Options | None = None, *, private: bool = False) -> None:
+    """Make a folder and those above it; a private one is for this user only, where the file system knows users."""
+    if is_local(url):
+        path = local_path(url)
+        os.makedirs(os.path.dirname(path) or "/", exist_ok=True)
+        with suppress(FileExistsError):
+            os.mkdir(path, 0o700 if private else 0o777)
+        return
+    fs, path = file_system(url, options)
+    fs.makedirs(path, exist_ok=True)
+
+
+def remove(url: str, options: Options | None = None) -> None:
+    """Remove a file, or a folder with all that is in it; nothing happens where there is none."""
+    if is_local(url):
+        path = local_path(url)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            with suppress(FileNotFoundError):
+                os.remove(path)
+        return
+    fs, path = file_system(url, options)
+    with suppress(FileNotFoundError):
+        fs.rm(path, recursive=True)
+
+
+def rename(source: str, target: str, options: Options | None = None) -> None:
+    """Give a file another name on the same file system, in the place of what had it."""
+    if is_local(source):
+        os.replace(local_path(source), local_path(target))
+        return
+    fs, source_path = file_system(source, options)
+    _, target_path = file_system(target, options)
+    fs.mv(source_path, target_path)
+
+
+def open_read(url: str, options: Options | None = None) -> IO[bytes]:
+    """Open a file for reading bytes."""
+    if is_local(url):
+        return open(local_path(url), "rb")
+    fs, path = file_system(url, options)
+    stream: IO[bytes] = fs.open(path, "rb")
+    return stream
+
+
+@contextmanager
+def write_atomic(url: str, options: Options | None = None) -> Iterator[IO[bytes]]:
+    """Open a file for writing bytes; it gets its name only when the block ends without an exception."""
+    if scheme(url) in _OBJECT_STORES:
+        with _object(url, options) as stream:
+            yield stream
+        return
+    part = f"{url}.{uuid.uuid4().hex}.part"
+    try:
+        if is_local(url):
+            with open(local_path(part), "wb") as stream:
+                yield stream
+        else:
+            fs, path = file_system(part, options)
+            with fs.open(path, "wb") as stream:
+                yield stream
+        rename(part, url, options)
+    except BaseException:
+        with suppress(OSError):
+            remove(part, options)
+        raise
+
+
+@contextmanager
+def _object(url: str, options: Options | None) -> Iterator[IO[bytes]]:
+    fs, path = file_system(url, options)
+    stream = fs.open(path, "wb")
+    try:
+        yield stream
+    except BaseException:
+        discard = getattr(stream, "discard", None)
+        with suppress(Exception):
+            if discard is not None:
+                discard()
+            # Closing would upload what is there: a file that is not whole.
+            stream.closed = True
+        raise
+    stream.close()
