@@ -35,7 +35,7 @@ $(INSTALLED): $(UV) constraints.txt pyproject.toml setup.py
 	@touch $(INSTALLED)
 
 $(HOROVOD): $(INSTALLED)
-	@echo "== Horovod, built against the torch in .venv (kept for the next environment)"
+	@echo "== Horovod, built against the torch in .venv"
 	@PATH="$(CURDIR)/.uv/bin:$$PATH" $(BIN)/sparkdl-build-horovod
 	@touch $(HOROVOD)
 

@@ -138,3 +138,7 @@ def _install(pip: Pip, wheel: Path, torch: Torch, kind: str, log: Log) -> bool:
         pip.install(wheel, log)
     with step("check it: initialise Horovod and reduce a tensor"):
         return works(torch, kind, log)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""The command as a whole: what it says when something is missing, and real builds (slow)."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sparkdl.commands.build_horovod import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_says_at_once_that_horovod_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cache = tmp_path / "cache"
+    assert main(["--cache-dir", str(cache)]) == 0
+    assert re.search(r"Horovod 0\.28\.1 for torch \S+ \(gloo\) is installed and works", capsys.readouterr().out)
+    assert not cache.exists()
+
+
+def test_names_torch_when_it_is_missing(tmp_path: Path) -> None:
+    # -S leaves out site-packages, so this interpreter has nothing but the standard library and sparkdl.
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from sparkdl.commands.build_horovod import main; "
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"{program} sys.exit(main(['--cache-dir', {str(tmp_path)!r}]))"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "torch is not installed for" in done.stderr
+    assert "install torch first" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_failed_start_leaves_no_folder_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    assert main(["--force", "--cache-dir", str(tmp_path / "cache")]) == 1
+    assert "a C++ compiler is needed" in capsys.readouterr().err
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def fresh_environment(home: Path) -> Path:
+    """Make an environment as uv makes them, without pip, with torch; return its Python."""
+    uv = shutil.which("uv")
+    assert uv is not None, "uv has to be on PATH, as in make test-slow"
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, home], check=True, timeout=120)
+    python = home / "bin" / "python"
+    command = [uv, "pip", "install", "--quiet", "--python", python, "-c", ROOT / "constraints.txt"]
+    subprocess.run([*command, "torch", "numpy"], check=True, timeout=900)
+    return python
+
+
+def run_command(python: Path, *arguments: str, **environment: str) -> str:
+    done = subprocess.run(
+        [python, "-m", "sparkdl.commands.build_horovod", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=5400,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(6000)
+def test_builds_for_cpu_beside_a_cuda_toolkit_and_keeps_the_wheel(tmp_path: Path) -> None:
+    nvcc = tmp_path / "toolkit" / "bin" / "nvcc"
+    nvcc.parent.mkdir(parents=True)
+    nvcc.write_text("#!/bin/sh\necho 'Cuda compilation tools, release 11.0, V11.0.1'\n")
+    nvcc.chmod(0o755)
+    cache = str(tmp_path / "cache")
+    path = f"{nvcc.parent}{os.pathsep}{os.environ['PATH']}"
+    first = fresh_environment(tmp_path / "first")
+    said = run_command(first, "--cache-dir", cache, PATH=path, CUDA_HOME=str(tmp_path / "nothing"))
+    assert "make a private pip" in said
+    assert "(gloo) is installed and works" in said
+    assert [p.name for p in Path(cache).iterdir() if p.name.startswith("build-")] == []
+
+    second = fresh_environment(tmp_path / "second")
+    begin = time.monotonic()
+    said = run_command(second, "--cache-dir", cache)
+    assert "a wheel is kept" in said
+    assert "fetch the source" not in said
+    assert time.monotonic() - begin < 120
+    assert "- install it" not in run_command(second, "--cache-dir", cache)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(6000)
+def test_builds_for_nccl_without_gpu_and_toolkit(tmp_path: Path) -> None:
+    python = fresh_environment(tmp_path / "env")
+    said = run_command(python, "--nccl", "--cache-dir", str(tmp_path / "cache"))
+    assert "(nccl) is installed and works" in said
+    program = "import horovod.torch as hvd; hvd.init(); print(hvd.nccl_built() > 0, hvd.cuda_built(), hvd.size())"
+    done = subprocess.run(
+        [python, "-c", program], capture_output=True, text=True, timeout=120, cwd=tmp_path, check=True
+    )
+    assert done.stdout.split() == ["True", "True", "1"]
+    # The compiler was lent to the build, the environment does not have it.
+    assert not list((tmp_path / "env").glob("lib/python*/site-packages/nvidia_cuda_nvcc*"))

@@ -1,0 +1,28 @@
+"""The check of an installed Horovod, by the one that is installed here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sparkdl.commands.build_horovod_check import works
+from sparkdl.commands.build_horovod_steps import Log
+from sparkdl.commands.build_horovod_tools import Torch, probe_torch
+
+
+def test_it_works_for_its_own_torch_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = probe_torch()
+    # A rank's variables, as a notebook inside a rank would have them: the check is a rank of its own.
+    monkeypatch.setenv("HOROVOD_RANK", "1")
+    monkeypatch.setenv("HOROVOD_SIZE", "2")
+    assert works(torch, "gloo")
+    log = Log(tmp_path / "log")
+    assert not works(Torch("1.0.0", None), "gloo", log)
+    assert f"built for torch {torch.version}, this is torch 1.0.0" in log.last_line()
+
+
+def test_a_cpu_wheel_is_no_gpu_wheel(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log")
+    assert not works(probe_torch(), "nccl", log)
+    assert "nccl_built() is" in log.last_line()
