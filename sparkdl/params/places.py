@@ -17,8 +17,10 @@ class HasCache(Settings):
         kinds.options(), {}, "arguments of the file system of cacheUrl; never saved, logged or shown", secret=True
     )
     padValue = Setting(
-        kinds.number(), None, "value that fills shorter arrays up to the longest; refused where it is not set"
+        kinds.number(),
+        None,
+        "value behind the elements of shorter arrays and vectors, up to the longest; refused where it is not set",
     )
     fillValue = Setting(
-        kinds.number(), None, "value in place of nulls and NaN in the inputs; refused where it is not set"
+        kinds.number(), None, "value in place of nulls in the inputs; nulls are refused where it is not set"
     )

@@ -41,7 +41,11 @@ def check_rows(stage: TrainingParams, train: Manifest, validation: Manifest | No
     for field in train.schema.fields:
         counts = [m.counts[field.name] for m in (train, validation) if m is not None and field.name in m.counts]
         if counts:
-            _check_values(stage, field, counts)
+            _check_values(field, counts)
+    column = stage.getValidationIndicatorCol()
+    unmarked = sum(m.counts[column].nulls for m in (train, validation) if m is not None and column in m.counts)
+    if unmarked:
+        raise DataError(f"validationIndicatorCol={column!r} has {_rows(unmarked)} with a null: make it true or false")
     _check_splits(stage, train, validation)
     if train.rows < stage.getNumProcs():
         raise SettingError(
@@ -139,39 +143,41 @@ def check_batch_norm(stage: TrainingParams, plan: Plan) -> None:
                 )
 
 
-def _check_values(stage: TrainingParams, field: Field, counts: Sequence[FieldCount]) -> None:
+def _check_values(field: Field, counts: Sequence[FieldCount]) -> None:
     columns = _columns(field)
     nulls, nans = sum(c.nulls for c in counts), sum(c.nans for c in counts)
     undecodable = sum(c.undecodable for c in counts)
     if undecodable:
         raise DataError(
-            f"{columns} has {_rows(undecodable)} that hold no image: keep JPEG, PNG or Spark's image struct only"
+            f"{columns} has {_rows(undecodable)} without a picture: keep JPEG, PNG or Spark's image struct only"
         )
-    remedy = "remove them, or set fillValue" if field.role == INPUT and field.kind != IMAGE else "remove these rows"
     if nulls:
-        raise DataError(f"{columns} has {_rows(nulls)} with a null: {remedy}")
+        fillable = field.role == INPUT and field.kind != IMAGE
+        raise DataError(
+            f"{columns} has {_rows(nulls)} with a null: remove them{', or set fillValue' if fillable else ''}"
+        )
     if nans:
-        raise DataError(f"{columns} has {_rows(nans)} with NaN or infinity: {remedy}")
+        remedy = ", or replace the values, for example by Imputer" if field.role == INPUT else ""
+        raise DataError(f"{columns} has {_rows(nans)} with NaN or infinity: remove them{remedy}")
     if field.role in (INPUT, LABEL):
-        _check_shapes(stage, field, counts)
+        _check_shapes(field, counts)
     if field.role == WEIGHT:
         _check_weights(columns, counts)
 
 
-def _check_shapes(stage: TrainingParams, field: Field, counts: Sequence[FieldCount]) -> None:
+def _check_shapes(field: Field, counts: Sequence[FieldCount]) -> None:
     shapes: Counter[str] = Counter()
     for count in counts:
         shapes.update(count.shapes)
-    padded = stage.getPadValue() is not None and field.role == INPUT and field.kind != IMAGE
-    if len(shapes) < 2 or padded:
+    if len(shapes) < 2:
         return
     named = ", ".join(f"{shape.replace(',', ' x ')} ({_rows(rows)})" for shape, rows in shapes.most_common(MAX_NAMED))
     more = f" and {len(shapes) - MAX_NAMED} others" if len(shapes) > MAX_NAMED else ""
-    what, remedy = "arrays of different lengths", "make them equal, or set padValue"
+    what, remedy = "arrays of different lengths", "make them equal"
     if field.kind == IMAGE:
         what, remedy = "images of different sizes", "resize them to one size"
-    elif field.role == LABEL:
-        remedy = "make them equal"
+    elif field.role == INPUT and len(field.shape) == 1:
+        remedy += ", or set padValue"
     raise DataError(f"{_columns(field)} holds {what}: {named}{more}: {remedy}")
 
 

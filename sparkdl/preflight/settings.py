@@ -4,38 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyspark.sql.types import BooleanType, StructType
-
-from sparkdl.errors import DataError, SettingError
-from sparkdl.params.roles import added_columns, inputs_of, labels_of, weight_of
+from sparkdl.errors import SettingError
+from sparkdl.params.roles import added_columns, labels_of
 from sparkdl.params.stages import ClassifierParams, TrainingParams
 
 DEFAULT_SHARDS = 8
 
 
-def check_settings(stage: TrainingParams, schema: StructType, measured: Sequence[str]) -> None:
-    """Refuse settings that cannot work together, or with these columns.
+def check_settings(
+    stage: TrainingParams, columns: Sequence[str], measured: Sequence[str], *, case_sensitive: bool = False
+) -> None:
+    """Refuse settings that cannot work together, or beside these columns.
 
     Parameters
     ----------
     stage : TrainingParams
         The estimator.
-    schema : StructType
+    columns : sequence of str
         Of the DataFrame.
     measured : sequence of str
         Names of what each epoch measures on the rows it learns from: "loss" and the metrics.
+    case_sensitive : bool
+        As ``spark.sql.caseSensitive``.
 
     Raises
     ------
     SettingError
         Names the Params and what to change.
-    DataError
-        Names the column and what to change.
     """
     _check_network(stage)
-    _check_columns(stage, schema)
-    _check_added(stage, schema)
-    _check_validation(stage, schema)
+    _check_added(stage, columns, case_sensitive)
+    _check_validation(stage)
     _check_stopping(stage, measured)
     _check_ranks(stage)
     _check_objective(stage)
@@ -76,51 +75,29 @@ def _check_network(stage: TrainingParams) -> None:
         )
 
 
-def _check_columns(stage: TrainingParams, schema: StructType) -> None:
-    wanted = [("weightCol", weight_of(stage)), ("validationIndicatorCol", stage.getValidationIndicatorCol())]
-    label_param = "labelCols" if stage.hasParam("labelCols") and stage.isSet("labelCols") else "labelCol"
-    wanted += [(label_param, name) for name in labels_of(stage)]
-    features_param = next((p for p in ("inputCols", "featuresCols") if stage.isSet(p)), "featuresCol")
-    wanted += [(features_param, name) for _, names in inputs_of(stage) for name in names]
-    for param, name in wanted:
-        found = schema.names.count(name) if name else 1
-        if found == 0:
-            there = ", ".join(schema.names)
-            raise DataError(f"{param} names the column {name!r}, which the DataFrame has not: its columns are {there}")
-        if found > 1:
-            raise DataError(
-                f"{param} names the column {name!r}, which the DataFrame has {found} times: rename one of them"
-            )
+def _check_added(stage: TrainingParams, columns: Sequence[str], case_sensitive: bool) -> None:
+    def key(name: str) -> str:
+        return name if case_sensitive else name.lower()
 
-
-def _check_added(stage: TrainingParams, schema: StructType) -> None:
-    added = added_columns(stage)
+    there = {key(name) for name in columns}
     owner: dict[str, str] = {}
-    for param, name in added.items():
-        if name in schema.names:
+    for param, name in added_columns(stage).items():
+        if key(name) in there:
             raise SettingError(
                 f"{param}={name!r} names a column that the DataFrame has already: set {param} to another name, "
                 "or drop that column"
             )
-        if name in owner:
-            raise SettingError(f"{owner[name]} and {param} both name the column {name!r}: give each its own name")
-        owner[name] = param
+        if key(name) in owner:
+            raise SettingError(f"{owner[key(name)]} and {param} both name the column {name!r}: give each its own name")
+        owner[key(name)] = param
 
 
-def _check_validation(stage: TrainingParams, schema: StructType) -> None:
+def _check_validation(stage: TrainingParams) -> None:
     column, fraction = stage.getValidationIndicatorCol(), stage.getValidationFraction()
-    if not column:
-        return
-    if fraction > 0:
+    if column and fraction > 0:
         raise SettingError(
             f"validationIndicatorCol={column!r} and validationFraction={fraction:g} both choose the validation rows: "
             "set one of them"
-        )
-    kind = schema[column].dataType
-    if not isinstance(kind, BooleanType):
-        raise DataError(
-            f"validationIndicatorCol={column!r} is of type {kind.simpleString()}, it must be boolean: "
-            f"cast it, or compare it, in the DataFrame"
         )
 
 

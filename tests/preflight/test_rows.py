@@ -14,6 +14,7 @@ from sparkdl.preflight.rows import balanced_weights, check_batch_norm, check_row
 FEATURES = Field("features", INPUT, ARRAY, ("x",), "float32", (3,))
 STACK = Field("features", INPUT, STACKED, ("a", "b", "c", "d", "e"), "float32", (5,))
 PICTURE = Field("features", INPUT, IMAGE, ("picture",), "float32", (3, 2, 2))
+GRID = Field("features", INPUT, ARRAY, ("x",), "float32", (2, 3))
 TARGET = Field("label", LABEL, SCALAR, ("label",), "float32", (1,))
 WEIGHTS = Field("weight", WEIGHT, SCALAR, ("w",), "float32", (1,))
 
@@ -37,16 +38,16 @@ def test_nulls_and_nan_are_counted_by_column() -> None:
         "one of the columns 'a', 'b', 'c', 'd' and 1 more has 1 row with a null: remove them, or set fillValue"
     )
     assert refused({"features": FieldCount(nans=3)}) == (
-        "column 'x' has 3 rows with NaN or infinity: remove them, or set fillValue"
+        "column 'x' has 3 rows with NaN or infinity: remove them, or replace the values, for example by Imputer"
     )
-    assert refused({"label": FieldCount(nulls=1)}) == "column 'label' has 1 row with a null: remove these rows"
+    assert refused({"label": FieldCount(nulls=1)}) == "column 'label' has 1 row with a null: remove them"
     assert refused({"label": FieldCount(nans=1234)}) == (
-        "column 'label' has 1,234 rows with NaN or infinity: remove these rows"
+        "column 'label' has 1,234 rows with NaN or infinity: remove them"
     )
     assert refused({"features": FieldCount(nulls=1)}, PICTURE) == (
-        "column 'picture' has 1 row with a null: remove these rows"
+        "column 'picture' has 1 row with a null: remove them"
     )
-    assert "1 row that hold" in refused({"features": FieldCount(undecodable=1)}, PICTURE)
+    assert "1 row without a picture" in refused({"features": FieldCount(undecodable=1)}, PICTURE)
 
 
 def test_counts_of_both_splits_are_added() -> None:
@@ -67,7 +68,9 @@ def test_ragged_arrays_are_named_with_their_lengths() -> None:
         {"features": FieldCount(shapes={"3,2,2": 9, "3,4,4": 1})}, PICTURE
     )
     assert refused({"label": FieldCount(shapes=shapes)}, padValue=0.0).endswith(": make them equal")
-    check_rows(RegressorParams(padValue=0.0), manifest(10, {"features": FieldCount(shapes=shapes)}), None)
+    assert refused({"features": FieldCount(shapes={"2,3": 1, "2,4": 1})}, GRID, padValue=0.0).endswith(
+        ": make them equal"
+    )
 
 
 def test_weights() -> None:
@@ -76,6 +79,13 @@ def test_weights() -> None:
     )
     assert "'w' is 0 in every row" in refused({"weight": FieldCount(minimum=0.0, maximum=0.0)})
     assert "'w' has 2 rows with a null" in refused({"weight": FieldCount(nulls=2)})
+
+
+def test_a_validation_column_with_nulls() -> None:
+    train = manifest(3, {"held": FieldCount(nulls=2)})
+
+    with pytest.raises(DataError, match="validationIndicatorCol='held' has 2 rows with a null: make it true or false"):
+        check_rows(RegressorParams(validationIndicatorCol="held"), train, manifest(1))
 
 
 def test_splits_without_rows() -> None:
