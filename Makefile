@@ -70,6 +70,6 @@ docs: $(INSTALLED)
 	@$(BIN)/python -m pytest -q tests/docs
 
 clean:
-	rm -rf .venv .uv build dist *.egg-info results mlruns mlflow.db spark-warehouse metastore_db derby.log
+	rm -rf .venv .uv build dist *.egg-info results demo-results mlruns mlflow.db spark-warehouse metastore_db derby.log
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
