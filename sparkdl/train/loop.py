@@ -1,0 +1,308 @@
+"""The training loop: fit -> run_epoch -> step; everything else hangs on it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sparkdl.comm.backend import Backend
+from sparkdl.errors import DataError, SettingError
+from sparkdl.report.listener import TrainingStarted
+from sparkdl.train.callbacks import TrainState, call
+from sparkdl.train.config import Batch, Feed, TrainConfig
+from sparkdl.train.history import History
+from sparkdl.train.metrics import MetricSet
+from sparkdl.train.optim import make_optimizer, make_schedule, trainable
+from sparkdl.train.progress import Emit, Progress
+from sparkdl.train.step import Network, Stepper
+from sparkdl.train.stopping import EarlyStopping, weights_of
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit leaves behind, the same on every rank.
+
+    Attributes
+    ----------
+    state : dict of str to Tensor
+        The module's state on the CPU: of the best epoch with early stopping, else of the last.
+    history : list of dict
+        One for each epoch.
+    best_epoch : int or None
+        From 1; None without early stopping.
+    steps : int
+        Steps taken, skipped ones too.
+    seconds : dict of str to float
+        "setup", "train", "validate" and "wait" (for batches, a part of the middle two), on this rank.
+    """
+
+    state: dict[str, Tensor]
+    history: list[dict[str, float]]
+    best_epoch: int | None
+    steps: int
+    seconds: dict[str, float]
+
+
+def fit(
+    module: nn.Module,
+    config: TrainConfig,
+    train: Feed,
+    validation: Feed | None,
+    backend: Backend,
+    emit: Emit | None = None,
+) -> FitResult:
+    """Train a module. Every rank calls it with the same module, settings and number of steps.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Is moved to the device and trained in place, from rank 0's weights.
+    config : TrainConfig
+    train : Feed
+        Rows to learn from.
+    validation : Feed or None
+        Rows that are only measured.
+    backend : Backend
+    emit : callable, optional
+        Takes the records of events; used on rank 0.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    SettingError, NetworkError, DataError
+        Settings, network or data cannot work; a loss that is not finite is a NetworkError on every rank.
+
+    Notes
+    -----
+    Layers draw their random numbers from torch's generators, seeded by seed + rank; the states that the caller had are
+    put back at the end. numpy's and Python's generators are left alone.
+    """
+    began = time.monotonic()
+    device = torch.device("cuda", torch.cuda.current_device()) if config.device == "cuda" else torch.device("cpu")
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(config.seed + backend.rank)
+        return _Training(module, config, (train, validation), backend, emit, device, began).fit()
+
+
+class _Training:
+    """One fit on one rank: what its epochs share."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        config: TrainConfig,
+        feeds: tuple[Feed, Feed | None],
+        backend: Backend,
+        emit: Emit | None,
+        device: torch.device,
+        began: float,
+    ) -> None:
+        self.train, self.validation = feeds
+        self.config, self.backend, self.device = config, backend, device
+        _check(config, self.train)
+        module = module.to(device)
+        if config.sync_batch_norm:
+            module = backend.synchronize_batch_norm(module)
+        parameters = trainable(module)
+        broadcast_state(module, backend)
+        self.module = module
+        self.network = Network(module, config, device)
+        self.metrics = MetricSet(config, backend, device)
+        self.measured = MetricSet(config, backend, device)
+        optimizer = make_optimizer(config, parameters)
+        schedule = make_schedule(config, optimizer, config.epochs * self.train.steps)
+        self.stepper = Stepper(self.network, optimizer, schedule, config, backend, self.metrics)
+        self.stopping = _early_stopping(config, self.metrics, self.validation is not None)
+        self.state = TrainState(backend.rank, backend.size, module, optimizer)
+        self.progress = Progress(emit if backend.rank == 0 else None)
+        self.history = History()
+        self.seconds = {"setup": time.monotonic() - began, "train": 0.0, "validate": 0.0, "wait": 0.0}
+
+    def fit(self) -> FitResult:
+        config, state, train = self.config, self.state, self.train
+        call(config.callbacks, "on_train_begin", state)
+        self.progress.start(
+            TrainingStarted(self.backend.size, config.epochs, train.steps, train.rows, self.device.type)
+        )
+        for epoch in range(1, config.epochs + 1):
+            if self.run_epoch(epoch):
+                break
+        best = self.stopping
+        if best is not None and best.best_state is not None:
+            self.module.load_state_dict(best.best_state, strict=False)
+        call(config.callbacks, "on_train_end", state)
+        kept = None if best is None else best.best_state
+        return FitResult(
+            weights_of(self.module) if kept is None else kept,
+            self.history,
+            None if best is None else best.best_epoch,
+            state.step,
+            self.seconds,
+        )
+
+    def run_epoch(self, epoch: int) -> bool:
+        """Train and validate once over the rows; return whether the training ends here."""
+        state, callbacks = self.state, self.config.callbacks
+        state.epoch, state.logs = epoch, {}
+        call(callbacks, "on_epoch_begin", state)
+        measures, bookkeeping = self.train_rows(epoch)
+        logs = {"epoch": epoch, **measures}
+        if self.validation is not None:
+            logs |= self.validate(self.validation)
+        logs |= bookkeeping
+        self.history.append(logs)
+        self.progress.epoch(epoch, logs)
+        state.logs = dict(logs)
+        call(callbacks, "on_epoch_end", state)
+        return self._ends(epoch, logs)
+
+    def train_rows(self, epoch: int) -> tuple[dict[str, float], dict[str, float]]:
+        """Take the steps of an epoch; return loss and metrics, and the columns about time."""
+        state, stepper, steps = self.state, self.stepper, self.train.steps
+        self.module.train()
+        began = time.monotonic()
+        weight = loss = 0.0
+        rows = stepper.rows = 0
+        with _batches(self.train.epoch(epoch - 1)) as batches:
+            for number, batch in enumerate(batches, 1):
+                where = _Place(epoch, number, steps)
+                sums = stepper.step(batch, where.__str__, state.stopping)
+                weight, loss, rows = weight + sums.weight, loss + sums.loss, rows + sums.rows
+                state.step += 1
+                mean = loss / weight if weight > 0 else math.nan
+                state.logs = {"loss": mean, "lr": stepper.lr}
+                state.stopping = state.stopping or sums.stop
+                self.progress.step(epoch, number, steps, mean, rows, began)
+                call(self.config.callbacks, "on_step_end", state)
+                if sums.stop:
+                    break
+        seconds, waited = time.monotonic() - began, self.train.wait_seconds
+        self.backend.average_statistics(self.module, stepper.rows)
+        self.seconds["train"] += seconds
+        self.seconds["wait"] += waited
+        measures = {"loss": loss / weight if weight > 0 else math.nan, **self.metrics.compute()}
+        return measures, self._times(rows, seconds, waited)
+
+    @torch.no_grad()
+    def validate(self, feed: Feed) -> dict[str, float]:
+        """Measure loss and metrics over the rows of a feed; the ranks meet once, at the end."""
+        began = time.monotonic()
+        self.module.eval()
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        with _batches(feed.epoch(0)) as batches:
+            for batch in batches:
+                rows = self.network.rows(batch)
+                if rows.count:
+                    outputs = self.network.forward(rows.inputs)
+                    loss, weight = self.network.objective(outputs, rows.targets, rows.weights)
+                    sums[0] += loss.double()
+                    sums[1] += weight
+                    self.measured.update(outputs, rows.targets)
+        self.seconds["wait"] += feed.wait_seconds
+        self.backend.all_reduce(sums)
+        loss_sum, weight_sum = sums.tolist()
+        logs = {"loss": loss_sum / weight_sum if weight_sum > 0 else math.nan, **self.measured.compute()}
+        self.seconds["validate"] += time.monotonic() - began
+        return {f"val_{name}": value for name, value in logs.items()}
+
+    def _times(self, rows: int, seconds: float, waited: float) -> dict[str, float]:
+        """Return the epoch's last columns; seconds, of all ranks' passes and of their waiting, are means."""
+        mean = torch.tensor([seconds, waited], dtype=torch.float64, device=self.device)
+        self.backend.all_reduce(mean)
+        seconds, waited = (mean / self.backend.size).tolist()
+        return {
+            "lr": self.stepper.lr,
+            "rows": rows,
+            "seconds": seconds,
+            "rows_per_second": rows / max(seconds, 1e-9),
+            "wait_share": min(1.0, waited / max(seconds, 1e-9)),
+        }
+
+    def _ends(self, epoch: int, logs: dict[str, float]) -> bool:
+        """Agree with all ranks on the end; what early stopping says is rank 0's word."""
+        if self.stopping is None and not self.config.callbacks:
+            return False
+        better, done = (False, False) if self.stopping is None else self.stopping.judge(logs)
+        first = self.backend.rank == 0
+        votes = torch.tensor([self.state.stopping, better and first, done and first], dtype=torch.float64)
+        votes = votes.to(self.device)
+        self.backend.all_reduce(votes)
+        stop, better, done = (votes > 0).tolist()
+        if self.stopping is not None and better:
+            self.stopping.keep(epoch, self.module)
+        return bool(stop or done)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A step's place, put into words only when an error needs it."""
+
+    epoch: int
+    step: int
+    steps: int
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch}, step {self.step} of {self.steps}"
+
+
+@torch.no_grad()
+def broadcast_state(module: nn.Module, backend: Backend) -> None:
+    """Give all ranks rank 0's parameters and buffers, by one broadcast of their bytes."""
+    tensors = [*module.parameters(), *module.buffers()]
+    if backend.size == 1 or not tensors:
+        return
+    flat = [t.detach().contiguous().reshape(-1).view(torch.uint8) for t in tensors]
+    wire = torch.cat(flat)
+    backend.broadcast(wire)
+    for tensor, part in zip(tensors, wire.split([len(f) for f in flat]), strict=True):
+        tensor.copy_(part.clone().view(tensor.dtype).view(tensor.shape))
+
+
+def _check(config: TrainConfig, train: Feed) -> None:
+    if train.steps < 1:
+        raise DataError(
+            "there is no row to train on, or dropLast leaves out the only batch: give rows or lower batchSize"
+        )
+    for name, value in (("epochs", config.epochs), ("accumulationSteps", config.accumulation_steps)):
+        if value < 1:
+            raise SettingError(f"{name}={value} must be at least 1")
+    if config.gradient_clip_norm is not None and config.gradient_clip_norm <= 0:
+        raise SettingError(f"gradientClipNorm={config.gradient_clip_norm} must be above 0, or unset")
+
+
+def _early_stopping(config: TrainConfig, metrics: MetricSet, validates: bool) -> EarlyStopping | None:
+    if config.early_stopping_patience is None:
+        return None
+    watched = config.early_stopping_metric
+    plain = watched.removeprefix("val_")
+    if plain not in ("loss", *metrics.names) or (plain != watched and not validates):
+        there = ["loss", *metrics.names] + [f"val_{n}" for n in ("loss", *metrics.names) if validates]
+        raise SettingError(
+            f"earlyStoppingMetric={watched!r} is not measured: take one of {', '.join(there)}, or give validation rows"
+        )
+    maximise = False if plain == "loss" else metrics.maximise(plain)
+    if maximise is None:
+        raise SettingError(
+            f"earlyStoppingMetric={watched!r}: nobody says whether more of it is better; "
+            "give the function an attribute higher_is_better = True or False"
+        )
+    return EarlyStopping(watched, config.early_stopping_patience, maximise)
+
+
+@contextmanager
+def _batches(batches: Iterator[Batch]) -> Iterator[Iterable[Batch]]:
+    """Close a generator of batches that is left early."""
+    try:
+        yield batches
+    finally:
+        if isinstance(batches, Generator):
+            batches.close()

@@ -1,0 +1,5 @@
+"""Metrics of an epoch, over all ranks; the only room that knows torchmetrics."""
+
+from sparkdl.train.metrics.measured import MetricSet
+
+__all__ = ["MetricSet"]

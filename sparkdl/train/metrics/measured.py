@@ -1,0 +1,197 @@
+"""Metrics of an epoch, over all ranks: torchmetrics by name, and functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from sparkdl.comm.backend import Backend
+from sparkdl.errors import DataError, SettingError
+from sparkdl.train.config import Named, TrainConfig
+from sparkdl.train.metrics.names import Recipe, build, higher_is_better, recipe_of
+from sparkdl.train.metrics.rows import STYLES, MetricRows, output_kind
+from sparkdl.train.metrics.synchronise import synchronise
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+
+_FLUSH_ROWS = 8192
+_FLUSH_NUMBERS = 1 << 20
+"""Rows are gathered up to these limits before torchmetrics sees them: its fixed cost would show in small steps."""
+
+_RESERVED = {"epoch", "loss", "lr", "rows", "seconds", "rows_per_second", "wait_share"}
+
+
+class MetricSet:
+    """The metrics of one split: fed batch by batch on every rank, computed together at the end of an epoch.
+
+    With several outputs each metric is taken of each output, as name_0, name_1, ...; rows of weight 0 are not given to
+    it, and other weights have no effect on metrics.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        metrics, losses, num_classes.
+    backend : Backend
+    device : torch.device
+
+    Raises
+    ------
+    SettingError
+        A name is unknown, or used twice.
+    """
+
+    def __init__(self, config: TrainConfig, backend: Backend, device: torch.device) -> None:
+        self._backend = backend
+        self._device = device
+        self._config = config
+        self._outputs = max(1, len(config.losses))
+        self._recipes = {_name(spec): recipe_of(spec) for spec in config.metrics if not _is_function(spec)}
+        self._functions: dict[str, Any] = {_name(spec): spec for spec in config.metrics if _is_function(spec)}
+        names = [_name(spec) for spec in config.metrics]
+        wrong = next((n for n in names if n in _RESERVED or names.count(n) > 1), None)
+        if wrong is not None:
+            raise SettingError(f"metrics: the name {wrong!r} is taken already; rename the function or leave one out")
+        self._order = names
+        self._groups = [_OutputMetrics(self._recipes, output_kind(config, i), device) for i in range(self._outputs)]
+        self._sums = torch.zeros(self._outputs, len(self._functions), 2, dtype=torch.float64)
+
+    @property
+    def names(self) -> list[str]:
+        """Names as in the history."""
+        return [self._key(name, output) for name in self._order for output in range(self._outputs)]
+
+    def maximise(self, key: str) -> bool | None:
+        """Return whether more of a metric is better; None if nobody has said."""
+        for name in self._order:
+            if key in {self._key(name, output) for output in range(self._outputs)}:
+                if name in self._recipes:
+                    return higher_is_better(self._recipes[name])
+                return getattr(self._functions[name], "higher_is_better", None)
+        return None
+
+    @torch.no_grad()
+    def update(self, outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
+        """Add a batch of this rank, (n, ...) each, n above 0."""
+        if not self._order:
+            return
+        for index, (output, target) in enumerate(zip(outputs, targets, strict=True)):
+            output = output.detach()
+            if self._recipes:
+                self._groups[index].add(output.float(), target)
+            for place, function in enumerate(self._functions.values()):
+                value = float(function(output, _beside(output, target)))
+                self._sums[index, place] += torch.tensor([value * len(output), len(output)], dtype=torch.float64)
+
+    @torch.no_grad()
+    def compute(self) -> dict[str, float]:
+        """Return each metric over the rows of all ranks since the last call, and begin anew. Collective."""
+        if not self._order:
+            return {}
+        values: dict[str, float] = {}
+        for index, group in enumerate(self._groups):
+            group.finish(self._backend)
+            values |= {self._key(name, index): value for name, value in group.values().items()}
+        if self._functions:
+            sums = self._sums.to(self._device)
+            self._backend.all_reduce(sums)
+            for index in range(self._outputs):
+                for place, name in enumerate(self._functions):
+                    total, rows = sums[index, place].tolist()
+                    values[self._key(name, index)] = total / rows if rows else math.nan
+            self._sums.zero_()
+        return {name: values[name] for name in self.names}
+
+    def _key(self, name: str, output: int) -> str:
+        return name if self._outputs == 1 else f"{name}_{output}"
+
+
+class _OutputMetrics:
+    """torchmetrics of one output. They are made when the width of the output is known, on ranks without rows too."""
+
+    def __init__(self, recipes: dict[str, Recipe], kind: str, device: torch.device) -> None:
+        self._recipes = recipes
+        self._rows = MetricRows(kind)
+        self._metrics: dict[str, Metric] = {}
+        self._waiting: list[tuple[Tensor, Tensor]] = []
+        self._held = [0, 0]
+        self._device = device
+
+    def add(self, output: Tensor, target: Tensor) -> None:
+        self._waiting.append((output, target))
+        self._held[0] += len(output)
+        self._held[1] += output.numel()
+        if self._held[0] >= _FLUSH_ROWS or self._held[1] >= _FLUSH_NUMBERS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        output = torch.cat([o for o, _ in self._waiting]) if len(self._waiting) > 1 else self._waiting[0][0]
+        target = torch.cat([t for _, t in self._waiting]) if len(self._waiting) > 1 else self._waiting[0][1]
+        self._waiting, self._held = [], [0, 0]
+        self._rows.look(output, target)
+        self._make()
+        for name, metric in self._metrics.items():
+            prediction, truth = self._rows.rows_for(self._recipes[name].is_classification, output, target)
+            try:
+                metric.update(prediction, truth)
+            except (RuntimeError, ValueError, IndexError) as error:
+                raise DataError(
+                    f"metric {name} does not take an output of {tuple(output.shape)} "
+                    f"with a label of {tuple(target.shape)}: {error}"
+                ) from error
+
+    def _make(self) -> None:
+        for name, recipe in self._recipes.items():
+            if name not in self._metrics:
+                made = build(recipe, STYLES[self._rows.style], self._rows.width)
+                self._metrics[name] = made.to(self._device)
+
+    def finish(self, backend: Backend) -> None:
+        """Bring the states of all ranks together."""
+        self._flush()
+        if backend.size == 1:
+            return
+        agreed = torch.tensor([self._rows.known, self._rows.style, self._rows.width], dtype=torch.float64)
+        agreed = (agreed if self._rows.known else torch.zeros_like(agreed)).to(self._device)
+        backend.all_reduce(agreed)
+        known, style, width = agreed.tolist()
+        if known:
+            self._rows.settle(int(style / known), int(width / known))
+            self._make()
+            synchronise(list(self._metrics.values()), backend, self._device)
+
+    def values(self) -> dict[str, float]:
+        """Return the figures, and forget the rows."""
+        values = dict.fromkeys(self._recipes, math.nan)
+        for name, metric in self._metrics.items():
+            if metric._update_count:
+                values[name] = _number(name, metric.compute())
+            metric.reset()
+        return values
+
+
+def _number(name: str, value: Any) -> float:
+    if not isinstance(value, Tensor):
+        raise SettingError(f"metric {name} gives {type(value).__name__}, not one number: take another, or a function")
+    return float(value.double().mean()) if value.numel() != 1 else float(value)
+
+
+def _is_function(spec: Named) -> bool:
+    of_torchmetrics = type(spec).__module__.partition(".")[0] == "torchmetrics"
+    return callable(spec) and not isinstance(spec, type) and not of_torchmetrics
+
+
+def _name(spec: Named) -> str:
+    if isinstance(spec, str):
+        return spec
+    return str(getattr(spec, "__name__", type(spec).__name__))
+
+
+def _beside(output: Tensor, target: Tensor) -> Tensor:
+    return target.reshape(output.shape) if target.shape != output.shape and target.numel() == output.numel() else target

@@ -1,0 +1,172 @@
+"""Optimizers and learning rate schedules, by name, class or function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer, lr_scheduler
+
+from sparkdl.errors import NetworkError, SettingError
+from sparkdl.train.config import TrainConfig
+
+_NEEDS_CLOSURE = {"lbfgs"}
+_NEEDS_SPARSE = {"sparseadam"}
+_PLATEAU = "ReduceLROnPlateau"
+
+
+def trainable(module: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that require a gradient; the others stay untouched.
+
+    Raises
+    ------
+    NetworkError
+        There is none, or one has no size yet.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    if not parameters:
+        raise NetworkError("the network has no parameter to train: give it layers, or set requires_grad on some")
+    if any(isinstance(p, nn.UninitializedParameter) for p in parameters):
+        raise NetworkError("the network has lazy layers without sizes: run it once on an example before it is trained")
+    return parameters
+
+
+def make_optimizer(config: TrainConfig, parameters: Sequence[nn.Parameter]) -> Optimizer:
+    """Return the optimizer that the settings stand for.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        optimizer (torch.optim's name in lower case, a class, or a function of the parameters),
+        optimizer_params, learning_rate ("lr" in optimizer_params wins).
+    parameters : sequence of Parameter
+        Those to train.
+
+    Raises
+    ------
+    SettingError
+        The name is unknown, the parameters are not taken, or the result is no optimizer.
+    """
+    given = config.optimizer
+    params = dict(config.optimizer_params)
+    named = isinstance(given, str)
+    maker: Any = _optimizer_class(given) if isinstance(given, str) else given
+    label = given if isinstance(given, str) else getattr(given, "__name__", repr(given))
+    if isinstance(maker, type):
+        accepted = inspect.signature(maker).parameters
+        if "lr" in accepted:
+            params.setdefault("lr", config.learning_rate)
+        # One call for all parameters: several times cheaper for small networks, the same figures up to rounding.
+        if (
+            named
+            and "fused" in accepted
+            and not {"fused", "foreach", "differentiable"} & set(params)
+            and _can_fuse(parameters)
+        ):
+            params["fused"] = True
+    try:
+        optimizer = maker(list(parameters), **params)
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"optimizer {label} does not take optimizerParams={params!r}: {error}") from error
+    if not isinstance(optimizer, Optimizer):
+        raise SettingError(
+            f"optimizer {label} returned {type(optimizer).__name__}: it must return a torch.optim.Optimizer"
+        )
+    return optimizer
+
+
+def make_schedule(config: TrainConfig, optimizer: Optimizer, total_steps: int) -> Any:
+    """Return the schedule of the learning rate, or None; it is stepped after each optimizer step.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        lr_schedule (a class name of torch.optim.lr_scheduler, a class, or function(optimizer, total_steps)) and
+        lr_schedule_params. OneCycleLR's total_steps and max_lr and CosineAnnealingLR's T_max are filled in.
+    optimizer : Optimizer
+    total_steps : int
+        Steps of all epochs.
+
+    Raises
+    ------
+    SettingError
+        The name is unknown, the parameters are not taken, or it needs a metric of each epoch.
+    """
+    given = config.lr_schedule
+    if given is None:
+        return None
+    params = dict(config.lr_schedule_params)
+    label = given if isinstance(given, str) else getattr(given, "__name__", repr(given))
+    if label == _PLATEAU:
+        raise SettingError(
+            f"lrSchedule={_PLATEAU!r} waits for a metric of each epoch, schedules are stepped after each "
+            "optimizer step: call it from a Callback's on_epoch_end"
+        )
+    try:
+        if isinstance(given, str | type):
+            kind = _schedule_class(given) if isinstance(given, str) else given
+            return kind(optimizer, **_filled(kind, params, config, total_steps))
+        schedule = given(optimizer, total_steps, **params)
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"lrSchedule {label} does not take lrScheduleParams={params!r}: {error}") from error
+    if not callable(getattr(schedule, "step", None)):
+        raise SettingError(
+            f"lrSchedule {label} returned {type(schedule).__name__}: it must return a schedule with step()"
+        )
+    return schedule
+
+
+def _optimizer_class(name: str) -> type[Optimizer]:
+    there = {
+        key.lower(): kind
+        for key, kind in vars(torch.optim).items()
+        if isinstance(kind, type) and issubclass(kind, Optimizer) and kind is not Optimizer
+    }
+    key = name.lower()
+    if key in _NEEDS_CLOSURE:
+        raise SettingError(
+            f"optimizer={name!r} evaluates the loss several times a step, which is not offered: take 'adamw'"
+        )
+    if key in _NEEDS_SPARSE:
+        raise SettingError(f"optimizer={name!r} needs sparse gradients, ranks exchange dense ones: take 'adam'")
+    if key not in there:
+        raise SettingError(_unknown("optimizer", name, key, sorted(set(there) - _NEEDS_CLOSURE - _NEEDS_SPARSE)))
+    return there[key]
+
+
+def _schedule_class(name: str) -> Callable[..., Any]:
+    there = {
+        key.lower(): kind
+        for key, kind in vars(lr_scheduler).items()
+        if isinstance(kind, type) and issubclass(kind, lr_scheduler.LRScheduler) and not key.startswith("_")
+    }
+    there.pop("lrscheduler", None)
+    if name.lower() not in there:
+        names = sorted(kind.__name__ for kind in there.values() if kind.__name__ != _PLATEAU)
+        raise SettingError(_unknown("lrSchedule", name, name, names))
+    return there[name.lower()]
+
+
+def _filled(kind: Any, params: dict[str, Any], config: TrainConfig, total_steps: int) -> dict[str, Any]:
+    accepted = inspect.signature(kind).parameters
+    if "total_steps" in accepted and not {"total_steps", "epochs"} & set(params):
+        params["total_steps"] = total_steps
+    if "T_max" in accepted:
+        params.setdefault("T_max", total_steps)
+    if "max_lr" in accepted and accepted["max_lr"].default is inspect.Parameter.empty and "base_lr" not in accepted:
+        params.setdefault("max_lr", config.learning_rate)
+    return params
+
+
+def _can_fuse(parameters: Sequence[nn.Parameter]) -> bool:
+    return all(p.dtype == torch.float32 and p.is_contiguous() and p.device.type in ("cpu", "cuda") for p in parameters)
+
+
+def _unknown(setting: str, name: str, key: str, there: list[str]) -> str:
+    near = get_close_matches(key, there, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "take one of " + ", ".join(there)
+    return f"{setting}={name!r} is not known: {hint}"

@@ -1,0 +1,59 @@
+"""Mixed precision: autocast, and the scale that keeps float16 gradients from vanishing."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from sparkdl.errors import SettingError
+
+_DTYPES = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+_GROWTH_STEPS = 2000
+
+
+class Precision:
+    """The number format of the forward pass, and the scale of the loss.
+
+    The rule of the scale is torch.amp.GradScaler's: halved by a step that is not finite, doubled after 2000 good ones.
+    All ranks see the same summed gradients, so they decide alike.
+
+    Parameters
+    ----------
+    name : str
+        "float32", "bf16" or "fp16".
+    device : torch.device
+
+    Raises
+    ------
+    SettingError
+        The name is unknown, or fp16 is asked for on a CPU.
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        if name not in _DTYPES:
+            raise SettingError(f"precision={name!r} is none of 'float32', 'bf16' and 'fp16': set one of these")
+        if name == "fp16" and device.type != "cuda":
+            raise SettingError("precision='fp16' needs a GPU, the device is cpu: take 'bf16' or 'float32'")
+        self._dtype = _DTYPES[name]
+        self._device = device.type
+        self.scales = name == "fp16"
+        self.scale = 65536.0 if self.scales else 1.0
+        self._good = 0
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context of a forward pass."""
+        return nullcontext() if self._dtype is None else torch.autocast(self._device, dtype=self._dtype)
+
+    def shrink(self) -> bool:
+        """Halve the scale after a step that was not finite; return whether it is worth going on."""
+        self.scale /= 2
+        self._good = 0
+        return self.scale >= 1.0
+
+    def grow(self) -> None:
+        """Count a good step."""
+        if self.scales:
+            self._good += 1
+            if self._good >= _GROWTH_STEPS:
+                self.scale, self._good = self.scale * 2, 0

@@ -1,0 +1,239 @@
+"""One optimizer step over all ranks: each adds its share, one all-reduce, then all do the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
+
+from sparkdl.comm.backend import Backend
+from sparkdl.errors import NetworkError, SettingError
+from sparkdl.train.config import Batch, TrainConfig
+from sparkdl.train.metrics import MetricSet
+from sparkdl.train.objectives import Objective, as_outputs
+from sparkdl.train.optim import trainable
+from sparkdl.train.precision import Precision
+
+_EXTRAS = 4
+
+
+@dataclass(frozen=True)
+class StepSums:
+    """What a step has added up over all ranks.
+
+    Attributes
+    ----------
+    weight, loss : float
+        Sum of the row weights, and of weight x loss.
+    rows : int
+        Rows, those of weight 0 too.
+    stop : bool
+        Whether some rank has asked to stop.
+    """
+
+    weight: float
+    loss: float
+    rows: int
+    stop: bool
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of a batch on one rank that count, on the device of the network."""
+
+    inputs: tuple[Tensor, ...]
+    targets: tuple[Tensor, ...]
+    weights: Tensor | None
+    count: int
+
+
+class Network:
+    """The module with its loss: the forward pass of training and validation alike.
+
+    Parameters
+    ----------
+    module : nn.Module
+        On `device`.
+    config : TrainConfig
+    device : torch.device
+    """
+
+    def __init__(self, module: nn.Module, config: TrainConfig, device: torch.device) -> None:
+        self.module = module
+        self.objective = Objective(config, device)
+        self.precision = Precision(config.precision, device)
+        self._device = device
+        self._proven = False
+
+    def rows(self, batch: Batch) -> _Rows:
+        """Return the rows of a batch that count, on the device. Rows of weight 0 are left out: they equal no row."""
+        inputs, targets, weights = batch.inputs, batch.targets, batch.weights
+        if weights is not None and len(weights) and int(torch.count_nonzero(weights)) < len(weights):
+            kept = weights.nonzero().squeeze(1)
+            inputs, targets = tuple(t[kept] for t in inputs), tuple(t[kept] for t in targets)
+            weights = weights[kept]
+        count = len(targets[0])
+        if self._device.type != "cpu":
+            inputs, targets = tuple(map(self._placed, inputs)), tuple(map(self._placed, targets))
+            weights = None if weights is None else self._placed(weights)
+        return _Rows(inputs, targets, weights, count)
+
+    def _placed(self, tensor: Tensor) -> Tensor:
+        if tensor.device.type == "cpu" and tensor.numel():
+            tensor = tensor.pin_memory()
+        return tensor.to(self._device, non_blocking=True)
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return the outputs, as float32 where autocast has made them shorter."""
+        with self.precision.autocast():
+            try:
+                outputs = as_outputs(self.module(*inputs))
+            except (RuntimeError, TypeError, IndexError) as error:
+                # Subclasses (out of memory, a lost rank, ...) are no matter of shapes.
+                if self._proven or type(error) not in (RuntimeError, TypeError, IndexError):
+                    raise
+                shapes = ", ".join(f"{tuple(x.shape)} {str(x.dtype).removeprefix('torch.')}" for x in inputs)
+                raise NetworkError(f"the network does not take inputs of {shapes}: {error}") from error
+        self._proven = True
+        return tuple(o.float() if o.dtype in (torch.bfloat16, torch.float16) else o for o in outputs)
+
+
+class Stepper:
+    """Trains a module step by step.
+
+    Each rank adds the sum of weight x loss of its rows, divided by the planned rows of the step over all ranks. One
+    all-reduce sums gradients, weights and losses. Then every rank rescales by planned rows over total weight, clips,
+    and steps.
+
+    Parameters
+    ----------
+    network : Network
+    optimizer : Optimizer
+    schedule : object or None
+        With step().
+    config : TrainConfig
+    backend : Backend
+    metrics : MetricSet
+        Is given the outputs on the way.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        schedule: Any,
+        config: TrainConfig,
+        backend: Backend,
+        metrics: MetricSet,
+    ) -> None:
+        self._network = network
+        self._optimizer = optimizer
+        self._schedule = schedule
+        self._parts = config.accumulation_steps
+        self._clip = config.gradient_clip_norm
+        self._metrics = metrics
+        self._sync = backend.gradient_sync(trainable(network.module), _EXTRAS)
+        layers = [layer for layer in network.module.modules() if isinstance(layer, _BatchNorm)]
+        self._in_step = config.sync_batch_norm and backend.size > 1 and bool(layers)
+        self._lonely_row = bool(layers) and backend.size > 1 and not config.sync_batch_norm
+        self.lr = config.learning_rate
+        self.rows = 0
+
+    def step(self, batch: Batch, where: Callable[[], str], stop: bool) -> StepSums:
+        """Take one step together with all other ranks.
+
+        Parameters
+        ----------
+        batch : Batch
+            This rank's rows.
+        where : callable
+            Says which step it is, for errors.
+        stop : bool
+            Whether this rank asks to stop.
+
+        Raises
+        ------
+        NetworkError
+            Loss or gradient are not finite, on every rank alike (float16 lowers its scale first).
+        """
+        self._sync.zero()
+        loss, weight = self._share(batch)
+        rows = len(batch.targets[0])
+        self.rows += rows
+        total_weight, total_loss, total_rows, stops = self._sync.sum([weight, loss, rows, float(stop)])
+        self._apply(batch.planned_rows, total_weight, total_loss, where)
+        return StepSums(total_weight, total_loss, int(total_rows), stops > 0)
+
+    def _share(self, batch: Batch) -> tuple[Tensor | float, Tensor | float]:
+        """Add this rank's gradients; return its sum of weight x loss and its sum of weights."""
+        rows = self._network.rows(batch)
+        if self._lonely_row and rows.count == 1:
+            raise SettingError(
+                "a step gives a rank one row, of which batch norm can take no statistics: "
+                "set syncBatchNorm or dropLast, raise batchSize or lower numProcs"
+            )
+        loss: Tensor | float = 0.0
+        weight: Tensor | float = 0.0
+        for part in _parts(rows, self._parts):
+            if part.count:
+                part_loss, part_weight = self._backward(part, batch.planned_rows)
+                loss, weight = loss + part_loss, weight + part_weight
+            elif self._in_step:
+                # Every rank runs every forward pass with batch norm over ranks, or the others would wait for it.
+                empty = sum((output.sum() for output in self._network.forward(part.inputs)), torch.zeros(()))
+                (empty * 0.0).backward()
+        return loss, weight
+
+    def _backward(self, rows: _Rows, planned_rows: int) -> tuple[Tensor, Tensor | float]:
+        outputs = self._network.forward(rows.inputs)
+        loss, weight = self._network.objective(outputs, rows.targets, rows.weights)
+        (loss * (self._network.precision.scale / planned_rows)).backward()
+        self._metrics.update(outputs, rows.targets)
+        return loss.detach().double(), weight
+
+    def _apply(self, planned_rows: int, weight: float, loss: float, where: Callable[[], str]) -> None:
+        """Step, or skip the step; every rank decides by the same sums."""
+        precision = self._network.precision
+        if not (math.isfinite(loss) and math.isfinite(weight) and math.isfinite(self._sync.norm)):
+            if precision.scales and precision.shrink():
+                return
+            what = f"the loss is {loss}" if not math.isfinite(loss) else "the gradient is not finite"
+            raise NetworkError(
+                f"{what} in {where()}: look for NaN, infinite or huge values in the columns and for logarithms, "
+                f"roots or divisions in the loss, scale the features, lower learningRate (now {self.lr:g}) "
+                "or set gradientClipNorm"
+            )
+        if weight <= 0:
+            return
+        factor = planned_rows / weight / precision.scale
+        if self._clip is not None:
+            factor *= min(1.0, self._clip / (self._sync.norm * factor + 1e-6))
+        if factor != 1.0:
+            self._sync.scale(factor)
+        self.lr = float(self._optimizer.param_groups[0]["lr"])
+        self._optimizer.step()
+        precision.grow()
+        if self._schedule is not None:
+            self._schedule.step()
+
+
+def _parts(rows: _Rows, parts: int) -> Sequence[_Rows]:
+    if parts == 1:
+        return (rows,)
+    cuts = [rows.count * i // parts for i in range(parts + 1)]
+    return [
+        _Rows(
+            tuple(t[low:high] for t in rows.inputs),
+            tuple(t[low:high] for t in rows.targets),
+            None if rows.weights is None else rows.weights[low:high],
+            high - low,
+        )
+        for low, high in pairwise(cuts)
+    ]
