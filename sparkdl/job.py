@@ -57,6 +57,8 @@ class Job:
         Where the driver listens for events; None where it cannot be reached.
     max_result_bytes : int
         Results above this size are refused by the task with a sentence.
+    warm : bool
+        Whether ranks may be forked from a warm server that has imported torch already.
     blob : bytes
         cloudpickle of the dict of keyword arguments.
     """
@@ -75,6 +77,7 @@ class Job:
     verbosity: str = "log_callback_only"
     driver: tuple[str, int] | None = None
     max_result_bytes: int = 1 << 29
+    warm: bool = True
     blob: bytes = b""
 
     def to_bytes(self) -> bytes:

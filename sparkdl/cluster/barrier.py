@@ -1,0 +1,243 @@
+"""One task of the barrier stage: it starts its rank, meets the others, supervises, and answers with an Outcome."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sparkdl.cluster import resources, warm
+from sparkdl.cluster.hub import Hub
+from sparkdl.cluster.output import Output
+from sparkdl.cluster.places import assign, hub_host, interface_towards
+from sparkdl.cluster.process import RankProcess, start_fresh
+from sparkdl.cluster.rendezvous import Rendezvous
+from sparkdl.cluster.supervise import Supervisor
+from sparkdl.cluster.wire import connect
+from sparkdl.job import ENVIRONMENT, RANK_LOST, TIMED_OUT, Job, Outcome
+
+CHUNK_BYTES = 4 << 20
+_END_GRACE = 30.0
+
+
+@dataclass(frozen=True)
+class Here:
+    """What Spark says of one task.
+
+    Attributes
+    ----------
+    index : int
+        Number of the task in the stage.
+    hosts : tuple of str
+        Host of every task, in order.
+    gpus : tuple of str
+        Addresses of the GPUs that Spark has given to this task.
+    threads : int
+        CPUs of the task.
+    """
+
+    index: int
+    hosts: tuple[str, ...]
+    gpus: tuple[str, ...] = ()
+    threads: int = 1
+
+
+class Task:
+    """One rank's task, in two steps around the meeting: `offer` before it, `run` with what all have offered.
+
+    The rank's process starts in `offer`, so that it imports torch while the tasks meet.
+
+    Parameters
+    ----------
+    job : Job
+    here : Here
+    """
+
+    def __init__(self, job: Job, here: Here) -> None:
+        self._job = job
+        self._here = here
+        self._started = time.monotonic()
+        self._places = assign(here.hosts)
+        self._place = self._places[here.index]
+        self._closing = contextlib.ExitStack()
+        self._hub: Hub | None = None
+        self._uplink: Output | None = None
+        self._process: RankProcess | None = None
+        self._device = "cpu"
+
+    def offer(self) -> dict[str, Any]:
+        """Start the rank, and in task 0 the hub and the rendezvous; return what the others must know."""
+        job = self._job
+        gpus = self._gpus()
+        self._device = "cuda" if gpus else "cpu"
+        env = resources.base_environment(resources.inherited_environment(), job.env, self._here.threads, gpus)
+        path = rank_path(job.sys_path, sys.path)
+        process = start_rank(job, env, path)
+        self._process = process
+        self._closing.callback(process.close)
+        process.control.send(
+            {
+                "env": env,
+                "path": path,
+                "folder": process.folder,
+                "threads": self._here.threads,
+                "beat": min(5.0, job.heartbeat_timeout / 4),
+                "preload": ["torch", "horovod.torch"] if job.backend == "horovod" else ["torch"],
+            }
+        )
+        return self._open_hub() if self._here.index == 0 else {}
+
+    def run(self, offers: Sequence[Mapping[str, Any]]) -> Outcome:
+        """Supervise the rank to its end. `offers` are those of all tasks, in order."""
+        assert self._process is not None
+        host = hub_host(self._here.hosts)
+        output = Output(self._place.rank)
+        self._closing.callback(lambda: output.close(1))
+        try:
+            hub = connect((host, int(offers[0]["hub"])), self._job.secret, self._left())
+            self._closing.callback(hub.close)
+            output.connect(connect((host, int(offers[0]["hub"])), self._job.secret, self._left()))
+        except OSError as error:
+            return self._unreachable(f"{host}:{offers[0]['hub']}", error)
+        hub.limit_sending(self._job.heartbeat_timeout)
+        hub.send({"role": "control", "rank": self._place.rank})
+        order = self._order(host, offers[0].get("meeting"))
+        supervisor = Supervisor(self._job, self._place, self._process, hub, output, order, self._started)
+        outcome = supervisor.run()
+        unsent = output.close(_END_GRACE)
+        if self._hub is not None and self._uplink is not None:
+            unsent += self._end_hub(self._hub, self._uplink)
+        return replace(outcome, events=unsent)
+
+    def refusal(self, problem: str) -> Outcome:
+        """Return the outcome of a task that could not even offer its rank."""
+        return Outcome(
+            kind=ENVIRONMENT,
+            rank=self._place.rank,
+            host=self._place.host,
+            message=f"rank {self._place.rank} cannot run on host {self._place.host}: {problem}",
+            order=self._place.rank,
+        )
+
+    def cancel(self) -> None:
+        """End the rank now; `run`, in another thread, then comes to its end."""
+        if self._process is not None:
+            self._process.kill()
+
+    def close(self) -> None:
+        """End what still runs and release everything."""
+        self._closing.close()
+
+    def _left(self) -> float:
+        return max(1.0, self._started + self._job.start_timeout - time.monotonic())
+
+    def _gpus(self) -> tuple[str, ...]:
+        visible = resources.visible_gpus(os.environ) if self._job.local_master else None
+        return resources.gpus_of_rank(self._job.device, self._here.gpus, visible, self._place)
+
+    def _open_hub(self) -> dict[str, Any]:
+        job = self._job
+        host = hub_host(self._here.hosts)
+        self._uplink = Output(0)
+        self._uplink.dial(job.driver, job.secret, 5.0)
+        uplink = self._uplink
+        self._closing.callback(lambda: uplink.close(1))
+        self._hub = Hub(
+            self._place.size,
+            job.secret,
+            host,
+            start_timeout=job.start_timeout,
+            heartbeat_timeout=job.heartbeat_timeout,
+            forward=self._uplink.put,
+        )
+        self._closing.callback(self._hub.close)
+        offer: dict[str, Any] = {"hub": self._hub.port}
+        if job.backend == "horovod":
+            rendezvous = Rendezvous(host, self._places)
+            self._closing.callback(rendezvous.close)
+            offer["meeting"] = rendezvous.port
+        elif job.backend == "torch":
+            reserved = reserve_port()
+            self._closing.callback(reserved.close)
+            offer["meeting"] = reserved.getsockname()[1]
+        return offer
+
+    def _order(self, host: str, meeting: int | None) -> dict[str, Any]:
+        job, place = self._job, self._place
+        address = None if meeting is None else (host, meeting)
+        env = resources.meeting_environment(
+            place, job.backend, address, interface_towards(self._here.hosts, place.host), job.start_timeout
+        )
+        return {
+            "env": {**env, **job.env},
+            "function": job.function,
+            "max_result_bytes": job.max_result_bytes,
+            "context": {
+                "rank": place.rank,
+                "size": place.size,
+                "local_rank": place.local_rank,
+                "local_size": place.local_size,
+                "backend": job.backend,
+                "device": self._device,
+                "threads": self._here.threads,
+                "host": place.host,
+                "start_timeout": job.start_timeout,
+            },
+        }
+
+    def _unreachable(self, address: str, error: OSError) -> Outcome:
+        return Outcome(
+            kind=TIMED_OUT if isinstance(error, TimeoutError) else RANK_LOST,
+            rank=self._place.rank,
+            host=self._place.host,
+            message=f"the task of rank {self._place.rank} on host {self._place.host} cannot reach that of rank 0 "
+            f"at {address}: {error}",
+            order=self._place.rank,
+        )
+
+    def _end_hub(self, hub: Hub, uplink: Output) -> tuple[Mapping[str, Any], ...]:
+        # The others may take much longer than rank 0; a rank that is lost is noticed by the hub itself.
+        while not hub.wait_ended(1.0):
+            pass
+        hub.close()
+        return uplink.close(_END_GRACE)
+
+
+def start_rank(job: Job, env: Mapping[str, str], path: Sequence[str]) -> RankProcess:
+    """Return a rank forked from the warm server where that is allowed and works, else a fresh interpreter."""
+    if job.warm:
+        process = warm.start_warm(env, path, job.backend)
+        if process is not None:
+            return process
+    return start_fresh(env, path)
+
+
+def rank_path(wanted: Sequence[str], present: Sequence[str]) -> list[str]:
+    """Return the sys.path of a rank: the driver's folders that exist here, then those of this process."""
+    found = [entry for entry in wanted if os.path.exists(entry)]
+    return list(dict.fromkeys([*found, *(os.path.abspath(entry) for entry in present)]))
+
+
+def reserve_port() -> socket.socket:
+    """Return a socket that keeps a free port for a rank: nobody is given the number, the rank may listen on it.
+
+    Two sockets may be bound to one port as long as both allow it and not more than one listens; torch's store does.
+    """
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("", 0))
+    return sock
+
+
+def to_rows(outcome: Outcome) -> Iterator[dict[str, Any]]:
+    """Cut an outcome into rows of at most 4 MiB: rank, part, parts, data."""
+    data = memoryview(outcome.to_bytes())
+    parts = max(1, -(-len(data) // CHUNK_BYTES))
+    for part in range(parts):
+        chunk = bytes(data[part * CHUNK_BYTES : (part + 1) * CHUNK_BYTES])
+        yield {"task": outcome.rank, "part": part, "parts": parts, "data": chunk}

@@ -1,0 +1,162 @@
+"""The function that the barrier stage runs, by value: it needs nothing but the standard library and Spark's worker.
+
+`make_task` executes this file's source under a name that no module has, so that cloudpickle sends the code
+itself. So an executor without sparkdl, without torch or with other versions answers with a sentence and its host,
+where unpickling a function of the package would end in a ModuleNotFoundError. Nothing here may refer to sparkdl outside
+of `_take_part`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import inspect
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+FORMAT_VERSION = 1
+_EXACT = ("sparkdl", "horovod")
+
+
+def check_versions(expected: dict[str, str], needed: tuple[str, ...]) -> str | None:
+    """Return what this Python lacks in comparison with the driver's, as the end of a sentence; None if nothing."""
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if python != expected["python"]:
+        return f"has Python {python}, the driver has {expected['python']}"
+    for name in needed:
+        version = version_of(name)
+        if version is None:
+            return f"has no {name}"
+        wanted = expected.get(name)
+        if wanted is not None and _public(name, version) != _public(name, wanted):
+            return f"has {name} {version}, the driver has {wanted}"
+    return None
+
+
+def version_of(name: str) -> str | None:
+    """Return the version of a package without importing it (sparkdl's own import is quick); None if it is missing."""
+    if importlib.util.find_spec(name) is None:
+        return None
+    if name == "sparkdl":
+        # Not installed but on the path, it has no metadata.
+        return str(importlib.import_module("sparkdl.version").__version__)
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _public(name: str, version: str) -> str:
+    # CPU and GPU builds of one torch differ after the plus; a patch release of torch or pyarrow does no harm.
+    public = version.partition("+")[0]
+    return public if name in _EXACT else ".".join(public.split(".")[:2])
+
+
+def run_task(data: bytes, batches: Iterator[Any]) -> Iterator[Any]:
+    """Run one barrier task: compare versions, meet the others, run the rank, and yield its outcome's rows."""
+    import pyarrow
+
+    for _ in batches:
+        # Spark throws a Python worker away whose task has left rows unread.
+        pass
+    rows = _answer(data)
+    schema = pyarrow.schema(
+        [("task", pyarrow.int32()), ("part", pyarrow.int32()), ("parts", pyarrow.int32()), ("data", pyarrow.binary())]
+    )
+    for row in rows:
+        yield pyarrow.RecordBatch.from_pylist([row], schema=schema)
+
+
+def _answer(data: bytes) -> Iterator[dict[str, Any]]:
+    from pyspark import BarrierTaskContext
+
+    context = BarrierTaskContext.get()
+    index = context.partitionId()
+    fields = json.loads(data.partition(b"\n")[0])
+    addresses = [info.address for info in context.getTaskInfos()]
+    needed = ("sparkdl", "pyarrow", "cloudpickle", "torch", *(("horovod",) if fields["backend"] == "horovod" else ()))
+    problem = check_versions(fields["versions"], needed)
+    if problem is None:
+        yield from _take_part(data, context, addresses)
+        return
+    _gather(context, json.dumps({"problem": problem}), fields["start_timeout"])
+    host = addresses[index]
+    outcome = {
+        "formatVersion": FORMAT_VERSION,
+        "kind": "environment",
+        "rank": index,
+        "host": host,
+        "message": f"the executor at {host} ({sys.executable}) {problem}: install the same on all hosts",
+        "order": index,
+    }
+    yield {"task": index, "part": 0, "parts": 1, "data": json.dumps(outcome).encode() + b"\n"}
+
+
+def _take_part(data: bytes, context: Any, addresses: list[str]) -> Iterator[dict[str, Any]]:
+    from sparkdl.cluster.barrier import Here, Task, to_rows
+    from sparkdl.cluster.places import host_of
+    from sparkdl.job import Job
+
+    job = Job.from_bytes(data)
+    gpus = context.resources().get("gpu")
+    here = Here(
+        index=context.partitionId(),
+        hosts=tuple(host_of(address) for address in addresses),
+        gpus=tuple(gpus.addresses) if gpus is not None else (),
+        threads=max(1, context.cpus()),
+    )
+    task = Task(job, here)
+    try:
+        offers = [json.loads(text) for text in _gather(context, _offer(task), job.start_timeout)]
+        if not any("problem" in offer for offer in offers):
+            yield from to_rows(task.run(offers))
+        elif "problem" in offers[here.index]:
+            yield from to_rows(task.refusal(offers[here.index]["problem"]))
+    finally:
+        task.close()
+
+
+def _offer(task: Any) -> str:
+    try:
+        return json.dumps(task.offer())
+    except Exception as error:
+        # Who does not come to the meeting lets the others wait.
+        return json.dumps({"problem": f"{type(error).__name__}: {error}"})
+
+
+def _gather(context: Any, message: str, timeout: float) -> list[str]:
+    answers: list[list[str]] = []
+    failures: list[BaseException] = []
+
+    def gather() -> None:
+        try:
+            answers.append(context.allGather(message))
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=gather, name="sparkdl-gather", daemon=True)
+    thread.start()
+    thread.join(timeout)
+    if failures:
+        raise failures[0]
+    if not answers:
+        raise TimeoutError(f"the tasks of the barrier stage did not meet within {timeout:g} s")
+    return answers[0]
+
+
+def make_task(data: bytes) -> Callable[[Iterator[Any]], Iterator[Any]]:
+    """Return the function for `mapInArrow`; it carries this file's code and the job's bytes by value."""
+    source = inspect.getsource(sys.modules[__name__])
+    namespace: dict[str, Any] = {"__name__": "sparkdl_bootstrap", "__builtins__": __builtins__}
+    exec(compile(source, "sparkdl_bootstrap.py", "exec"), namespace)
+    run: Callable[[bytes, Iterator[Any]], Iterator[Any]] = namespace["run_task"]
+
+    def task(batches: Iterator[Any]) -> Iterator[Any]:
+        return run(data, batches)
+
+    # By its name cloudpickle would take it for a function of this module.
+    task.__module__ = "sparkdl_bootstrap"
+    return task

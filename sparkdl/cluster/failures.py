@@ -1,0 +1,139 @@
+"""From outcomes and from Spark's own errors to the one exception that the driver raises."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NoReturn
+
+import cloudpickle
+
+from sparkdl.errors import ClusterError, RankError, RankLostError, SparkDLError, StartTimeoutError
+from sparkdl.job import ENVIRONMENT, OK, RANK_LOST, TIMED_OUT, USER_ERROR, Outcome
+
+_LOST = (
+    "ExecutorLostFailure",
+    "Executor heartbeat timed out",
+    "FetchFailed",
+    "worker lost",
+    "Python worker exited unexpectedly",
+    "Could not recover from a failed barrier ResultStage",
+)
+_CANCELLED = ("cancelled", "canceled", "INTERRUPTED", "OPERATION_CANCELED", "SparkContext was shut down")
+
+
+class SparkFailure(Exception):
+    """The barrier job itself failed.
+
+    Attributes
+    ----------
+    error : SparkDLError
+        What the user is told.
+    executor_lost : bool
+        Whether a new attempt may succeed.
+    """
+
+    def __init__(self, error: SparkDLError, executor_lost: bool) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.executor_lost = executor_lost
+
+
+def first_failure(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return the outcome that explains the others: the first cause, a consequence only where there is no cause."""
+    failed = [outcome for outcome in outcomes if outcome.kind != OK]
+    return min(failed, key=lambda outcome: (outcome.kind != ENVIRONMENT, outcome.order, outcome.rank))
+
+
+def worth_another_try(outcomes: Sequence[Outcome]) -> bool:
+    """Return whether a rank was lost in a way that a new attempt may not meet again."""
+    failed = [outcome for outcome in outcomes if outcome.kind != OK]
+    return bool(failed) and first_failure(failed).kind == RANK_LOST
+
+
+def raise_failure(outcomes: Sequence[Outcome]) -> NoReturn:
+    """Raise the one error for outcomes that are not all well."""
+    if all(outcome.kind == OK for outcome in outcomes):
+        raise ClusterError(f"only {len(outcomes)} tasks of the barrier stage answered")
+    outcome = first_failure(outcomes)
+    size = len(outcomes)
+    where = f"rank {outcome.rank} on host {outcome.host} failed"
+    if outcome.kind == ENVIRONMENT:
+        raise ClusterError(outcome.message)
+    if outcome.kind == TIMED_OUT:
+        raise StartTimeoutError(outcome.message)
+    if outcome.kind == USER_ERROR:
+        _raise_users(outcome, where, consequence=outcome.order >= size)
+    tail = f"\nThe last lines that it wrote:\n{outcome.log_tail}" if outcome.log_tail else ""
+    raise RankLostError(
+        f"{where}: it {outcome.message}{tail}", rank=outcome.rank, host=outcome.host, log_tail=outcome.log_tail
+    )
+
+
+def _raise_users(outcome: Outcome, where: str, *, consequence: bool) -> NoReturn:
+    cause = _unpickled(outcome.blob)
+    if isinstance(cause, SparkDLError) and not isinstance(cause, RankError):
+        cause.add_note(f"{where}:\n{outcome.traceback}")
+        raise cause
+    hint = (
+        "\nIt lost the other ranks although none of them failed: do all ranks make the same collective calls, "
+        "and as many of them?"
+        if consequence
+        else ""
+    )
+    raise RankError(
+        f"{where}: {outcome.message}{hint}\n\n{outcome.traceback}",
+        rank=outcome.rank,
+        host=outcome.host,
+        traceback_text=outcome.traceback,
+        log_tail=outcome.log_tail,
+    ) from cause
+
+
+def _unpickled(blob: bytes) -> BaseException | None:
+    if not blob:
+        return None
+    try:
+        error = cloudpickle.loads(blob)
+    except Exception:
+        # Its class may exist on the rank only; the message and the traceback say enough.
+        return None
+    return error if isinstance(error, BaseException) else None
+
+
+def from_spark(error: BaseException, num_procs: int) -> SparkFailure:
+    """Return what an exception of the barrier job means for the user."""
+    text = str(error)
+    host = _host_in(text)
+    if "PYTHON_VERSION_MISMATCH" in text:
+        said = re.search(r"different[^:]*: ?(\S+) than that in\s+driver:? ?(\S+?),", text)
+        found = f"has Python {said[1]}, the driver has {said[2]}" if said else "has another Python than the driver"
+        return SparkFailure(
+            ClusterError(f"the executor at {host} {found}: set PYSPARK_PYTHON to the same Python on all hosts"), False
+        )
+    missing = re.search(r"ModuleNotFoundError: No module named '([\w.]+)'", text)
+    if missing is not None:
+        return SparkFailure(
+            ClusterError(f"the executor at {host} has no {missing[1]}: install it on all hosts (docs/launching.md)"),
+            False,
+        )
+    if any(word in text for word in _CANCELLED) and "barrier" not in text.partition("\n")[0]:
+        return SparkFailure(
+            ClusterError(f"the barrier job of {num_procs} ranks was cancelled: {_first_line(text)}"), False
+        )
+    if any(word in text for word in _LOST):
+        return SparkFailure(
+            RankLostError(f"an executor at {host} was lost while {num_procs} ranks ran: {_first_line(text)}"), True
+        )
+    return SparkFailure(ClusterError(f"the barrier job of {num_procs} ranks failed: {_first_line(text)}"), False)
+
+
+def _host_in(text: str) -> str:
+    found = re.search(r"\(TID \d+\) \((\S+) executor (\w+)\)", text)
+    return f"{found[1]} (executor {found[2]})" if found else "an unknown host"
+
+
+def _first_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    informative = [line for line in lines if not line.startswith(("An error occurred while calling", ":"))]
+    return (informative or lines or [""])[0][:500]

@@ -1,0 +1,199 @@
+"""The hub in task 0: who is ready, who lives, who failed first; and the way of events to the driver."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sparkdl.cluster.wire import Channel, Server
+from sparkdl.report.listener import PhaseStarted, to_record
+
+CAUSE_GRACE = 5.0
+"""Seconds that a cause may arrive later than its consequences: a killed process is seen by its peers first."""
+
+
+class Hub:
+    """Meeting point of the supervisors of all ranks. Opens only to the job's secret.
+
+    Each supervisor has two connections, so that a driver that is slow to take the output delays no sign of life:
+    "control" for ready, beat, failed, done and, the other way, go, abort, order, beat; "output" for events.
+
+    Parameters
+    ----------
+    size : int
+        Number of ranks.
+    secret : str
+    host : str
+        Address to listen on.
+    start_timeout, heartbeat_timeout : float
+        Seconds.
+    forward : callable of (dict) -> None
+        Takes an event record on its way to the driver; may block.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        secret: str,
+        host: str,
+        *,
+        start_timeout: float,
+        heartbeat_timeout: float,
+        forward: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        self._size = size
+        self._forward = forward
+        self._heartbeat_timeout = heartbeat_timeout
+        self._start_deadline = time.monotonic() + start_timeout
+        self._start_timeout = start_timeout
+        self._change = threading.Condition()
+        self._controls: dict[int, Channel] = {}
+        self._ready: set[int] = set()
+        self._ended: set[int] = set()
+        self._outputs_open = 0
+        self._failures = 0
+        self._last_seen: dict[int, float] = {}
+        self._suspect: tuple[float, str] | None = None
+        self._aborted = False
+        self._closed = False
+        self._say("start")
+        self._server = Server(host, secret, self._serve)
+        self._monitor = threading.Thread(target=self._watch, name="sparkdl-hub", daemon=True)
+        self._monitor.start()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._server.port
+
+    def wait_ended(self, timeout: float) -> bool:
+        """Wait until every rank has ended and its output has been forwarded; return whether it was so in time."""
+        with self._change:
+            return self._change.wait_for(lambda: len(self._ended) == self._size and self._outputs_open == 0, timeout)
+
+    def close(self) -> None:
+        """Close every connection and the port."""
+        with self._change:
+            self._closed = True
+            self._change.notify_all()
+        self._server.close()
+        self._monitor.join(5)
+
+    def _serve(self, channel: Channel) -> None:
+        hello = channel.recv()
+        if hello is None:
+            return
+        rank = int(hello[0]["rank"])
+        if hello[0]["role"] == "output":
+            self._serve_output(channel)
+        else:
+            channel.limit_sending(self._heartbeat_timeout)
+            self._serve_control(rank, channel)
+
+    def _serve_output(self, channel: Channel) -> None:
+        with self._change:
+            self._outputs_open += 1
+        try:
+            while (received := channel.recv()) is not None:
+                self._forward(received[0])
+        finally:
+            with self._change:
+                self._outputs_open -= 1
+                self._change.notify_all()
+
+    def _serve_control(self, rank: int, channel: Channel) -> None:
+        with self._change:
+            self._controls[rank] = channel
+            self._last_seen[rank] = time.monotonic()
+        while (received := channel.recv()) is not None:
+            with self._change:
+                self._last_seen[rank] = time.monotonic()
+            self._on_message(rank, channel, received[0])
+        with self._change:
+            lost = rank not in self._ended and not self._closed
+            self._ended.add(rank)
+            self._change.notify_all()
+        if lost:
+            self._abort(f"the task of rank {rank} is gone")
+
+    def _on_message(self, rank: int, channel: Channel, message: Mapping[str, Any]) -> None:
+        if message["type"] == "ready":
+            self._on_ready(rank)
+        elif message["type"] == "failed":
+            self._on_failed(rank, channel, bool(message["consequence"]), str(message["message"]))
+        elif message["type"] == "done":
+            self._end(rank)
+
+    def _on_ready(self, rank: int) -> None:
+        with self._change:
+            self._ready.add(rank)
+            all_ready = len(self._ready) == self._size
+            controls = list(self._controls.values())
+        if all_ready:
+            for channel in controls:
+                channel.try_send({"type": "go"})
+            self._say("train")
+
+    def _say(self, phase: str) -> None:
+        self._forward(to_record(PhaseStarted(phase)))
+
+    def _on_failed(self, rank: int, channel: Channel, consequence: bool, message: str) -> None:
+        with self._change:
+            order = self._failures + (self._size if consequence or self._aborted else 0)
+            self._failures += 1
+            if consequence and self._suspect is None:
+                self._suspect = (time.monotonic(), message)
+        channel.try_send({"type": "order", "order": order})
+        self._end(rank)
+        if not consequence:
+            self._abort(message)
+
+    def _end(self, rank: int) -> None:
+        with self._change:
+            self._ended.add(rank)
+            self._change.notify_all()
+
+    def _abort(self, reason: str) -> None:
+        with self._change:
+            if self._aborted:
+                return
+            self._aborted = True
+            controls = [channel for rank, channel in self._controls.items() if rank not in self._ended]
+        for channel in controls:
+            channel.try_send({"type": "abort", "message": reason})
+
+    def _watch(self) -> None:
+        pause = min(0.5, self._heartbeat_timeout / 4)
+        beat_at = 0.0
+        while True:
+            with self._change:
+                if self._change.wait_for(lambda: self._closed, pause):
+                    return
+            now = time.monotonic()
+            if now >= beat_at:
+                beat_at = now + min(5.0, self._heartbeat_timeout / 4)
+                self._beat()
+            reason = self._why_to_abort(now)
+            if reason is not None:
+                self._abort(reason)
+
+    def _beat(self) -> None:
+        with self._change:
+            controls = [channel for rank, channel in self._controls.items() if rank not in self._ended]
+        for channel in controls:
+            channel.try_send({"type": "beat"})
+
+    def _why_to_abort(self, now: float) -> str | None:
+        with self._change:
+            if self._suspect is not None and now - self._suspect[0] > CAUSE_GRACE:
+                return self._suspect[1]
+            absent = sorted(set(range(self._size)) - self._ready - self._ended)
+            # The supervisors watch the same deadline and know more; this is for those that have no voice.
+            if absent and now > self._start_deadline + 5:
+                return f"rank {absent[0]} did not report within {self._start_timeout:g} s"
+            for rank, seen in self._last_seen.items():
+                if rank not in self._ended and now - seen > self._heartbeat_timeout:
+                    return f"the task of rank {rank} gave no sign of life for {self._heartbeat_timeout:g} s"
+        return None

@@ -1,0 +1,84 @@
+"""The barrier job on the driver: run by a thread of its own, so that the caller hears events and Ctrl-C meanwhile."""
+
+from __future__ import annotations
+
+import queue
+import secrets
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from sparkdl.cluster.bootstrap import make_task
+from sparkdl.job import Job, Outcome
+from sparkdl.spark import session as spark_session
+
+_SCHEMA = "task int, part int, parts int, data binary"
+_CANCELLED = 30.0
+
+
+class JobThread:
+    """Runs one barrier job under its own tag.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    job : Job
+    inbox : queue of dict or None
+        Is given None when the job is over.
+    """
+
+    def __init__(self, spark: SparkSession, job: Job, inbox: queue.Queue[Mapping[str, Any] | None]) -> None:
+        self._spark = spark
+        self._job = job
+        self._inbox = inbox
+        self._tag = f"sparkdl-{secrets.token_hex(8)}"
+        self._outcomes: list[Outcome] = []
+        self._error: BaseException | None = None
+        target = spark_session.in_this_session(spark, self._run)
+        self._thread = threading.Thread(target=target, name="sparkdl-job", daemon=True)
+        self._thread.start()
+
+    @property
+    def over(self) -> bool:
+        """Whether the job has ended, in whatever way."""
+        return not self._thread.is_alive()
+
+    def result(self) -> list[Outcome]:
+        """Return the outcomes of the tasks, in the order of the ranks; raise what Spark raised. The job is over."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return sorted(self._outcomes, key=lambda outcome: outcome.rank)
+
+    def cancel(self) -> None:
+        """Cancel this job and no other, and wait until Spark has let go of it, 30 s at most."""
+        spark_session.cancel_tag(self._spark, self._tag)
+        self._thread.join(_CANCELLED)
+
+    def _run(self) -> None:
+        try:
+            with spark_session.job_tag(self._spark, self._tag):
+                size = self._job.num_procs
+                rows = self._spark.range(0, size, 1, size)
+                task: Any = make_task(self._job.to_bytes())
+                self._outcomes = from_rows(rows.mapInArrow(task, _SCHEMA, barrier=True).collect())
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._inbox.put(None)
+
+
+def from_rows(rows: Any) -> list[Outcome]:
+    """Put outcomes together again from the rows of `barrier.to_rows`, which may come in any order."""
+    parts: dict[int, dict[int, bytes]] = {}
+    sizes: dict[int, int] = {}
+    for row in rows:
+        parts.setdefault(row["task"], {})[row["part"]] = bytes(row["data"])
+        sizes[row["task"]] = row["parts"]
+    outcomes = []
+    for task, found in parts.items():
+        assert len(found) == sizes[task], f"task {task}: {len(found)} of {sizes[task]} parts"
+        outcomes.append(Outcome.from_bytes(b"".join(found[part] for part in sorted(found))))
+    return outcomes

@@ -1,0 +1,325 @@
+"""Launching ranks from the driver: the job, its events while it runs, its restarts, and its value or its one error."""
+
+from __future__ import annotations
+
+import queue
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cloudpickle
+from pyspark.sql import SparkSession
+
+from sparkdl.cluster.failures import SparkFailure, from_spark, raise_failure, worth_another_try
+from sparkdl.cluster.job_thread import JobThread
+from sparkdl.cluster.local import LocalJob
+from sparkdl.cluster.pack import driver_path, driver_versions, pickle_arguments
+from sparkdl.cluster.uplink import EventServer
+from sparkdl.errors import SettingError
+from sparkdl.job import OK, Job, Outcome
+from sparkdl.report.listener import Listener, PhaseStarted, from_record
+from sparkdl.spark import session as spark_session
+
+_POLL = 0.5
+_BACKENDS = ("horovod", "torch", "local")
+_DEVICES = ("auto", "cpu", "cuda")
+_VERBOSITIES = ("all", "log_callback_only")
+_UNLIMITED = 1 << 40
+
+
+@dataclass(frozen=True)
+class Launched:
+    """What a launch that succeeded gives back.
+
+    Attributes
+    ----------
+    value : object
+        What the function returned on rank 0.
+    outcomes : tuple of Outcome
+        One for each rank, in their order.
+    seconds : dict of str to float
+        "total": from the call to its end; "wait": until the first task ran; "start": until all ranks had met;
+        "run": the function, on the slowest rank.
+    """
+
+    value: Any
+    outcomes: tuple[Outcome, ...]
+    seconds: dict[str, float]
+
+
+def launch(
+    spark: SparkSession,
+    function: str,
+    kwargs: Mapping[str, Any],
+    *,
+    num_procs: int,
+    backend: str = "horovod",
+    device: str = "auto",
+    env: Mapping[str, str] | None = None,
+    start_timeout: float = 300,
+    heartbeat_timeout: float = 600,
+    verbosity: str = "log_callback_only",
+    listener: Listener | None = None,
+    max_restarts: int = 0,
+    min_procs: int | None = None,
+) -> Launched:
+    """Run a function on `num_procs` ranks, one for each task of a barrier stage.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        Classic or Connect.
+    function : str
+        "module:name", importable on the ranks; called there as ``function(context, **kwargs)`` with a `RankContext`.
+    kwargs : mapping
+        Sent by cloudpickle.
+    num_procs : int
+        At least 1; a single rank takes the backend "local".
+    backend : str
+        "horovod", "torch" or "local".
+    device : str
+        "auto", "cpu" or "cuda".
+    env : mapping of str to str, optional
+        Added to the environment of each rank.
+    start_timeout : float
+        Seconds from the start of the first task until all ranks have met. Waiting for task slots does not count.
+    heartbeat_timeout : float
+        Seconds without a sign of life of a rank, after which it counts as lost.
+    verbosity : str
+        "all": each line that a rank writes becomes a `RankOutput` event; "log_callback_only": none does.
+    listener : Listener, optional
+        Hears the events, from the thread that called.
+    max_restarts : int
+        How often a new job may follow one that lost a rank or an executor. What the user's code raises ends all.
+    min_procs : int, optional
+        Ranks that are enough for a restart where the cluster has shrunk; `num_procs` by default.
+
+    Returns
+    -------
+    Launched
+
+    Raises
+    ------
+    SettingError
+        If an argument cannot be sent to the ranks, or a setting is none of its possible values.
+    RankError
+        If the function raised on a rank: the one that failed first. Its cause is the exception itself where that can
+        be pickled. A SparkDLError that the function raised comes back as its own class.
+    RankLostError
+        If a rank ended in another way.
+    StartTimeoutError
+        If the ranks did not meet in time.
+    ClusterError
+        If an executor cannot run a rank, or the job was cancelled.
+    """
+    begun = time.monotonic()
+    job = make_job(
+        function,
+        kwargs,
+        num_procs=num_procs,
+        backend=backend,
+        device=device,
+        env=env,
+        start_timeout=start_timeout,
+        heartbeat_timeout=heartbeat_timeout,
+        verbosity=verbosity,
+    )
+    limit = spark_session.conf_bytes(spark, "spark.driver.maxResultSize", "1g") // 2
+    job = replace(
+        job,
+        local_master=spark_session.is_local(spark),
+        warm=spark_session.conf_bool(spark, "spark.sparkdl.warmRanks", True),
+        max_result_bytes=limit or _UNLIMITED,
+    )
+    listener = listener or Listener()
+    attempt = 0
+    while True:
+        try:
+            outcomes, waited = _run_job(spark, job, listener)
+        except SparkFailure as failure:
+            if not failure.executor_lost or attempt >= max_restarts:
+                raise failure.error from failure.__cause__
+        else:
+            if all(outcome.kind == OK for outcome in outcomes) and len(outcomes) == job.num_procs:
+                return _launched(outcomes, waited, begun)
+            if not worth_another_try(outcomes) or attempt >= max_restarts:
+                raise_failure(outcomes)
+        attempt += 1
+        job = _next_attempt(spark, job, min_procs)
+        listener.on_event(PhaseStarted("wait", f"restart {attempt} of {max_restarts} with {job.num_procs} ranks"))
+
+
+def launch_local(
+    function: str,
+    kwargs: Mapping[str, Any],
+    *,
+    num_procs: int,
+    backend: str = "horovod",
+    device: str = "auto",
+    env: Mapping[str, str] | None = None,
+    start_timeout: float = 300,
+    heartbeat_timeout: float = 600,
+    verbosity: str = "all",
+    listener: Listener | None = None,
+) -> Launched:
+    """Run a function on `num_procs` ranks that are processes on this host, without Spark; otherwise as `launch`."""
+    begun = time.monotonic()
+    job = make_job(
+        function,
+        kwargs,
+        num_procs=num_procs,
+        backend=backend,
+        device=device,
+        env=env,
+        start_timeout=start_timeout,
+        heartbeat_timeout=heartbeat_timeout,
+        verbosity=verbosity,
+    )
+    job = replace(job, local_master=True, max_result_bytes=_UNLIMITED)
+    inbox: queue.Queue[Mapping[str, Any] | None] = queue.Queue(10_000)
+    waited = _Waited(listener or Listener())
+    with EventServer("127.0.0.1", job.secret, inbox) as events:
+        running = LocalJob(replace(job, driver=("127.0.0.1", events.port)), inbox)
+        try:
+            _hear(running, inbox, waited)
+        except BaseException:
+            running.cancel()
+            raise
+        outcomes = running.result()
+        _hear_rest(events, inbox, outcomes, waited)
+    if not all(outcome.kind == OK for outcome in outcomes):
+        raise_failure(outcomes)
+    return _launched(outcomes, waited, begun)
+
+
+def make_job(
+    function: str,
+    kwargs: Mapping[str, Any],
+    *,
+    num_procs: int,
+    backend: str,
+    device: str,
+    env: Mapping[str, str] | None,
+    start_timeout: float,
+    heartbeat_timeout: float,
+    verbosity: str,
+) -> Job:
+    """Return the message for the tasks, with what does not depend on Spark; SettingError for impossible values."""
+    if num_procs < 1:
+        raise SettingError(f"num_procs={num_procs} is no number of ranks: give 1 or more")
+    for name, value, possible in (
+        ("backend", backend, _BACKENDS),
+        ("device", device, _DEVICES),
+        ("verbosity", verbosity, _VERBOSITIES),
+    ):
+        if value not in possible:
+            raise SettingError(f"{name}={value!r} is not one of {', '.join(possible)}")
+    if backend == "local" and num_procs > 1:
+        raise SettingError(f"backend='local' runs one rank, not {num_procs}: use 'horovod' or 'torch'")
+    for name, seconds in (("start_timeout", start_timeout), ("heartbeat_timeout", heartbeat_timeout)):
+        if not seconds > 0:
+            raise SettingError(f"{name}={seconds} must be more than 0 seconds")
+    return Job(
+        function=function,
+        num_procs=num_procs,
+        backend="local" if num_procs == 1 else backend,
+        versions=driver_versions(),
+        secret=secrets.token_hex(32),
+        env={str(name): str(value) for name, value in (env or {}).items()},
+        sys_path=driver_path(),
+        device=device,
+        start_timeout=float(start_timeout),
+        heartbeat_timeout=float(heartbeat_timeout),
+        verbosity=verbosity,
+        blob=pickle_arguments(kwargs),
+    )
+
+
+class _Waited:
+    """Hands events to the listener and remembers when the first task ran."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self.first_event: float | None = None
+
+    def hear(self, record: Mapping[str, Any]) -> None:
+        if self.first_event is None:
+            self.first_event = time.monotonic()
+        self._listener.on_event(from_record(record))
+
+    def say(self, phase: str, detail: str = "") -> None:
+        self._listener.on_event(PhaseStarted(phase, detail))
+
+
+def _run_job(spark: SparkSession, job: Job, listener: Listener) -> tuple[list[Outcome], _Waited]:
+    inbox: queue.Queue[Mapping[str, Any] | None] = queue.Queue(10_000)
+    waited = _Waited(listener)
+    host = spark_session.driver_host(spark)
+    waited.say("wait", "" if host else "over Spark Connect progress comes at the end")
+    bind = spark_session.conf(spark, "spark.driver.bindAddress", host) if host else "127.0.0.1"
+    with EventServer(bind or "127.0.0.1", job.secret, inbox) as events:
+        running = JobThread(spark, replace(job, driver=(host, events.port) if host else None), inbox)
+        try:
+            _hear(running, inbox, waited)
+        except BaseException:
+            running.cancel()
+            raise
+        try:
+            outcomes = running.result()
+        except Exception as error:
+            raise from_spark(error, job.num_procs) from error
+        _hear_rest(events, inbox, outcomes, waited)
+    return outcomes, waited
+
+
+def _hear(running: Any, inbox: queue.Queue[Mapping[str, Any] | None], waited: _Waited) -> None:
+    while not running.over:
+        try:
+            record = inbox.get(timeout=_POLL)
+        except queue.Empty:
+            continue
+        if record is None:
+            return
+        waited.hear(record)
+
+
+def _hear_rest(
+    events: EventServer, inbox: queue.Queue[Mapping[str, Any] | None], outcomes: list[Outcome], waited: _Waited
+) -> None:
+    """Hear what was on its way when the job ended, then what never got away."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            record = inbox.get(timeout=0.05)
+        except queue.Empty:
+            if events.idle:
+                break
+            continue
+        if record is not None:
+            waited.hear(record)
+    for outcome in outcomes:
+        for record in outcome.events:
+            waited.hear(record)
+
+
+def _launched(outcomes: list[Outcome], waited: _Waited, begun: float) -> Launched:
+    total = time.monotonic() - begun
+    seconds = {
+        "total": total,
+        "wait": (waited.first_event or begun) - begun,
+        "start": max(outcome.seconds["start"] for outcome in outcomes),
+        "run": max(outcome.seconds["run"] for outcome in outcomes),
+    }
+    bare = tuple(replace(outcome, blob=b"", events=()) for outcome in outcomes)
+    return Launched(value=cloudpickle.loads(outcomes[0].blob), outcomes=bare, seconds=seconds)
+
+
+def _next_attempt(spark: SparkSession, job: Job, min_procs: int | None) -> Job:
+    enough = job.num_procs if min_procs is None else min(min_procs, job.num_procs)
+    slots = spark_session.task_slots(spark)
+    size = job.num_procs if slots is None else max(enough, min(job.num_procs, slots))
+    backend = "local" if size == 1 else job.backend
+    # A hub of the attempt before, should one still live, must not hear this one.
+    return replace(job, num_procs=size, backend=backend, secret=secrets.token_hex(32))

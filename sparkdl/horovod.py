@@ -1,0 +1,23 @@
+"""`log_to_driver`, under the name that users of Databricks' HorovodRunner know."""
+
+from __future__ import annotations
+
+from sparkdl.cluster import rank_state
+from sparkdl.report.listener import UserMessage, to_record
+
+__all__ = ["log_to_driver"]
+
+
+def log_to_driver(message: str) -> None:
+    """Show a message on the driver while the ranks run, whatever the verbosity.
+
+    Parameters
+    ----------
+    message : str
+        Of any length and number of lines (Databricks' own cuts at 4000 characters). Outside a rank it is printed here.
+    """
+    context = rank_state.current()
+    if context is None:
+        print(message, flush=True)
+    else:
+        context.emit(to_record(UserMessage(context.rank, str(message))))

@@ -1,0 +1,108 @@
+"""`HorovodRunner`: a function of the user's on several ranks, by the signature that Databricks users know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sparkdl.cluster.launch import Launched, launch, launch_local
+from sparkdl.errors import SettingError
+from sparkdl.preflight.cluster import check_cluster
+from sparkdl.report.logs import LogPrinter
+from sparkdl.spark.session import active_session
+
+__all__ = ["HorovodRunner"]
+
+_CALL = "sparkdl.cluster.user_main:call"
+
+
+class HorovodRunner:
+    """Runs a function on several ranks that Horovod connects.
+
+    Parameters
+    ----------
+    np : int
+        Number of ranks. Above 0: in a barrier stage, one rank for each task slot, with that task's GPUs and CPUs.
+        Below 0: `-np` ranks on the driver's host, for trying things out; no Spark session is needed. 0 is refused.
+    driver_log_verbosity : str
+        "log_callback_only": only `sparkdl.horovod.log_to_driver` speaks on the driver. "all": so does each line that
+        a rank writes to standard output or standard error, with its rank in front. Always "all" with `np` below 0.
+    backend : str
+        "horovod"; "torch": the ranks find MASTER_ADDR and MASTER_PORT for `torch.distributed`; "local": one rank.
+    device : str
+        "auto": the task's GPUs, else the CPU; "cpu" hides the GPUs; "cuda" insists on one.
+    env : mapping of str to str, optional
+        Added to the environment of each rank.
+    start_timeout, heartbeat_timeout : float
+        Seconds: from the first task's start until all ranks have met, and for a sign of life of one.
+
+    Raises
+    ------
+    SettingError
+        If `np` is 0 or no whole number, or another argument is none of its possible values.
+    """
+
+    def __init__(
+        self,
+        *,
+        np: int,
+        driver_log_verbosity: str = "log_callback_only",
+        backend: str = "horovod",
+        device: str = "auto",
+        env: Mapping[str, str] | None = None,
+        start_timeout: float = 300,
+        heartbeat_timeout: float = 600,
+    ) -> None:
+        if isinstance(np, bool) or not isinstance(np, int):
+            raise SettingError(f"np={np!r} must be a whole number: ranks on the cluster, or below 0 on the driver")
+        if np == 0:
+            raise SettingError(
+                "np=0 is not a number of ranks: np=2 runs two on the cluster, np=-2 two on the driver's host"
+            )
+        if driver_log_verbosity not in ("all", "log_callback_only"):
+            raise SettingError(f"driver_log_verbosity={driver_log_verbosity!r} must be 'all' or 'log_callback_only'")
+        self._np = np
+        self._verbosity = driver_log_verbosity
+        self._options: dict[str, Any] = {
+            "backend": backend,
+            "device": device,
+            "env": dict(env or {}),
+            "start_timeout": start_timeout,
+            "heartbeat_timeout": heartbeat_timeout,
+        }
+
+    @property
+    def num_processes(self) -> int:
+        """`np` as it was given, as Databricks' class has it."""
+        return self._np
+
+    def run(self, main: Callable[..., Any], **kwargs: Any) -> Any:
+        """Call ``main(**kwargs)`` on every rank and return what it returns on rank 0.
+
+        `main` calls ``hvd.init()`` itself. What a script or a notebook defines is sent by value, what a module defines
+        by name. It runs in a working folder of its own that is removed at the end.
+
+        Raises
+        ------
+        SettingError
+            If `main` or an argument cannot be pickled.
+        ClusterError
+            If the cluster cannot run so many ranks, or an executor cannot run any.
+        RankError
+            If `main` raised; its `__cause__` is that exception where it can be pickled. RankLostError, a kind of it,
+            if a rank ended without one: `sys.exit`, `os._exit`, a signal.
+        """
+        return self._launch(main, kwargs).value
+
+    def _launch(self, main: Callable[..., Any], kwargs: Mapping[str, Any]) -> Launched:
+        arguments = {"main": main, "arguments": dict(kwargs)}
+        printer = LogPrinter()
+        if self._np < 0:
+            return launch_local(
+                _CALL, arguments, num_procs=-self._np, verbosity="all", listener=printer, **self._options
+            )
+        spark = active_session()
+        check_cluster(spark, self._np, name="np")
+        return launch(
+            spark, _CALL, arguments, num_procs=self._np, verbosity=self._verbosity, listener=printer, **self._options
+        )

@@ -1,0 +1,152 @@
+"""The Spark session: which one, what it can do, its job tags; here classic Spark is told from Connect."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from sparkdl.errors import ClusterError
+
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+
+
+def active_session() -> SparkSession:
+    """Return the session of this thread, or the one of the application.
+
+    Raises
+    ------
+    ClusterError
+        If there is none.
+    """
+    session = SparkSession.getActiveSession()
+    if session is None:
+        session = _default_session()
+    if session is None:
+        raise ClusterError("there is no Spark session: create one with SparkSession.builder.getOrCreate()")
+    return session
+
+
+def _default_session() -> SparkSession | None:
+    # getActiveSession looks at this thread only; a session made by another thread is the application's all the same.
+    session: SparkSession | None = getattr(SparkSession, "_instantiatedSession", None)
+    if session is None or session._jsc is None or session._jsc.sc().isStopped():
+        return None
+    return session
+
+
+def is_connect(spark: SparkSession) -> bool:
+    """Return whether the session is a Spark Connect client, with no JVM of its own."""
+    return type(spark).__module__.startswith("pyspark.sql.connect")
+
+
+def conf(spark: SparkSession, key: str, default: str | None = None) -> str | None:
+    """Return a Spark setting as text, `default` where it is not set."""
+    try:
+        value = spark.conf.get(key, default)
+    except Exception:
+        # Connect servers refuse keys that they do not know, with errors of several classes.
+        return default
+    if value is None and not is_connect(spark):
+        value = spark.sparkContext.getConf().get(key)
+    return value if value is None else str(value)
+
+
+def conf_bool(spark: SparkSession, key: str, default: bool) -> bool:
+    """Return a Spark setting that is "true" or "false"."""
+    return (conf(spark, key, str(default).lower()) or "").strip().lower() == "true"
+
+
+def conf_int(spark: SparkSession, key: str, default: int) -> int:
+    """Return a Spark setting that is a whole number."""
+    return int(conf(spark, key, str(default)) or default)
+
+
+def conf_bytes(spark: SparkSession, key: str, default: str) -> int:
+    """Return a Spark setting that is a size, such as "1g" or "512m", in bytes."""
+    text = (conf(spark, key, default) or default).strip().lower()
+    match = re.fullmatch(r"(\d+)\s*([bkmgtp]?)b?", text)
+    if match is None:
+        raise ClusterError(f"{key}={text!r} is not a size such as 512m or 1g")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def master(spark: SparkSession) -> str | None:
+    """Return the master's URL; None for Connect, which does not say."""
+    return None if is_connect(spark) else str(spark.sparkContext.master)
+
+
+def is_local(spark: SparkSession) -> bool:
+    """Return whether the tasks run inside the driver's JVM (`local[...]`; local-cluster has executors of its own)."""
+    return re.fullmatch(r"local(\[.*\])?", master(spark) or "") is not None
+
+
+def driver_host(spark: SparkSession) -> str | None:
+    """Return the address at which executors reach the driver; None for Connect."""
+    return None if is_connect(spark) else conf(spark, "spark.driver.host")
+
+
+def default_fs(spark: SparkSession) -> str | None:
+    """Return Hadoop's `fs.defaultFS`; None for Connect, which does not say."""
+    if is_connect(spark):
+        return None
+    return str(spark.sparkContext._jsc.hadoopConfiguration().get("fs.defaultFS"))
+
+
+def task_slots(spark: SparkSession) -> int | None:
+    """Return how many tasks the cluster can run at once; None where nobody can tell (Connect, executors to come).
+
+    Spark's own count over the registered executors (cores and GPUs), or what `spark.executor.instances` and
+    `spark.executor.cores` promise, whichever is more.
+    """
+    if is_connect(spark):
+        return None
+    context: Any = spark.sparkContext._jsc.sc()
+    # The number that Spark itself compares a barrier stage with.
+    present = int(context.maxNumConcurrentTasks(context.resourceProfileManager().defaultResourceProfile()))
+    if is_local(spark):
+        return present
+    per_task = conf_int(spark, "spark.task.cpus", 1)
+    simulated = re.fullmatch(r"local-cluster\[\s*(\d+)\s*,\s*(\d+)\s*,.*\]", master(spark) or "")
+    if simulated is not None:
+        return int(simulated[1]) * (int(simulated[2]) // per_task)
+    promised = conf_int(spark, "spark.executor.instances", 0) * (conf_int(spark, "spark.executor.cores", 1) // per_task)
+    return max(present, promised) or None
+
+
+@contextlib.contextmanager
+def job_tag(spark: SparkSession, tag: str) -> Iterator[None]:
+    """Mark the jobs that this thread starts, so that `cancel_tag` ends them and no others."""
+    context: Any = spark if is_connect(spark) else spark.sparkContext
+    add, remove = ("addTag", "removeTag") if is_connect(spark) else ("addJobTag", "removeJobTag")
+    getattr(context, add)(tag)
+    try:
+        yield
+    finally:
+        # The context may have been stopped in the meantime.
+        with contextlib.suppress(Exception):
+            getattr(context, remove)(tag)
+
+
+def cancel_tag(spark: SparkSession, tag: str) -> None:
+    """Cancel the jobs that were started under `tag`."""
+    with contextlib.suppress(Exception):
+        if is_connect(spark):
+            spark.interruptTag(tag)
+        else:
+            spark.sparkContext.cancelJobsWithTag(tag)
+
+
+def in_this_session(spark: SparkSession, function: Callable[[], Any]) -> Callable[[], Any]:
+    """Return `function` for another thread, with this thread's job groups, tags, pool and other local properties."""
+    from pyspark.util import inheritable_thread_target
+
+    # Before 4.0 classic Spark has no tags of the session, and the decorator takes the function itself.
+    takes_session = is_connect(spark) or hasattr(spark, "getTags")
+    wrapped: Callable[[], Any] = (
+        inheritable_thread_target(spark)(function) if takes_session else inheritable_thread_target(function)
+    )
+    return wrapped
