@@ -61,7 +61,9 @@ def layer_shapes(module: nn.Module, schema: DataSchema, names: Sequence[str]) ->
         _forward(twin, schema, rows)
     silent = [name for name in names if name not in caught]
     if silent:
-        raise NetworkError(f"outputLayers names {silent[0]!r}, which takes no part in the forward pass or returns no tensor")
+        raise NetworkError(
+            f"outputLayers names {silent[0]!r}, which takes no part in the forward pass or returns no tensor"
+        )
     return {name: _row_shape(layers[name], caught[name], rows, 0) for name in names}
 
 

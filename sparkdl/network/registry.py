@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any, TypeVar
 
 from torch import nn
@@ -54,6 +54,11 @@ def name_of(value: Any) -> str:
     return f"{value.__module__}:{value.__qualname__}"
 
 
+def registered(name: str) -> Any | None:
+    """Return what was registered under a name, else None."""
+    return _REGISTERED.get(name)
+
+
 def find(name: str) -> Any | None:
     """Return what was registered or is imported under a name, else None; nothing is imported and no code runs.
 
@@ -65,8 +70,7 @@ def find(name: str) -> Any | None:
     module_name, _, qualified = name.partition(":")
     found: Any = sys.modules.get(module_name)
     for part in qualified.split("."):
-        space = getattr(found, "__dict__", None) if found is not None else None
-        found = space.get(part) if isinstance(space, dict) or hasattr(space, "get") else None
+        found = vars(found).get(part) if isinstance(found, (ModuleType, type)) else None
     if found is None and module_name == "__main__":
         same = [value for key, value in _REGISTERED.items() if key.partition(":")[2] == qualified]
         found = same[0] if len(same) == 1 else None

@@ -81,7 +81,9 @@ class _Describer:
             return {"$": "same_layer", "v": self._layers[id(module)]}
         cls = type(module)
         if "<locals>" in cls.__qualname__ and find_network(name_of(cls)) is not cls:
-            raise UndescribableError(f"layer {place or 'network'} is of a class defined in a function, {cls.__qualname__}")
+            raise UndescribableError(
+                f"layer {place or 'network'} is of a class defined in a function, {cls.__qualname__}"
+            )
         self._layers[id(module)] = place
         try:
             state: Any = module.__getstate__()
@@ -166,4 +168,6 @@ class _Builder:
 
 def _is_fresh(key: str, value: Any) -> bool:
     fresh = _FRESH.get(key, NotImplemented)
-    return type(value) is type(fresh) and (fresh is None or isinstance(fresh, (bool, dict, set))) and bool(value == fresh)
+    return (
+        type(value) is type(fresh) and (fresh is None or isinstance(fresh, (bool, dict, set))) and bool(value == fresh)
+    )

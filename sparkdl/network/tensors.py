@@ -54,7 +54,9 @@ def assign(module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
     different = sorted(own.keys() ^ tensors.keys())
     if different:
         where = "only in the file" if different[0] in tensors else "not in the file"
-        raise NetworkError(f"the tensor {different[0]!r} of {kind} is {where}: the class has changed since it was saved")
+        raise NetworkError(
+            f"the tensor {different[0]!r} of {kind} is {where}: the class has changed since it was saved"
+        )
     for name, tensor in own.items():
         saved = tensors[name]
         if saved.shape != tensor.shape or saved.dtype != tensor.dtype:

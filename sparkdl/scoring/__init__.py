@@ -1,1 +1,1 @@
-
+"""Rows through a trained network: on executors (`transform`) and in one process (`local`)."""

@@ -1,0 +1,264 @@
+"""Trained networks as Spark ML models: what all tasks share, and the model of TorchEstimator."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyspark.ml import Model
+from pyspark.ml.param import Param, Params
+from torch import nn
+
+from sparkdl.data.schema import DataSchema
+from sparkdl.errors import PersistenceError, SettingError
+from sparkdl.network import Reference
+from sparkdl.network.check import layer_shapes
+from sparkdl.network.registry import find
+from sparkdl.network.values import decode, encode
+from sparkdl.params.columns import HasInputs, HasOutputs, HasPrediction
+from sparkdl.params.scoring import HasScoring
+from sparkdl.persistence import Savable, read_network, read_stage, trusted, write_network
+from sparkdl.persistence.networks import read_json
+from sparkdl.scoring.inputs import Repair, bound_field
+from sparkdl.scoring.local import LocalScorer
+from sparkdl.scoring.outputs import GenericHead, Head, Shape, column_for
+from sparkdl.scoring.plan import ScoringPlan
+from sparkdl.scoring.scorer import ScorerSettings
+from sparkdl.scoring.ship import Shipment
+from sparkdl.scoring.transform import add_columns
+from sparkdl.train.history import History
+
+if TYPE_CHECKING:
+    import os
+    from typing import Self
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
+
+_HISTORY_FILE = "history.json"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a model holds besides its Params.
+
+    Attributes
+    ----------
+    network : nn.Module
+        On the CPU.
+    reference : Reference
+        How it was made.
+    schema : DataSchema
+        Of its inputs, shapes known.
+    outputs : tuple of tuple of int
+        For each of its outputs the shape of one row.
+    history : History
+    extra : mapping
+        What a task adds; JSON values. "fill_value" and "pad_value" are those of the training.
+    """
+
+    network: nn.Module
+    reference: Reference
+    schema: DataSchema
+    outputs: tuple[Shape, ...]
+    history: History
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
+    """A trained network as a Transformer; a task adds what it makes of the outputs (`_head`)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._trained: Trained | None = None
+        self._shipment = Shipment()
+
+    @classmethod
+    def _create(
+        cls,
+        network: nn.Module,
+        reference: Reference,
+        schema: DataSchema,
+        outputs: Iterable[Shape],
+        history: Iterable[Mapping[str, float]] = (),
+        **extra: Any,
+    ) -> Self:
+        """Return the model of a trained network.
+
+        Parameters
+        ----------
+        network : nn.Module
+            With its trained weights, on the CPU; from here on the model's own.
+        reference : Reference
+            As `network.resolve` gave it.
+        schema : DataSchema
+            Of the training, shapes known; labels and weight are left out.
+        outputs : iterable of tuple of int
+            As `network.check` returned them.
+        history : iterable of mapping
+            One for each epoch.
+        **extra
+            JSON values that the task's model needs; None values are left out.
+        """
+        model = cls()
+        kept = {name: value for name, value in extra.items() if value is not None}
+        shapes = tuple(tuple(shape) for shape in outputs)
+        rows = History([dict(row) for row in history])
+        model._trained = Trained(network, reference, schema.inputs_only(), shapes, rows, kept)
+        return model
+
+    def _follow(self, estimator: Params) -> Self:
+        """Take the columns of the estimator that has trained this model, and its uid; not how rows are scored."""
+        for param in self.params:
+            if param.name in _SCORING or not estimator.hasParam(param.name):
+                continue
+            if estimator.isSet(param.name):
+                self._set(**{param.name: estimator.getOrDefault(param.name)})
+        self._resetUid(estimator.uid)
+        return self
+
+    @property
+    def network(self) -> nn.Module:
+        """The trained network, on the CPU."""
+        return self._state.network
+
+    @property
+    def history(self) -> History:
+        """What the fit has measured: a dict for each epoch; ``toPandas()`` makes a table of it."""
+        return self._state.history
+
+    @property
+    def numFeatures(self) -> int:
+        """Numbers of a row that go into the network, over all inputs."""
+        return sum(field.size for field in self._state.schema.inputs)
+
+    def plotHistory(self, ax: Axes | None = None, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Draw loss and metrics over the epochs; also into a file if `path` is given."""
+        return self.history.plot(ax, path)
+
+    @abstractmethod
+    def _head(self) -> Head:
+        """Return what becomes of the network's outputs, by the present Params."""
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        plan = self._plan(dataset.schema)
+        return add_columns(dataset, plan, self._send, Repair(self._extra("fill_value"), self._extra("pad_value")))
+
+    @property
+    def _state(self) -> Trained:
+        if self._trained is None:
+            raise SettingError(f"this {type(self).__name__} holds no network: make it by fit or by load")
+        return self._trained
+
+    def _extra(self, name: str) -> Any:
+        return self._state.extra.get(name)
+
+    def _send(self, spark: Any) -> str:
+        return self._shipment.send(spark, self.network)
+
+    def _input_columns(self) -> list[tuple[str, ...]]:
+        if self.isDefined("inputCols"):
+            return [(name,) for name in self.getInputCols()]
+        if self.isDefined("featuresCols"):
+            return [tuple(self.getFeaturesCols())]
+        return [(self.getFeaturesCol(),)]
+
+    def _plan(self, schema: StructType | None) -> ScoringPlan:
+        """Return how rows are scored; the columns' types are those of the training where no schema is given."""
+        state, columns = self._state, self._input_columns()
+        fields = state.schema.inputs
+        if len(columns) != len(fields):
+            names = ", ".join(repr(name) for group in columns for name in group)
+            raise SettingError(
+                f"the network has {len(fields)} inputs, {len(columns)} are named for it ({names}): set inputCols"
+            )
+        if schema is None:
+            from dataclasses import replace
+
+            bound = [replace(f, columns=names) for f, names in zip(fields, columns, strict=True)]
+        else:
+            bound = [bound_field(f, names, schema) for f, names in zip(fields, columns, strict=True)]
+        layers: dict[str, str] = self.getOutputLayers()
+        shapes = layer_shapes(state.network, state.schema, list(layers)) if layers else {}
+        settings = ScorerSettings(self.getBatchSize(), self.getDevice(), self.getPrecision(), tuple(layers))
+        inner = tuple(column_for(column, shapes[layer]) for layer, column in layers.items())
+        return ScoringPlan(tuple(bound), self._head(), inner, settings, self.getHandleInvalid())
+
+    def _local(self) -> LocalScorer:
+        """Return what scores rows in this process, without Spark."""
+        return LocalScorer(self.network, self._plan(None), self._extra("fill_value"), self._extra("pad_value"))
+
+    def _write_parts(self, folder: Path) -> dict[str, Any]:
+        state = self._state
+        write_network(state.network, state.reference, folder)
+        (folder / _HISTORY_FILE).write_text(json.dumps(encode(list(state.history), "history"), allow_nan=False))
+        return {
+            "schema": state.schema.to_json(),
+            "outputs": [list(shape) for shape in state.outputs],
+            "extra": encode(dict(state.extra), "extra"),
+        }
+
+    def _read_parts(self, folder: Path, metadata: dict[str, Any]) -> None:
+        schema = DataSchema.from_json(metadata["schema"])
+        network = read_network(folder, schema)
+        self._trained = Trained(
+            network.module,
+            network.reference,
+            schema,
+            tuple(tuple(shape) for shape in metadata["outputs"]),
+            History(decode(json.loads((folder / _HISTORY_FILE).read_text()))),
+            decode(metadata["extra"]),
+        )
+
+
+class TorchModel(HasOutputs, NetworkModel):
+    """The model of TorchEstimator: each output of the network is a column, named by predictionCol or outputCols."""
+
+    __module__ = "sparkdl"
+
+    def _head(self) -> Head:
+        shapes = self._state.outputs
+        named = self.isDefined("outputCols")
+        return GenericHead(tuple(self.getOutputCols() if named else [self.getPredictionCol()]), shapes)
+
+
+_SCORING = frozenset(name for name in dir(HasScoring) if isinstance(getattr(HasScoring, name), Param))
+
+
+def load_local(path: str | os.PathLike[str], trust: bool = False) -> LocalScorer:
+    """Load a model from a local folder for rows in this process, without a Spark session.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        As `save` has written it.
+    trust : bool
+        As `trusted` of `load`.
+
+    Raises
+    ------
+    PersistenceError
+        If it holds no model of sparkdl's, or one whose class is not known here.
+    """
+    import contextlib
+
+    folder = Path(path)
+    with trusted() if trust else contextlib.nullcontext():
+        return read_stage(_model_class(folder), folder, str(folder))._local()
+
+
+def _model_class(folder: Path) -> type[NetworkModel]:
+    import sparkdl
+
+    name = str(read_json(folder / "metadata" / "part-00000").get("class"))
+    module, _, qualified = name.rpartition(".")
+    found = getattr(sparkdl, qualified, None) if module == "sparkdl" else find(f"{module}:{qualified}")
+    if not (isinstance(found, type) and issubclass(found, NetworkModel)):
+        raise PersistenceError(f"{folder} holds a {name}, which is no model of sparkdl's that is known here")
+    return found

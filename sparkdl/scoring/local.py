@@ -1,0 +1,152 @@
+"""A model's columns for rows that lie in this process, as numpy arrays or pandas: torch alone, no Spark session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import nn
+
+from sparkdl.data.schema import STACKED, Field
+from sparkdl.errors import DataError
+from sparkdl.scoring.plan import SKIP, ScoringPlan
+from sparkdl.scoring.scorer import Scorer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class LocalScorer:
+    """Scores rows in this process.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Put into evaluation mode, on the GPU if there is one and the plan does not say "cpu".
+    plan : ScoringPlan
+    fill_value, pad_value : float, optional
+        For null numbers, and behind the elements of shorter arrays.
+    """
+
+    def __init__(
+        self, module: nn.Module, plan: ScoringPlan, fill_value: float | None = None, pad_value: float | None = None
+    ) -> None:
+        device = plan.settings.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._scorer = Scorer(module, replace(plan.settings, device=device))
+        self._plan = plan
+        self._fill, self._pad = fill_value, pad_value
+
+    @property
+    def input_columns(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return tuple(name for field in self._plan.inputs for name in field.columns)
+
+    @property
+    def output_columns(self) -> tuple[str, ...]:
+        """The columns that `predict` returns."""
+        return tuple(column.name for column in self._plan.columns)
+
+    def predict(self, rows: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame:
+        """Return the columns that the model adds, a row for each row (fewer with handleInvalid "skip").
+
+        Parameters
+        ----------
+        rows : pandas.DataFrame or mapping of str to array
+            Columns of numbers, lists, numpy arrays, Spark ML vectors or bytes; or numpy arrays (n, ...). None is null.
+
+        Raises
+        ------
+        DataError
+            If a column is missing or does not fit the network.
+        """
+        import pandas as pd
+
+        arrays = [self._array(field, rows) for field in self._plan.inputs]
+        index = rows.index if isinstance(rows, pd.DataFrame) else None
+        if self._plan.handle_invalid == SKIP:
+            keep = np.ones(len(arrays[0]), dtype=bool)
+            for array in arrays:
+                keep &= ~self._plan.nulls(array)
+            arrays = [array.filter(pa.array(keep)) for array in arrays]
+            index = index[keep] if index is not None else None
+        results = self._plan.score(self._scorer, arrays)
+        names = [column.name for column in self._plan.columns]
+        values = {name: result.to_pandas() for name, result in zip(names, results, strict=True)}
+        frame = pd.DataFrame(values)
+        return frame if index is None else frame.set_index(index)
+
+    def _array(self, field: Field, rows: Any) -> pa.Array:
+        for name in field.columns:
+            if name not in rows:
+                raise DataError(f"column {name!r} is missing, the rows have {', '.join(map(repr, rows))}")
+        arrays = [self._filled(to_array(rows[name], name)) for name in field.columns]
+        if field.kind != STACKED:
+            return self._padded(arrays[0], field)
+        count = len(arrays)
+        order = np.arange(count * len(arrays[0])).reshape(count, -1).T.reshape(-1)
+        offsets = np.arange(len(arrays[0]) + 1, dtype=np.int32) * np.int32(count)
+        values = pa.concat_arrays([array.cast(pa.float64()) for array in arrays]).take(pa.array(order))
+        return pa.ListArray.from_arrays(pa.array(offsets), values)
+
+    def _filled(self, array: pa.Array) -> pa.Array:
+        if self._fill is None:
+            return array
+        if pa.types.is_list(array.type):
+            values = self._filled(array.values)
+            return pa.ListArray.from_arrays(array.offsets, values, mask=array.is_null() if array.null_count else None)
+        numeric = pa.types.is_integer(array.type) or pa.types.is_floating(array.type)
+        return pc.fill_null(array, self._fill) if numeric else array
+
+    def _padded(self, array: pa.Array, field: Field) -> pa.Array:
+        if self._pad is None or not pa.types.is_list(array.type) or len(field.shape) != 1:
+            return array
+        rows = [None if row is None else row + [self._pad] * (field.size - len(row)) for row in array.to_pylist()]
+        return pa.array(rows, type=array.type)
+
+
+def to_array(values: Any, name: str) -> pa.Array:
+    """Return a column as an Arrow array: numbers, lists of them nested as deep as the values are, or bytes.
+
+    Raises
+    ------
+    DataError
+        If Arrow has no type for the values.
+    """
+    dense = np.asarray(values) if not _is_objects(values) else None
+    try:
+        if dense is None:
+            return pa.array([_plain(value) for value in values])
+        return _nested(dense)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"column {name!r} cannot be read as numbers, arrays or bytes: {error}") from error
+
+
+def _nested(values: np.ndarray[Any, Any]) -> pa.Array:
+    array = pa.array(values.reshape(-1))
+    for place in range(values.ndim - 1, 0, -1):
+        count = int(np.prod(values.shape[:place]))
+        offsets = np.arange(count + 1, dtype=np.int32) * np.int32(values.shape[place])
+        array = pa.ListArray.from_arrays(pa.array(offsets), array)
+    return array
+
+
+def _is_objects(values: Any) -> bool:
+    dtype = getattr(values, "dtype", None)
+    return dtype is None or dtype == object or not isinstance(dtype, np.dtype)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "toArray"):
+        value = value.toArray()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return [_plain(item) for item in value]
+    return value

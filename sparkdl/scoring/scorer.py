@@ -1,0 +1,99 @@
+"""Batches through a network, in pure torch: rows at once, device, precision, and what to do when memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from sparkdl.errors import SettingError
+from sparkdl.network.check import captured, outputs_of
+
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class ScorerSettings:
+    """How to compute.
+
+    Attributes
+    ----------
+    batch_size : int
+        Rows at once.
+    device : str
+        As torch names it: "cpu", "cuda:0".
+    precision : str
+        "float32", "bf16" or "fp16".
+    layers : tuple of str
+        Inner layers whose outputs are wanted too.
+    """
+
+    batch_size: int = 1024
+    device: str = "cpu"
+    precision: str = "float32"
+    layers: tuple[str, ...] = ()
+
+
+class Scorer:
+    """A network in evaluation mode on its device.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Moved to the device and put into evaluation mode.
+    settings : ScorerSettings
+
+    Raises
+    ------
+    SettingError
+        If the device does not know the precision.
+    """
+
+    def __init__(self, module: nn.Module, settings: ScorerSettings) -> None:
+        self._settings = settings
+        self._device = torch.device(settings.device)
+        if settings.precision == "fp16" and self._device.type == "cpu":
+            raise SettingError("precision='fp16' needs device='cuda': use float32 or bf16 on a cpu")
+        self._module = module.to(self._device).eval()
+        self._rows_at_once = settings.batch_size
+
+    def __call__(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Return the outputs of the network, then those of the inner layers, on the CPU.
+
+        Parameters
+        ----------
+        inputs : sequence of Tensor
+            One for each input, (n, ...), n at least 1.
+        """
+        rows = len(inputs[0])
+        parts: list[list[torch.Tensor]] = []
+        start = 0
+        while start < rows:
+            piece = [tensor[start : start + self._rows_at_once] for tensor in inputs]
+            try:
+                parts.append(self._forward(piece))
+            except torch.OutOfMemoryError:
+                if self._device.type != "cuda" or len(piece[0]) == 1:
+                    raise
+                self._rows_at_once = max(1, len(piece[0]) // 2)
+                torch.cuda.empty_cache()
+                continue
+            start += len(piece[0])
+        if len(parts) == 1:
+            return parts[0]
+        return [torch.cat(column) for column in zip(*parts, strict=True)]
+
+    def _forward(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        layers = self._settings.layers
+        with torch.no_grad(), self._precision(), captured(self._module, layers) as caught:
+            outputs = outputs_of(self._module(*(tensor.to(self._device) for tensor in inputs)))
+            return [tensor.detach().cpu() for tensor in (*outputs, *(caught[name] for name in layers))]
+
+    def _precision(self) -> AbstractContextManager[None]:
+        kind = _TYPES.get(self._settings.precision)
+        if kind is None:
+            return nullcontext()
+        return torch.autocast(self._device.type, dtype=kind)

@@ -1,0 +1,99 @@
+"""The columns of a model on a DataFrame: batch, streaming, all other columns kept, features never sent twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pyspark.ml.functions import array_to_vector
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, StructField, StructType
+
+from sparkdl.errors import SettingError
+from sparkdl.scoring.inputs import Repair, input_column, is_valid
+from sparkdl.scoring.outputs import ARRAY, VECTOR, OutputColumn
+from sparkdl.scoring.plan import SKIP, ScoringPlan
+from sparkdl.scoring.worker import score_batches
+from sparkdl.spark.functions import arrow_types, iterator_udf, on_local_master
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+
+def add_columns(
+    dataset: DataFrame, plan: ScoringPlan, send: Callable[[Any], str], repair: Repair, *, arrow: bool | None = None
+) -> DataFrame:
+    """Return the DataFrame with the columns of a plan behind its own.
+
+    Parameters
+    ----------
+    dataset : DataFrame
+        Of any session; a streaming one too.
+    plan : ScoringPlan
+    send : callable
+        Makes the network available to the executors of a session, and returns the name of its file.
+    repair : Repair
+        What stands for what is missing.
+    arrow : bool, optional
+        As for `iterator_udf`.
+
+    Raises
+    ------
+    SettingError
+        If a column of that name exists already, or two have the same name.
+    """
+    _check_names(plan.columns, dataset.columns)
+    expressions = [input_column(field, repair) for field in plan.inputs]
+    if plan.handle_invalid == SKIP:
+        # Before the function and on its inputs: a filter on its output would make Spark compute it twice.
+        valid = (is_valid(field, expression) for field, expression in zip(plan.inputs, expressions, strict=True))
+        dataset = dataset.filter(reduce(lambda a, b: a & b, valid))
+    if not plan.columns:
+        return dataset
+    spark = dataset.sparkSession
+    function = iterator_udf(
+        _function(plan, send(spark), on_local_master(spark)),
+        StructType([StructField(str(i), _spark_type(c)) for i, c in enumerate(plan.columns)]),
+        arrow_types(dataset.select(*expressions).schema),
+        arrow=arrow,
+    )
+    # Spark computes equal expressions once: the same call for every column costs one pass, and no struct column
+    # with a name of its own has to be dropped again.
+    scored = function(*expressions)
+    return dataset.select("*", *(_column(scored, i, c) for i, c in enumerate(plan.columns)))
+
+
+def _function(plan: ScoringPlan, name: str, local: bool) -> Callable[[Iterator[Sequence[pa.Array]]], Any]:
+    def score(batches: Iterator[Sequence[pa.Array]]) -> Iterator[pa.StructArray]:
+        return score_batches(plan, name, local, batches)
+
+    return score
+
+
+def _column(scored: Column, place: int, column: OutputColumn) -> Column:
+    value = scored.getField(str(place))
+    if column.type == VECTOR:
+        # array_to_vector fails on null. A vector straight from Python would be a UDT, which Spark 4.2 and 4.3
+        # cannot take from a function over a vectorised Parquet scan.
+        value = F.when(value.isNotNull(), array_to_vector(value))
+    return value.alias(column.name)
+
+
+def _spark_type(column: OutputColumn) -> DataType:
+    kind: DataType = FloatType() if column.type == ARRAY else DoubleType()
+    for _ in column.shape:
+        kind = ArrayType(kind)
+    return kind
+
+
+def _check_names(columns: Sequence[OutputColumn], present: Sequence[str]) -> None:
+    taken = {name.lower(): name for name in present}
+    for column in columns:
+        if column.name.lower() in taken:
+            raise SettingError(
+                f"the output column {column.name!r} exists already: drop it, or give the model another name for it "
+                "(an empty name leaves it out)"
+            )
+        taken[column.name.lower()] = column.name

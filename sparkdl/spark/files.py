@@ -1,0 +1,156 @@
+"""Folders on Spark's own file systems, and files that every executor gets.
+
+A path means what it means to Spark: without a scheme it lies on ``fs.defaultFS``.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from sparkdl.errors import PersistenceError
+
+
+def is_connect(spark: Any) -> bool:
+    """Whether a session (or a DataFrame) is one of Spark Connect."""
+    return type(spark).__module__.startswith("pyspark.sql.connect")
+
+
+def exists(spark: SparkSession, url: str) -> bool:
+    """Whether there is a file or a folder."""
+    with _explained(url):
+        system, path = _system(spark, url)
+        return bool(system.exists(path))
+
+
+def upload(spark: SparkSession, folder: Path, url: str, last: str = "") -> None:
+    """Replace what is at `url` by a copy of a local folder.
+
+    Parameters
+    ----------
+    spark : SparkSession
+        Its Hadoop settings hold.
+    folder : Path
+        On the driver.
+    url : str
+        Where to; removed first if it exists.
+    last : str
+        Name of the entry of the folder that is copied after all others.
+
+    Raises
+    ------
+    PersistenceError
+        If it cannot be written.
+    """
+    with _explained(url):
+        system, target = _system(spark, url)
+        system.delete(target, True)
+        for source in sorted(folder.rglob("*"), key=lambda p: (p.relative_to(folder).parts[0] == last, p)):
+            destination = _java_path(spark, str(target), *source.relative_to(folder).parts)
+            if source.is_dir():
+                system.mkdirs(destination)
+            else:
+                system.copyFromLocalFile(False, True, _local_path(spark, source), destination)
+
+
+@contextmanager
+def downloaded(spark: SparkSession, url: str) -> Iterator[Path]:
+    """Give a local folder with what is at `url`: the folder itself where the driver sees it, else a copy for the block.
+
+    Raises
+    ------
+    PersistenceError
+        If there is nothing, or it cannot be read.
+    """
+    with _explained(url):
+        system, path = _system(spark, url)
+        if not system.exists(path):
+            raise PersistenceError(f"{path}: there is nothing to load")
+        uri = system.makeQualified(path).toUri()
+        own = Path(uri.getPath()) if uri.getScheme() == "file" else None
+    if own is not None and own.is_dir():
+        yield own
+        return
+    with tempfile.TemporaryDirectory(prefix="sparkdl-load-") as folder:
+        copy = Path(folder) / "stage"
+        with _explained(url):
+            system.copyToLocalFile(False, path, _local_path(spark, copy), True)
+        yield copy
+
+
+def _system(spark: SparkSession, url: str) -> tuple[Any, Any]:
+    if is_connect(spark):
+        raise PersistenceError(
+            f"{url}: a Spark Connect session gives no access to its file systems: save and load models in a "
+            "classic session"
+        )
+    path = _java_path(spark, url)
+    return path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf()), path
+
+
+def _java_path(spark: SparkSession, first: str, *others: str) -> Any:
+    path = spark._jvm.org.apache.hadoop.fs.Path(first)  # type: ignore[union-attr]
+    for other in others:
+        path = spark._jvm.org.apache.hadoop.fs.Path(path, other)  # type: ignore[union-attr]
+    return path
+
+
+def _local_path(spark: SparkSession, path: Path) -> Any:
+    # With its parts given one by one, no character of a local name is taken for a part of a URL.
+    return spark._jvm.org.apache.hadoop.fs.Path("file", "", str(path.absolute()))  # type: ignore[union-attr]
+
+
+@contextmanager
+def _explained(url: str) -> Iterator[None]:
+    from py4j.protocol import Py4JError
+
+    try:
+        yield
+    except Py4JError as error:
+        cause = getattr(error, "java_exception", None)
+        text = cause.toString() if cause is not None else str(error)
+        raise PersistenceError(f"{url} cannot be read or written: {text.splitlines()[0]}") from error
+
+
+def application(spark: Any) -> str:
+    """Return what identifies the place that files are sent to: an application, or a session of Connect."""
+    return str(spark.session_id if is_connect(spark) else spark.sparkContext.applicationId)
+
+
+def shipping_folder(spark: Any) -> str | None:
+    """Return a folder in which files to be sent are best made: Spark's own, which it removes when it stops."""
+    from pyspark import SparkFiles
+
+    return None if is_connect(spark) else SparkFiles.getRootDirectory()
+
+
+def send_file(spark: Any, path: Path) -> str:
+    """Send a file to every executor, once for each name; return that name.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    path : Path
+        Its name must tell its content. It may be moved, and need not stay.
+    """
+    if is_connect(spark):
+        spark.addArtifacts(str(path), file=True)
+        return path.name
+    # Executors fetch it from the driver whenever they start, so it has to stay as long as the application does.
+    kept = Path(str(shipping_folder(spark))) / path.name
+    if not kept.exists():
+        path.rename(kept)
+    spark.sparkContext.addFile(str(kept))
+    return path.name
+
+
+def received_file(name: str) -> Path:
+    """Return where a file that was sent lies on this executor."""
+    from pyspark import SparkFiles
+
+    return Path(SparkFiles.get(name))

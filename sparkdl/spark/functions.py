@@ -1,0 +1,121 @@
+"""Functions over Arrow batches as Spark calls them, whatever its version, and what a task knows about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+
+from sparkdl.spark.files import is_connect
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+    from pyspark.sql.types import DataType, StructType
+
+Batches = Iterator[Sequence[pa.Array]]
+
+
+@dataclass(frozen=True)
+class TaskResources:
+    """What Spark has given to this task.
+
+    Attributes
+    ----------
+    cpus : int
+    gpus : tuple of str
+        Addresses.
+    partition : int
+    """
+
+    cpus: int = 1
+    gpus: tuple[str, ...] = ()
+    partition: int = 0
+
+
+def task_resources() -> TaskResources:
+    """Return what this task may use; one CPU outside of tasks."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    if context is None:
+        return TaskResources()
+    gpu = context.resources().get("gpu")
+    return TaskResources(context.cpus(), tuple(gpu.addresses) if gpu else (), context.partitionId())
+
+
+def iterator_udf(
+    function: Callable[[Batches], Iterator[pa.StructArray]],
+    return_type: DataType,
+    input_types: Sequence[pa.DataType],
+    *,
+    arrow: bool | None = None,
+) -> Callable[..., Column]:
+    """Make a function over all batches of a task into a Spark function of columns.
+
+    Parameters
+    ----------
+    function : callable
+        Gets an iterator of batches, each with one Arrow array per column; yields a struct array for each.
+    return_type : DataType
+        Spark's type of that struct.
+    input_types : sequence of pyarrow.DataType
+        Of the columns.
+    arrow : bool, optional
+        Whether to use ``arrow_udf`` (pyspark 4.1 and later) or ``pandas_udf``; by default what this pyspark has.
+    """
+    from pyspark.sql import functions
+
+    make = getattr(functions, "arrow_udf", None)
+    if arrow is False or make is None:
+        return functions.pandas_udf(_over_pandas(function, tuple(input_types)), return_type)  # type: ignore[call-overload,no-any-return]
+    return make(_over_arrow(function), return_type)  # type: ignore[no-any-return]
+
+
+def arrow_types(schema: StructType) -> list[pa.DataType]:
+    """Return the Arrow types in which the columns of a schema reach a function."""
+    from pyspark.sql.pandas.types import to_arrow_type
+
+    return [to_arrow_type(field.dataType) for field in schema.fields]
+
+
+def on_local_master(spark: Any) -> bool:
+    """Whether tasks run on the driver's own host, inside its process; unknown (False) on Spark Connect."""
+    return not is_connect(spark) and str(spark.sparkContext.master).startswith("local")
+
+
+def _over_arrow(function: Callable[[Batches], Iterator[pa.StructArray]]) -> Callable[..., Any]:
+    # Spark reads these annotations to learn the kind of the function. One column comes bare, several as a tuple.
+    def score(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
+        yield from function(batch if isinstance(batch, tuple) else (batch,) for batch in batches)
+
+    score.__annotations__ = {"batches": Iterator[tuple[pa.Array, ...]], "return": Iterator[pa.Array]}
+    return score
+
+
+def _over_pandas(
+    function: Callable[[Batches], Iterator[pa.StructArray]], types: tuple[pa.DataType, ...]
+) -> Callable[..., Any]:
+    def score(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.DataFrame]:
+        arrays = (batch if isinstance(batch, tuple) else (batch,) for batch in batches)
+        for result in function([_from_pandas(s, t) for s, t in zip(batch, types, strict=True)] for batch in arrays):
+            names = [field.name for field in result.type]
+            yield pd.DataFrame({name: _to_pandas(result.field(name)) for name in names})
+
+    score.__annotations__ = {"batches": Iterator[tuple[pd.Series, ...]], "return": Iterator[pd.DataFrame]}
+    return score
+
+
+def _from_pandas(values: Any, kind: pa.DataType) -> pa.Array:
+    # pandas turns nulls of numbers into NaN: there both mean null.
+    if isinstance(values, pd.DataFrame):
+        return pa.array(values.to_dict("records"), type=kind)
+    return pa.Array.from_pandas(values, type=kind)
+
+
+def _to_pandas(array: pa.Array) -> pd.Series:
+    if pa.types.is_nested(array.type):
+        return pd.Series(array.to_pylist(), dtype=object)
+    return array.to_pandas()
