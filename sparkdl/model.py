@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,8 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
         super().__init__()
         self._trained: Trained | None = None
         self._shipment = Shipment()
+        self.fitSeconds: dict[str, float] = {}
+        """Seconds of each phase of the fit that made this model; not saved."""
 
     @classmethod
     def _create(
@@ -163,11 +166,10 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
         return self._shipment.send(spark, self.network)
 
     def _input_columns(self) -> list[tuple[str, ...]]:
-        if self.isDefined("inputCols"):
-            return [(name,) for name in self.getInputCols()]
-        if self.isDefined("featuresCols"):
-            return [tuple(self.getFeaturesCols())]
-        return [(self.getFeaturesCol(),)]
+        inputs, stacked = self.getInputCols(), self.getFeaturesCols()
+        if inputs is not None:
+            return [(name,) for name in inputs]
+        return [tuple(stacked)] if stacked is not None else [(self.getFeaturesCol(),)]
 
     def _plan(self, schema: StructType | None) -> ScoringPlan:
         """Return how rows are scored; the columns' types are those of the training where no schema is given."""
@@ -179,8 +181,6 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
                 f"the network has {len(fields)} inputs, {len(columns)} are named for it ({names}): set inputCols"
             )
         if schema is None:
-            from dataclasses import replace
-
             bound = [replace(f, columns=names) for f, names in zip(fields, columns, strict=True)]
         else:
             bound = [bound_field(f, names, schema) for f, names in zip(fields, columns, strict=True)]
@@ -223,9 +223,8 @@ class TorchModel(HasOutputs, NetworkModel):
     __module__ = "sparkdl"
 
     def _head(self) -> Head:
-        shapes = self._state.outputs
-        named = self.isDefined("outputCols")
-        return GenericHead(tuple(self.getOutputCols() if named else [self.getPredictionCol()]), shapes)
+        names = self.getOutputCols()
+        return GenericHead((self.getPredictionCol(),) if names is None else tuple(names), self._state.outputs)
 
 
 _SCORING = frozenset(name for name in dir(HasScoring) if isinstance(getattr(HasScoring, name), Param))
@@ -246,10 +245,8 @@ def load_local(path: str | os.PathLike[str], trust: bool = False) -> LocalScorer
     PersistenceError
         If it holds no model of sparkdl's, or one whose class is not known here.
     """
-    import contextlib
-
     folder = Path(path)
-    with trusted() if trust else contextlib.nullcontext():
+    with trusted() if trust else nullcontext():
         return read_stage(_model_class(folder), folder, str(folder))._local()
 
 

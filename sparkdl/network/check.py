@@ -62,14 +62,14 @@ def layer_shapes(module: nn.Module, schema: DataSchema, names: Sequence[str]) ->
     silent = [name for name in names if name not in caught]
     if silent:
         raise NetworkError(
-            f"outputLayers names {silent[0]!r}, which takes no part in the forward pass or returns no tensor"
+            f"outputLayers names {silent[0]!r}, which is not called in a forward pass or returns no tensor"
         )
     return {name: _row_shape(layers[name], caught[name], rows, 0) for name in names}
 
 
 @contextmanager
 def captured(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, torch.Tensor]]:
-    """Catch the outputs of inner layers during forward passes inside the block; a later pass replaces an earlier one."""
+    """Catch the outputs of inner layers inside the block; those of a later forward pass replace earlier ones."""
     caught: dict[str, torch.Tensor] = {}
     layers = dict(module.named_modules())
 
@@ -147,7 +147,7 @@ def _explained(module: nn.Module, schema: DataSchema) -> Iterator[None]:
         lines = str(error).strip().splitlines()
         raise NetworkError(
             f"the network {type(module).__name__} does not take its input {describe_inputs(schema)}: "
-            f"{type(error).__name__}: {lines[0] if lines else ''}; change the network, moduleParams or the input columns"
+            f"{type(error).__name__}: {lines[0] if lines else ''}; change the network, moduleParams or the columns"
         ) from error
 
 

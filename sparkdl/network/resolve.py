@@ -87,8 +87,9 @@ def resolve(
     NetworkError
         If it cannot be made, or does not take the inputs of the schema.
     """
+    params: dict[str, Any] = {}
     if isinstance(module, nn.Module):
-        made, kind, name, params = _copied(module, module_params), STRUCTURE, "", {}
+        made, kind, name = _copied(module, module_params), STRUCTURE, ""
     elif isinstance(module, str):
         made, params = _by_name(module, module_params, schema, outputs, seed)
         kind, name = NAME, module

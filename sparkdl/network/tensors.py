@@ -1,4 +1,4 @@
-"""The tensors of a network by name: parameters, buffers (those that a state dict leaves out too) and plain attributes."""
+"""The tensors of a network by name: parameters, all buffers (persistent or not) and plain attributes."""
 
 from __future__ import annotations
 

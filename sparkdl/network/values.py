@@ -7,6 +7,7 @@ only; classes are looked up and never imported, functions come from a fixed list
 from __future__ import annotations
 
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -18,12 +19,14 @@ from sparkdl.errors import NetworkError
 from sparkdl.network.registry import find_network, name_of, remedy
 
 FUNCTIONS = frozenset(
-    (
-        "relu relu6 gelu elu celu selu silu mish glu leaky_relu rrelu prelu softplus softsign softmin softmax log_softmax "
-        "tanh sigmoid logsigmoid hardtanh hardswish hardsigmoid hardshrink softshrink tanhshrink threshold sin cos exp "
-        "log log1p sqrt rsqrt abs square dropout normalize layer_norm max_pool1d max_pool2d avg_pool1d avg_pool2d "
-        "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d flatten mean sum max min cat"
-    ).split()
+    re.findall(
+        r"\w+",
+        """relu relu6 gelu elu celu selu silu mish glu leaky_relu rrelu prelu softplus softsign softmin softmax
+        log_softmax tanh sigmoid logsigmoid hardtanh hardswish hardsigmoid hardshrink softshrink tanhshrink threshold
+        sin cos exp log log1p sqrt rsqrt abs square dropout normalize layer_norm max_pool1d max_pool2d avg_pool1d
+        avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d flatten mean sum
+        max min cat""",
+    )
 )
 """Names in torch.nn.functional and torch that a description may refer to: functions of tensors without side effects."""
 

@@ -1,4 +1,4 @@
-"""A network in a folder: ``network.json``, ``weights.pt`` and, where a class may be unknown elsewhere, ``network.pkl``."""
+"""A network in a folder: ``network.json``, ``weights.pt`` and, for classes that others may lack, ``network.pkl``."""
 
 from __future__ import annotations
 

@@ -154,6 +154,6 @@ def _callback(param: str, item: dict[str, Any], special: Any) -> Any:
     cls = _find(param, str(item["class"]))
     if not (isinstance(cls, type) and _callback_bases(cls)):
         raise PersistenceError(f"{param} holds {item['class']}, which is no sparkdl.train.Callback")
-    made = object.__new__(cls)
+    made: Any = object.__new__(cls)
     vars(made).update(decode(item["state"], special))
     return made

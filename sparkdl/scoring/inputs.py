@@ -9,7 +9,7 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from pyspark.ml.linalg import VectorUDT
-from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, BinaryType, BooleanType, DataType, NumericType, StructType
 
 from sparkdl.data.schema import ARRAY, IMAGE, SCALAR, STACKED, VECTOR, Field
@@ -110,14 +110,15 @@ def _kind(name: str, kind: DataType, field: Field) -> str:
     if isinstance(kind, VectorUDT):
         return _checked_depth(name, 1, field, VECTOR)
     if isinstance(kind, ArrayType):
-        depth, element = 0, kind
+        depth = 1
+        element = kind.elementType
         while isinstance(element, ArrayType):
             depth, element = depth + 1, element.elementType
         if isinstance(element, (NumericType, BooleanType)):
             return _checked_depth(name, depth, field, ARRAY)
     if isinstance(kind, (NumericType, BooleanType)):
         return SCALAR
-    is_image = isinstance(kind, BinaryType) or (isinstance(kind, StructType) and _IMAGE_STRUCT <= set(kind.names))
+    is_image = isinstance(kind, BinaryType) or (isinstance(kind, StructType) and set(kind.names) >= _IMAGE_STRUCT)
     if is_image and field.kind == IMAGE:
         return IMAGE
     raise DataError(

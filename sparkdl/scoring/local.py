@@ -139,7 +139,7 @@ def _nested(values: np.ndarray[Any, Any]) -> pa.Array:
 
 def _is_objects(values: Any) -> bool:
     dtype = getattr(values, "dtype", None)
-    return dtype is None or dtype == object or not isinstance(dtype, np.dtype)
+    return not isinstance(dtype, np.dtype) or dtype.kind == "O"
 
 
 def _plain(value: Any) -> Any:

@@ -161,8 +161,8 @@ def to_arrow(tensor: torch.Tensor, column: OutputColumn) -> pa.Array:
     rows = len(tensor)
     if tensor.numel() != rows * math.prod(column.shape):
         raise NetworkError(
-            f"column {column.name!r} gets rows of the shape {tuple(tensor.shape[1:])}, when the network was checked they "
-            f"had {column.shape}: an output's shape must not change from batch to batch"
+            f"column {column.name!r} gets rows of the shape {tuple(tensor.shape[1:])}, the check of the network gave "
+            f"{column.shape}: an output's shape must not change from batch to batch"
         )
     if column.type != VECTOR:
         return from_tensor(tensor, column.type)

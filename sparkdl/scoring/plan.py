@@ -88,8 +88,8 @@ class ScoringPlan:
                 continue
             if self.handle_invalid != KEEP:
                 raise DataError(
-                    f"column {', '.join(map(repr, field.columns))} has {int(nulls.sum())} null rows among {len(array)}: "
-                    "fill them, or set handleInvalid to 'skip' or 'keep'"
+                    f"column {', '.join(map(repr, field.columns))} has {int(nulls.sum())} null rows in a batch of "
+                    f"{len(array)}: fill them, or set handleInvalid to 'skip' or 'keep'"
                 )
             found = nulls if found is None else found | nulls
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -67,11 +67,15 @@ def iterator_udf(
         Whether to use ``arrow_udf`` (pyspark 4.1 and later) or ``pandas_udf``; by default what this pyspark has.
     """
     from pyspark.sql import functions
+    from pyspark.sql.pandas.functions import pandas_udf
 
-    make = getattr(functions, "arrow_udf", None)
-    if arrow is False or make is None:
-        return functions.pandas_udf(_over_pandas(function, tuple(input_types)), return_type)  # type: ignore[call-overload,no-any-return]
-    return make(_over_arrow(function), return_type)  # type: ignore[no-any-return]
+    arrow_udf: Any = getattr(functions, "arrow_udf", None)
+    made: Callable[..., Column]
+    if arrow is False or arrow_udf is None:
+        made = cast(Any, pandas_udf)(_over_pandas(function, tuple(input_types)), return_type)
+    else:
+        made = arrow_udf(_over_arrow(function), return_type)
+    return made
 
 
 def arrow_types(schema: StructType) -> list[pa.DataType]:
