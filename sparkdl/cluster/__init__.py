@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sparkdl.cluster.launch import Launched, launch, launch_local
+    from sparkdl.cluster.prestart import prestart
 
-__all__ = ["Launched", "launch", "launch_local"]
+_PLACES = {
+    "Launched": "sparkdl.cluster.launch",
+    "launch": "sparkdl.cluster.launch",
+    "launch_local": "sparkdl.cluster.launch",
+    "prestart": "sparkdl.cluster.prestart",
+}
+
+__all__ = ["Launched", "launch", "launch_local", "prestart"]
 
 
 def __getattr__(name: str) -> object:
-    if name in __all__:
-        value = getattr(import_module("sparkdl.cluster.launch"), name)
+    if name in _PLACES:
+        value = getattr(import_module(_PLACES[name]), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -201,9 +201,8 @@ class Task:
         )
 
     def _end_hub(self, hub: Hub, uplink: Output) -> tuple[Mapping[str, Any], ...]:
-        # The others may take much longer than rank 0; a rank that is lost is noticed by the hub itself.
-        while not hub.wait_ended(1.0):
-            pass
+        # The others may take much longer than rank 0; the hub itself gives up a rank that is lost.
+        hub.wait_ended(_END_GRACE)
         hub.close()
         return uplink.close(_END_GRACE)
 
@@ -211,7 +210,7 @@ class Task:
 def start_rank(job: Job, env: Mapping[str, str], path: Sequence[str]) -> RankProcess:
     """Return a rank forked from the warm server where that is allowed and works, else a fresh interpreter."""
     if job.warm:
-        process = warm.start_warm(env, path, job.backend)
+        process = warm.start_warm(env, path, min(warm.PATIENCE, job.start_timeout / 2))
         if process is not None:
             return process
     return start_fresh(env, path)

@@ -12,6 +12,7 @@ from sparkdl.report.listener import PhaseStarted, to_record
 
 CAUSE_GRACE = 5.0
 """Seconds that a cause may arrive later than its consequences: a killed process is seen by its peers first."""
+_VOICELESS = 5.0
 
 
 class Hub:
@@ -52,7 +53,7 @@ class Hub:
         self._controls: dict[int, Channel] = {}
         self._ready: set[int] = set()
         self._ended: set[int] = set()
-        self._outputs_open = 0
+        self._outputs: set[Channel] = set()
         self._failures = 0
         self._last_seen: dict[int, float] = {}
         self._suspect: tuple[float, str] | None = None
@@ -68,10 +69,11 @@ class Hub:
         """The port it listens on."""
         return self._server.port
 
-    def wait_ended(self, timeout: float) -> bool:
-        """Wait until every rank has ended and its output has been forwarded; return whether it was so in time."""
+    def wait_ended(self, patience: float) -> None:
+        """Wait until every rank has ended, or is given up, and for at most `patience` seconds for its output."""
         with self._change:
-            return self._change.wait_for(lambda: len(self._ended) == self._size and self._outputs_open == 0, timeout)
+            self._change.wait_for(lambda: len(self._ended) == self._size or self._closed)
+            self._change.wait_for(lambda: not self._outputs, patience)
 
     def close(self) -> None:
         """Close every connection and the port."""
@@ -94,13 +96,13 @@ class Hub:
 
     def _serve_output(self, channel: Channel) -> None:
         with self._change:
-            self._outputs_open += 1
+            self._outputs.add(channel)
         try:
             while (received := channel.recv()) is not None:
                 self._forward(received[0])
         finally:
             with self._change:
-                self._outputs_open -= 1
+                self._outputs.discard(channel)
                 self._change.notify_all()
 
     def _serve_control(self, rank: int, channel: Channel) -> None:
@@ -175,9 +177,13 @@ class Hub:
             if now >= beat_at:
                 beat_at = now + min(5.0, self._heartbeat_timeout / 4)
                 self._beat()
-            reason = self._why_to_abort(now)
-            if reason is not None:
+            for rank, reason in self._silent(now):
+                self._end(rank)
                 self._abort(reason)
+            with self._change:
+                suspect = self._suspect
+            if suspect is not None and now - suspect[0] > CAUSE_GRACE:
+                self._abort(suspect[1])
 
     def _beat(self) -> None:
         with self._change:
@@ -185,15 +191,16 @@ class Hub:
         for channel in controls:
             channel.try_send({"type": "beat"})
 
-    def _why_to_abort(self, now: float) -> str | None:
+    def _silent(self, now: float) -> list[tuple[int, str]]:
+        """Return the ranks of which nothing more is expected, with the reason."""
+        found = []
         with self._change:
-            if self._suspect is not None and now - self._suspect[0] > CAUSE_GRACE:
-                return self._suspect[1]
-            absent = sorted(set(range(self._size)) - self._ready - self._ended)
             # The supervisors watch the same deadline and know more; this is for those that have no voice.
-            if absent and now > self._start_deadline + 5:
-                return f"rank {absent[0]} did not report within {self._start_timeout:g} s"
+            if now > self._start_deadline + _VOICELESS:
+                absent = sorted(set(range(self._size)) - set(self._controls) - self._ended)
+                found += [(rank, f"rank {rank} did not report within {self._start_timeout:g} s") for rank in absent]
             for rank, seen in self._last_seen.items():
                 if rank not in self._ended and now - seen > self._heartbeat_timeout:
-                    return f"the task of rank {rank} gave no sign of life for {self._heartbeat_timeout:g} s"
-        return None
+                    reason = f"the task of rank {rank} gave no sign of life for {self._heartbeat_timeout:g} s"
+                    found.append((rank, reason))
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import secrets
 import threading
@@ -36,6 +37,7 @@ class JobThread:
         self._tag = f"sparkdl-{secrets.token_hex(8)}"
         self._outcomes: list[Outcome] = []
         self._error: BaseException | None = None
+        self._over = threading.Event()
         target = spark_session.in_this_session(spark, self._run)
         self._thread = threading.Thread(target=target, name="sparkdl-job", daemon=True)
         self._thread.start()
@@ -43,7 +45,7 @@ class JobThread:
     @property
     def over(self) -> bool:
         """Whether the job has ended, in whatever way."""
-        return not self._thread.is_alive()
+        return self._over.is_set()
 
     def result(self) -> list[Outcome]:
         """Return the outcomes of the tasks, in the order of the ranks; raise what Spark raised. The job is over."""
@@ -67,7 +69,9 @@ class JobThread:
         except BaseException as error:
             self._error = error
         finally:
-            self._inbox.put(None)
+            self._over.set()
+            with contextlib.suppress(queue.Full):
+                self._inbox.put(None, timeout=1)
 
 
 def from_rows(rows: Any) -> list[Outcome]:

@@ -16,6 +16,7 @@ from sparkdl.cluster.failures import SparkFailure, from_spark, raise_failure, wo
 from sparkdl.cluster.job_thread import JobThread
 from sparkdl.cluster.local import LocalJob
 from sparkdl.cluster.pack import driver_path, driver_versions, pickle_arguments
+from sparkdl.cluster.prestart import prestart, warm_allowed
 from sparkdl.cluster.uplink import EventServer
 from sparkdl.errors import SettingError
 from sparkdl.job import OK, Job, Outcome
@@ -130,9 +131,10 @@ def launch(
     job = replace(
         job,
         local_master=spark_session.is_local(spark),
-        warm=spark_session.conf_bool(spark, "spark.sparkdl.warmRanks", True),
+        warm=warm_allowed(spark),
         max_result_bytes=limit or _UNLIMITED,
     )
+    prestart(spark)
     listener = listener or Listener()
     attempt = 0
     while True:
@@ -280,9 +282,8 @@ def _hear(running: Any, inbox: queue.Queue[Mapping[str, Any] | None], waited: _W
             record = inbox.get(timeout=_POLL)
         except queue.Empty:
             continue
-        if record is None:
-            return
-        waited.hear(record)
+        if record is not None:
+            waited.hear(record)
 
 
 def _hear_rest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -20,7 +21,7 @@ class LocalJob:
     ----------
     job : Job
     inbox : queue of dict or None
-        Is given None when the job is over.
+        Is given None when a task has ended.
     """
 
     def __init__(self, job: Job, inbox: queue.Queue[Mapping[str, Any] | None]) -> None:
@@ -29,6 +30,7 @@ class LocalJob:
         self._meeting = threading.Barrier(job.num_procs)
         self._offers: list[Mapping[str, Any]] = [{}] * job.num_procs
         self._outcomes: list[Outcome | None] = [None] * job.num_procs
+        self._running = set(range(job.num_procs))
         self._errors: list[BaseException] = []
         self._tasks: list[Task] = []
         threads = max(1, len(os.sched_getaffinity(0)) // job.num_procs)
@@ -44,7 +46,7 @@ class LocalJob:
     @property
     def over(self) -> bool:
         """Whether every task has ended."""
-        return not any(thread.is_alive() for thread in self._threads)
+        return not self._running
 
     def result(self) -> list[Outcome]:
         """Return the outcomes in the order of the ranks; the job is over."""
@@ -76,5 +78,6 @@ class LocalJob:
             self._meeting.abort()
         finally:
             task.close()
-            if index == 0:
-                self._inbox.put(None)
+            self._running.discard(index)
+            with contextlib.suppress(queue.Full):
+                self._inbox.put(None, timeout=1)

@@ -46,6 +46,12 @@ class RankProcess:
     folder: str
     warm: bool = False
     guard: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _output_taken: bool = field(default=False, repr=False)
+
+    def take_output(self) -> tuple[int, int]:
+        """Return `stdout` and `stderr`, which the caller closes from now on."""
+        self._output_taken = True
+        return self.stdout, self.stderr
 
     def kill(self) -> None:
         """End the rank and everything in its process group."""
@@ -55,6 +61,9 @@ class RankProcess:
         """End the rank if it still runs, wait for its guard, and leave nothing behind."""
         self.lifeline.close()
         self.control.close()
+        if not self._output_taken:
+            for descriptor in self.take_output():
+                os.close(descriptor)
         if self.guard is not None:
             try:
                 self.guard.wait(10)

@@ -81,12 +81,14 @@ class Supervisor:
         self._exit_by: float | None = None
         self._rank_seen = self._hub_seen = time.monotonic()
         self._place_in_order: int | None = None
+        self._beat_at = 0.0
 
     def run(self) -> Outcome:
         """Supervise the rank to its end and return what to say of it. Raises nothing for what the rank did."""
+        stdout, stderr = self._process.take_output()
         relays = [
-            Relay(self._process.stdout, lambda line: self._on_line(line, "stdout")),
-            Relay(self._process.stderr, lambda line: self._on_line(line, "stderr")),
+            Relay(stdout, lambda line: self._on_line(line, "stdout")),
+            Relay(stderr, lambda line: self._on_line(line, "stderr")),
         ]
         for name, channel in (
             ("rank", self._process.control),
@@ -205,6 +207,9 @@ class Supervisor:
 
     def _check_limits(self) -> None:
         now = time.monotonic()
+        if now >= self._beat_at:
+            self._beat_at = now + min(5.0, self._job.heartbeat_timeout / 4)
+            self._hub.try_send({"type": "beat"})
         if self._kill_at is not None and now >= self._kill_at:
             self._process.kill()
         if self._exit_by is not None and now >= self._exit_by:
@@ -223,9 +228,9 @@ class Supervisor:
                 TIMED_OUT, f"{where} was not ready within {job.start_timeout:g} s: torch was still being imported"
             )
         if now - self._rank_seen > job.heartbeat_timeout:
-            return End(TIMED_OUT, f"{where} gave no sign of life for {job.heartbeat_timeout:g} s")
+            return End(RANK_LOST, f"{where} gave no sign of life for {job.heartbeat_timeout:g} s")
         if now - self._hub_seen > job.heartbeat_timeout:
-            return End(TIMED_OUT, f"{where} heard nothing of rank 0's task for {job.heartbeat_timeout:g} s")
+            return End(RANK_LOST, f"{where} heard nothing of rank 0's task for {job.heartbeat_timeout:g} s")
         return None
 
     def _judge(self, status: int | None) -> End:

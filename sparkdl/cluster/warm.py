@@ -1,12 +1,178 @@
-"""The warm server."""
+"""Ranks forked from a server that has imported torch already: the client's side, and the start of the server.
+
+At most one server per host, user and environment. It belongs to no Spark task: Spark takes idle Python workers in
+turn, so that a server inside one of them would serve every second task only. It leaves 60 s after its last rank.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
-from sparkdl.cluster.process import RankProcess
+import sparkdl
+from sparkdl.cluster.process import Ends, RankProcess, new_folder
+
+PATIENCE = 120.0
+"""Seconds that a client waits for its fork; the server may still be importing torch."""
+_BOOT = (
+    "import sys, os, json\n"
+    # The server outlives whoever starts it, and is nobody's child to be waited for.
+    "if os.fork(): os._exit(0)\n"
+    "place = json.loads(sys.argv[1]); sys.path[:] = place['path']\n"
+    "from sparkdl.cluster.warm_server import main; main(place)"
+)
+# What libraries read while they are loaded: a fork cannot change it any more.
+_READ_AT_LOAD = (
+    "LD_",
+    "OMP_",
+    "GOMP_",
+    "KMP_",
+    "MKL_",
+    "OPENBLAS_",
+    "TORCH",
+    "PYTORCH",
+    "PYTHONHASHSEED",
+    "PYTHONHOME",
+)
+# What differs from rank to rank: the server itself has none of it.
+_RANKS_OWN = ("CUDA_VISIBLE_DEVICES", "HOROVOD_")
+_LONGEST_PATH = 100
+_UCRED = struct.Struct("3i")
 
 
-def start_warm(env: Mapping[str, str], path: Sequence[str], backend: str) -> RankProcess | None:
-    """Return a rank forked from the warm server, None where that is not possible."""
+def start_warm(env: Mapping[str, str], path: Sequence[str], patience: float = PATIENCE) -> RankProcess | None:
+    """Return a rank forked from the warm server, which is started if there is none; None where that does not work.
+
+    Parameters
+    ----------
+    env : mapping of str to str
+        Environment that the rank will have.
+    path : sequence of str
+        Its sys.path.
+    patience : float
+        Seconds to wait for the fork.
+    """
+    for _ in range(2):
+        # A server may leave between our connecting and our asking: then there is a second try with a new one.
+        server = connect_server(env, path)
+        if server is None:
+            return None
+        with server:
+            process = _fork(server, patience)
+        if process is not None:
+            return process
     return None
+
+
+def connect_server(env: Mapping[str, str], path: Sequence[str]) -> socket.socket | None:
+    """Connect to the server for this environment, started first if there is none; None where that does not work."""
+    address = server_folder() / f"{_key(env)}.sock"
+    if len(str(address)) > _LONGEST_PATH:
+        return None
+    try:
+        with contextlib.suppress(OSError):
+            return _connect(address)
+        with _locked(address.parent):
+            with contextlib.suppress(OSError):
+                return _connect(address)
+            _start(address, env, path)
+            return _connect(address)
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def server_folder() -> Path:
+    """Return the folder of this user's servers on this host; it exists while there is one."""
+    return Path(tempfile.gettempdir()) / f"sparkdl-warm-{os.getuid()}"
+
+
+def peer_uid(sock: socket.socket) -> int:
+    """Return the user id of the process at the other end of a Unix socket."""
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    return int(_UCRED.unpack(credentials)[1])
+
+
+def _key(env: Mapping[str, str]) -> str:
+    read = {name: value for name, value in env.items() if name.startswith(_READ_AT_LOAD)}
+    identity = [sys.version, sys.prefix, sparkdl.__version__, str(sparkdl.__file__), sorted(read.items())]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
+
+
+def _connect(address: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(5)
+        sock.connect(str(address))
+        if peer_uid(sock) != os.getuid():
+            raise PermissionError(f"{address} belongs to another user")
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder of the sockets, which is made if it is missing and must be this user's alone."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        state = os.fstat(descriptor)
+        if state.st_uid != os.getuid() or stat.S_IMODE(state.st_mode) != 0o700:
+            raise PermissionError(f"{folder} is not this user's own")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _start(address: Path, env: Mapping[str, str], path: Sequence[str]) -> None:
+    address.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(address))
+        # Listening before the server runs: clients may queue while it imports.
+        listener.listen(64)
+        place = {"listener": listener.fileno(), "address": str(address), "path": list(path)}
+        started = subprocess.Popen(
+            [sys.executable, "-c", _BOOT, json.dumps(place)],
+            env={name: value for name, value in env.items() if not name.startswith(_RANKS_OWN)},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(listener.fileno(),),
+            start_new_session=True,
+        )
+        started.wait(30)
+
+
+def _fork(server: socket.socket, patience: float) -> RankProcess | None:
+    folder = new_folder()
+    ends = Ends.open()
+    theirs = [ends.lifeline[1].fileno(), ends.control[1].fileno(), ends.stdout[1], ends.stderr[1]]
+    forked = False
+    try:
+        server.settimeout(patience)
+        socket.send_fds(server, [json.dumps({"folder": folder}).encode()], theirs)
+        forked = server.recv(1) == b"1"
+    except OSError:
+        forked = False
+    finally:
+        ends.close_theirs()
+        if not forked:
+            ends.close_ours()
+            shutil.rmtree(folder, ignore_errors=True)
+    return ends.process(folder, warm=True) if forked else None

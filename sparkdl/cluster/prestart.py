@@ -1,0 +1,42 @@
+"""Starting the warm server before the barrier job, where the driver's host is the ranks' host."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+from pyspark.sql import SparkSession
+
+from sparkdl.cluster.warm import connect_server
+from sparkdl.spark import session as spark_session
+
+_CONF = "spark.sparkdl.warmRanks"
+
+
+def warm_allowed(spark: SparkSession) -> bool:
+    """Return whether ranks may be forked from a warm server, by the Spark conf `spark.sparkdl.warmRanks`."""
+    return spark_session.conf_bool(spark, _CONF, True)
+
+
+def prestart(spark: SparkSession) -> bool:
+    """Let this host import torch while Spark still reads data or starts its workers; return whether it does.
+
+    Only on a `local` master, and only where Spark's workers are this very Python: elsewhere the tasks start it.
+    """
+    if not spark_session.is_local(spark) or not warm_allowed(spark):
+        return False
+    workers = shutil.which(str(spark.sparkContext.pythonExec))
+    if workers is None or os.path.abspath(workers) != os.path.abspath(sys.executable):
+        return False
+    # As Spark's workers will have it, or the task would ask for another server.
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(spark_session.conf_int(spark, "spark.task.cpus", 1)),
+        "PYTHONHASHSEED": str(spark.sparkContext.environment.get("PYTHONHASHSEED", "0")),
+    }
+    server = connect_server(env, [os.path.abspath(entry) for entry in sys.path])
+    if server is None:
+        return False
+    server.close()
+    return True

@@ -1,0 +1,124 @@
+"""The warm server: imports torch and Horovod once, then forks a guarded rank for each request.
+
+It has one thread and computes nothing, so that its forks are as good as fresh interpreters (`rank_main._take_place`
+sets anew what a process inherits). Only processes of the same user are served.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import importlib
+import importlib.util
+import json
+import os
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sparkdl.cluster.guard import run_guarded
+from sparkdl.cluster.rank_main import serve
+from sparkdl.cluster.warm import peer_uid
+
+IDLE = 60.0
+"""Seconds without a rank after which the server leaves."""
+_REQUEST_SECONDS = 5.0
+
+
+def main(place: Mapping[str, Any]) -> NoReturn:
+    """Serve at the listening socket `place["listener"]`, whose address is `place["address"]`."""
+    listener = socket.socket(fileno=int(place["listener"]))
+    try:
+        preload()
+        _serve(listener, IDLE)
+    finally:
+        _remove(Path(place["address"]))
+        os._exit(0)
+
+
+def preload() -> None:
+    """Import what every rank needs: torch, and Horovod where it is installed."""
+    importlib.import_module("torch")
+    if importlib.util.find_spec("horovod") is not None:
+        importlib.import_module("horovod.torch")
+    importlib.import_module("cloudpickle")
+    # Pages that no collection touches stay shared with the forks.
+    gc.collect()
+    gc.freeze()
+
+
+def _serve(listener: socket.socket, idle: float) -> None:
+    guards: set[int] = set()
+    last_use = time.monotonic()
+    listener.settimeout(1.0)
+    while guards or time.monotonic() - last_use < idle:
+        try:
+            client, _ = listener.accept()
+        except TimeoutError:
+            client = None
+        if client is not None:
+            with client:
+                pid = _fork_for(client, listener)
+            if pid is not None:
+                guards.add(pid)
+        if _reap(guards) or client is not None:
+            last_use = time.monotonic()
+
+
+def _fork_for(client: socket.socket, listener: socket.socket) -> int | None:
+    client.settimeout(_REQUEST_SECONDS)
+    descriptors: list[int] = []
+    try:
+        if peer_uid(client) != os.getuid():
+            return None
+        request, descriptors, _, _ = socket.recv_fds(client, 4096, 4)
+        if len(descriptors) != 4:
+            return None
+        pid = os.fork()
+        if pid == 0:
+            listener.close()
+            client.close()
+            _become_guard(json.loads(request)["folder"], descriptors)
+        client.sendall(b"1")
+    except OSError:
+        return None
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    return pid
+
+
+def _become_guard(folder: str, descriptors: list[int]) -> NoReturn:
+    try:
+        os.setsid()
+        lifeline, control, stdout, stderr = descriptors
+        os.dup2(stdout, 1)
+        os.dup2(stderr, 2)
+        os.close(stdout)
+        os.close(stderr)
+        run_guarded(lifeline, folder, (control,), lambda: serve(control))
+    finally:
+        os._exit(70)
+
+
+def _reap(guards: set[int]) -> bool:
+    ended = set()
+    for pid in guards:
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                continue
+        ended.add(pid)
+    guards -= ended
+    return bool(ended)
+
+
+def _remove(address: Path) -> None:
+    # Under the same lock as a start, or the socket of a successor would be removed.
+    with contextlib.suppress(OSError):
+        folder = os.open(address.parent, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        address.unlink(missing_ok=True)
+        address.parent.rmdir()
