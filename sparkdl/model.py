@@ -29,7 +29,7 @@ from sparkdl.scoring.local import LocalScorer
 from sparkdl.scoring.outputs import GenericHead, Head, Shape, column_for
 from sparkdl.scoring.plan import ScoringPlan
 from sparkdl.scoring.scorer import ScorerSettings
-from sparkdl.scoring.ship import Shipment
+from sparkdl.scoring.ship import send
 from sparkdl.scoring.transform import add_columns
 from sparkdl.train.history import History
 
@@ -78,7 +78,8 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
     def __init__(self) -> None:
         super().__init__()
         self._trained: Trained | None = None
-        self._shipment = Shipment()
+        self.fitSeconds: dict[str, float] = {}
+        """Seconds of each phase of the fit that made this model; empty after `load`."""
         self.fitSeconds: dict[str, float] = {}
         """Seconds of each phase of the fit that made this model; not saved."""
 
@@ -163,7 +164,7 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
         return self._state.extra.get(name)
 
     def _send(self, spark: Any) -> str:
-        return self._shipment.send(spark, self.network)
+        return send(spark, self.network)
 
     def _input_columns(self) -> list[tuple[str, ...]]:
         inputs, stacked = self.getInputCols(), self.getFeaturesCols()

@@ -6,7 +6,9 @@ The file belongs to the running application: it holds pickled code of the driver
 from __future__ import annotations
 
 import hashlib
+import io
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +20,28 @@ from sparkdl.network.tensors import named_tensors, saved_form
 from sparkdl.spark import files
 
 _SKELETON = "skeleton:"
-_CHUNK = 1 << 20
 
 
-class Shipment:
-    """Remembers what was sent of one network, so that it is written again only after it has changed."""
+def send(spark: Any, module: nn.Module) -> str:
+    """Make a network available to the executors of a session; return the name of its file.
 
-    def __init__(self) -> None:
-        self._sent: dict[str, str] = {}
-        self._state: object = None
+    Nothing is written or sent where this session has the same network already.
 
-    def send(self, spark: Any, module: nn.Module) -> str:
-        """Make a network available to the executors of a session; return the name of its file.
-
-        Raises
-        ------
-        NetworkError
-            If it cannot be pickled.
-        """
-        state = _state(module)
-        if state != self._state:
-            self._sent, self._state = {}, state
-        session = files.application(spark)
-        if session not in self._sent:
-            self._sent[session] = _send(spark, module)
-        return self._sent[session]
+    Raises
+    ------
+    NetworkError
+        If it cannot be pickled.
+    """
+    tensors = named_tensors(module)
+    skeleton = dump_skeleton(module, tensors)
+    content = {name: saved_form(tensor) for name, tensor in tensors.items()}
+    name = f"sparkdl-{_digest(skeleton, content)}.pt"
+    if not files.was_sent(spark, name):
+        content[_SKELETON] = torch.frombuffer(bytearray(skeleton), dtype=torch.uint8)
+        with tempfile.TemporaryDirectory(prefix="sparkdl-ship-", dir=files.shipping_folder(spark)) as folder:
+            torch.save(content, Path(folder) / name)
+            files.send_file(spark, Path(folder) / name)
+    return name
 
 
 def fetch(name: str) -> nn.Module:
@@ -52,27 +51,17 @@ def fetch(name: str) -> nn.Module:
     return load_skeleton(skeleton, tensors)
 
 
-def _send(spark: Any, module: nn.Module) -> str:
-    tensors = named_tensors(module)
-    skeleton = dump_skeleton(module, tensors)
-    content = {name: saved_form(tensor) for name, tensor in tensors.items()}
-    content[_SKELETON] = torch.frombuffer(bytearray(skeleton), dtype=torch.uint8)
-    with tempfile.TemporaryDirectory(prefix="sparkdl-ship-", dir=files.shipping_folder(spark)) as folder:
-        path = Path(folder) / "network.pt"
-        torch.save(content, path)
-        named = path.with_name(f"sparkdl-{_hash(path)}.pt")
-        path.rename(named)
-        return files.send_file(spark, named)
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+def _digest(skeleton: bytes, tensors: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256(skeleton)
+    for name, tensor in tensors.items():
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(_bytes(tensor))
     return digest.hexdigest()[:32]
 
 
-def _state(module: nn.Module) -> tuple[tuple[str, int, int], ...]:
-    """What changes when a tensor is replaced or written to in place."""
-    return tuple((name, id(tensor), tensor._version) for name, tensor in named_tensors(module).items())
+def _bytes(tensor: torch.Tensor) -> Any:
+    if tensor.layout == torch.strided and not tensor.is_quantized:
+        return tensor.reshape(-1).view(torch.uint8).numpy()
+    buffer = io.BytesIO()
+    torch.save(tensor, buffer)
+    return buffer.getbuffer()

@@ -117,9 +117,9 @@ def _explained(url: str) -> Iterator[None]:
         raise PersistenceError(f"{url} cannot be read or written: {text.splitlines()[0]}") from error
 
 
-def application(spark: Any) -> str:
-    """Return what identifies the place that files are sent to: an application, or a session of Connect."""
-    return str(spark.session_id if is_connect(spark) else spark.sparkContext.applicationId)
+def was_sent(spark: Any, name: str) -> bool:
+    """Whether this session's executors have a file of that name from `send_file`."""
+    return name in _SENT.get(_receivers(spark), ())
 
 
 def shipping_folder(spark: Any) -> str | None:
@@ -129,24 +129,23 @@ def shipping_folder(spark: Any) -> str | None:
     return None if is_connect(spark) else SparkFiles.getRootDirectory()
 
 
-def send_file(spark: Any, path: Path) -> str:
-    """Send a file to every executor, once for each name; return that name.
+def send_file(spark: Any, path: Path) -> None:
+    """Send a file to every executor, those that start later too.
 
     Parameters
     ----------
     spark : SparkSession
     path : Path
-        Its name must tell its content. It may be moved, and need not stay.
+        Its name must tell its content. It is moved where Spark keeps such files.
     """
     if is_connect(spark):
         spark.addArtifacts(str(path), file=True)
-        return path.name
-    # Executors fetch it from the driver whenever they start, so it has to stay as long as the application does.
-    kept = Path(str(shipping_folder(spark))) / path.name
-    if not kept.exists():
-        path.rename(kept)
-    spark.sparkContext.addFile(str(kept))
-    return path.name
+    else:
+        # Executors fetch it from the driver whenever they start, so it has to stay as long as the application does.
+        kept = Path(str(shipping_folder(spark))) / path.name
+        path.replace(kept)
+        spark.sparkContext.addFile(str(kept))
+    _SENT.setdefault(_receivers(spark), set()).add(path.name)
 
 
 def received_file(name: str) -> Path:
@@ -154,3 +153,11 @@ def received_file(name: str) -> Path:
     from pyspark import SparkFiles
 
     return Path(SparkFiles.get(name))
+
+
+def _receivers(spark: Any) -> str:
+    """What identifies those who get a session's files: an application, or a session of Connect."""
+    return str(spark.session_id if is_connect(spark) else spark.sparkContext.applicationId)
+
+
+_SENT: dict[str, set[str]] = {}
