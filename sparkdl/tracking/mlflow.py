@@ -10,16 +10,16 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import util
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sparkdl.errors import SettingError
 from sparkdl.report.listener import EpochEnded, Event, FitEnded, Listener, TrainingStarted
 from sparkdl.tracking.params import as_text
-from sparkdl.tracking.pyfunc import input_columns, load_model, plain_values
 from sparkdl.version import __version__
 
 if TYPE_CHECKING:
@@ -132,13 +132,19 @@ class Tracking(Listener):
                 warnings.warn(f"MLflow run {self.run_id} goes without {what}: {_one_line(error)}", stacklevel=2)
 
     def fail(self, error: BaseException | str) -> None:
-        """End the run as FAILED (KILLED after Ctrl-C) with the error's sentence as its tag; safe to call twice."""
+        """End the run as FAILED (KILLED after Ctrl-C) with the error's sentence as its tag; safe to call twice.
+
+        It never raises, so that the error of the fit is the one that the user sees.
+        """
         if self._ended:
             return
         self._ended = True
-        self._client.set_tag(self.run_id, ERROR_TAG, _one_line(error))
         status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-        self._client.set_terminated(self.run_id, status)
+        try:
+            self._client.set_tag(self.run_id, ERROR_TAG, _one_line(error))
+            self._client.set_terminated(self.run_id, status)
+        except Exception as broken:
+            warnings.warn(f"MLflow run {self.run_id} was not ended: {_one_line(broken)}", stacklevel=2)
 
     def close(self) -> None:
         """End the run as FINISHED unless it has failed; safe to call twice."""
@@ -157,69 +163,80 @@ class Tracking(Listener):
         self._client.log_figure(self.run_id, model.plotHistory(), FIGURE_NAME)
 
     def _log_model(self, model: Any, dataset: DataFrame | pd.DataFrame) -> None:
-        from mlflow.models import Model
+        from mlflow.models import Model, infer_signature
 
-        Model.log(
-            None,
-            flavor=_Flavor,
-            name=MODEL_NAME,
-            run_id=self.run_id,
-            step=self._last_epoch,
-            flavor_name="sparkdl",
-            torch_model=model,
-            example=_example_of(model, dataset),
-            # `_Flavor` has already asked the loaded model for the example's predictions.
-            validate_serving_input=False,
-        )
+        from sparkdl.persistence import trusted
+        from sparkdl.tracking.directory import load_pipeline, write_pipeline
+        from sparkdl.tracking.pyfunc import Predictor
+
+        with TemporaryDirectory(prefix="sparkdl-mlflow-") as folder:
+            data = write_pipeline(model, Path(folder) / _MODEL_DATA)
+            # Pickled code in these files is the caller's own, it has just been written.
+            with trusted():
+                scorer = load_pipeline(data)
+            example = _first_rows(dataset, scorer.input_columns)
+            signature = infer_signature(example, Predictor(scorer).predict(example)) if len(example) else None
+            Model.log(
+                None,
+                flavor=_Flavor,
+                name=MODEL_NAME,
+                run_id=self.run_id,
+                step=self._last_epoch,
+                flavor_name="sparkdl",
+                data=data,
+                example=example if len(example) else None,
+                signature=signature,
+                # The example's predictions have just been asked for; asking again in a server's way takes seconds.
+                validate_serving_input=False,
+            )
 
 
 class _Flavor:
     """What `mlflow.models.Model.log` asks of a flavor's module.
 
-    The files and the flavor "spark" are mlflow.spark's own. The flavor "python_function" is replaced: mlflow.spark's
-    starts a Spark session to predict, ours reads the same files with torch alone.
+    One directory serves both flavors, "spark" and "python_function". mlflow.spark's own python_function starts a Spark
+    session to predict; ours reads the same files with torch alone.
     """
 
     @staticmethod
     def save_model(
-        path: str, mlflow_model: Any, torch_model: Any, example: pd.DataFrame, validate_serving_input: bool
+        path: str, mlflow_model: Any, data: Path, example: Any, signature: Any, validate_serving_input: bool
     ) -> None:
-        import mlflow.spark
         from mlflow import pyfunc
-        from mlflow.models import infer_signature
 
-        mlflow.spark.save_model(
-            torch_model,
+        from sparkdl.tracking.directory import PIPELINE_CLASS
+
+        mlflow_model.add_flavor(
+            "spark",
+            pyspark_version=version("pyspark"),
+            model_data=f"data/{data.name}",
+            model_class=PIPELINE_CLASS,
+            code=None,
+        )
+        pyfunc.save_model(
             path,
+            loader_module=_LOADER,
+            data_path=str(data),
             mlflow_model=mlflow_model,
-            signature=False,
+            signature=signature,
             input_example=example,
             pip_requirements=_requirements(),
         )
-        # mlflow.spark has saved the model as the only stage of a pipeline; that stage is all that torch needs.
-        (stage,) = (Path(path) / _MODEL_DATA / "stages").iterdir()
-        predictions = load_model(str(stage)).predict(example)
-        mlflow_model.signature = infer_signature(example, predictions)
-        pyfunc.add_to_model(
-            mlflow_model,
-            loader_module=_LOADER,
-            data=f"{_MODEL_DATA}/stages/{stage.name}",
-            conda_env="conda.yaml",
-            python_env="python_env.yaml",
-        )
-        mlflow_model.save(str(Path(path) / "MLmodel"))
 
 
-def _example_of(model: Any, dataset: DataFrame | pd.DataFrame) -> pd.DataFrame:
-    """Return the first rows of the columns that the model reads, as values that JSON knows."""
+def _first_rows(dataset: DataFrame | pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Return a few rows without nulls of the columns that the model reads, as values that JSON knows."""
     import pandas as pd
 
-    columns = input_columns(model)
+    from sparkdl.tracking.pyfunc import plain_values
+
     if isinstance(dataset, pd.DataFrame):
-        rows = dataset[columns].head(EXAMPLE_ROWS)
+        rows = dataset[list(columns)].dropna().head(EXAMPLE_ROWS)
     else:
         quoted = ["`" + name.replace("`", "``") + "`" for name in columns]
-        rows = dataset.select(quoted).limit(EXAMPLE_ROWS).toPandas()
+        # Not dropna: it does not find names with dots.
+        whole = " and ".join(f"{name} is not null" for name in quoted)
+        rows = dataset.select(quoted).filter(whole).limit(EXAMPLE_ROWS).toPandas()
     return plain_values(rows)
 
 

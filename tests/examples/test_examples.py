@@ -1,0 +1,94 @@
+"""The examples as users run them: by python, by spark-submit, and as a notebook."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from PIL import Image
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+SPARK_SUBMIT = Path(sys.executable).with_name("spark-submit")
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """Run a program of the examples in an empty folder and return what it printed."""
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+def check_results(out: Path) -> None:
+    for picture in ("curves.png", "confusion.png"):
+        with Image.open(out / picture) as image:
+            assert min(image.size) > 300, picture
+    for folder in ("model", "batch", "stream"):
+        assert any((out / folder).rglob("*.*")), folder
+    with sqlite3.connect(out / "mlflow.db") as database:
+        assert database.execute("select status from runs").fetchall() == [("FINISHED",)]
+        (epochs,) = database.execute("select max(step) from metrics where key = 'val_accuracy'").fetchone()
+        assert epochs > 1
+    assert any((out / "mlartifacts").rglob("MLmodel"))
+    assert any((out / "mlartifacts").rglob("history.png"))
+
+
+def test_digits_by_spark_submit(tmp_path: Path) -> None:
+    output = run(
+        SPARK_SUBMIT,
+        *("--master", "local[2]", "--conf", "spark.ui.enabled=false", EXAMPLES / "digits.py", "--out", "results"),
+        cwd=tmp_path,
+    )
+    (accuracy,) = re.findall(r"done: accuracy (\S+) on", output)
+    assert float(accuracy) >= 0.97
+    for figure in ("accuracy", "precision", "recall", "F1"):
+        ours, theirs = re.search(rf"^{figure} +(\S+) +(\S+)$", output, re.MULTILINE).groups()  # type: ignore[union-attr]
+        assert ours == theirs
+    assert output.count("the same predictions") == 2
+    check_results(tmp_path / "results")
+
+
+def test_digits_as_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("digits.ipynb", "digits_score.py"):
+        shutil.copy(EXAMPLES / name, tmp_path)
+    monkeypatch.setenv("DEMO_RESULTS", "results")
+    notebook = nbformat.read(tmp_path / "digits.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=280, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    printed = "".join(
+        str(output.text) for cell in notebook.cells for output in cell.get("outputs", []) if "text" in output
+    )
+    assert "done: accuracy 0.9" in printed
+    assert re.search(r"epoch \d+/\d+ step", printed), "the bar is drawn in a notebook too"
+    check_results(tmp_path / "results")
+
+
+def test_the_notebook_is_the_program(tmp_path: Path) -> None:
+    for name in ("digits.py", "make_notebook.py"):
+        shutil.copy(EXAMPLES / name, tmp_path)
+    run(sys.executable, "make_notebook.py", cwd=tmp_path)
+    assert (tmp_path / "digits.ipynb").read_text() == (EXAMPLES / "digits.ipynb").read_text(), (
+        "run python examples/make_notebook.py"
+    )
+
+
+def test_horovod_runner(tmp_path: Path) -> None:
+    output = run(sys.executable, EXAMPLES / "horovod_runner.py", cwd=tmp_path)
+    assert "epoch 60: loss" in output
+    (accuracy,) = re.findall(r"2 ranks, accuracy (\S+)", output)
+    assert float(accuracy) > 0.97
+
+
+def test_regression_pipeline(tmp_path: Path) -> None:
+    output = run(sys.executable, EXAMPLES / "regression_pipeline.py", cwd=tmp_path)
+    held_out, linear = (float(x) for x in re.findall(r": rmse (\S+)$", output, re.MULTILINE))
+    assert held_out < 1.15 * linear
+    assert os.listdir(tmp_path) == [], "no MLflow was asked for, nothing is left"
