@@ -8,6 +8,7 @@ it, and initialises Horovod once. It imports nothing else of sparkdl.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import shutil
 import sys
@@ -94,6 +95,8 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _installed(torch: Torch, kind: str) -> bool:
+    if importlib.util.find_spec("horovod") is None:
+        return False
     with step("look for Horovod"):
         return works(torch, kind)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from sparkdl.commands.build_horovod_steps import BuildError, Log
 from sparkdl.commands.build_horovod_tools import Torch
 
-CHECK_SECONDS = 120.0
+CHECK_SECONDS = 300.0
 
 # Rank and size come from the environment: one rank by itself when it says nothing.
 _PROGRAM = """

@@ -16,7 +16,7 @@ from pathlib import Path
 from sparkdl.commands.build_horovod_steps import BuildError, Log, step
 
 DOWNLOAD_SECONDS = 900.0
-PROBE_SECONDS = 120.0
+PROBE_SECONDS = 300.0
 CMAKE = "cmake>=3.13,<4"
 """Gloo inside Horovod asks for a policy that cmake 4 refuses."""
 

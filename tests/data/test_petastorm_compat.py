@@ -40,7 +40,7 @@ def run_python(program: str, *arguments: str, python: str = sys.executable) -> s
         [python, "-c", dedent(program), *arguments],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         cwd=ROOT,
         check=False,
     )
@@ -329,6 +329,7 @@ def interpreters() -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("version", ["0.12.1", "0.13.1"])
 @pytest.mark.parametrize("python", interpreters())
 def test_many_fresh_readers_lose_nothing(python: str, version: str, rows: str, tmp_path: Path) -> None:
@@ -342,7 +343,21 @@ def test_many_fresh_readers_lose_nothing(python: str, version: str, rows: str, t
     home = tmp_path / "env"
     subprocess.run([uv, "venv", "--quiet", "--python", python, home], check=True, timeout=120)
     install = [uv, "pip", "install", "--quiet", "--python", home / "bin" / "python", "-c", constraints]
-    wanted = [f"petastorm=={version}", "pyarrow", "numpy", "pandas", "pyspark"]
-    subprocess.run([*install, *wanted], check=True, timeout=280)
+    # Without pyspark, which reading does not need and which is most of what Petastorm would bring.
+    subprocess.run([*install, "--no-deps", f"petastorm=={version}"], check=True, timeout=600)
+    needs = [
+        "dill",
+        "diskcache",
+        "fsspec",
+        "future",
+        "numpy",
+        "packaging",
+        "pandas",
+        "psutil",
+        "pyarrow",
+        "pyzmq",
+        "six",
+    ]
+    subprocess.run([*install, *needs], check=True, timeout=600)
     said = run_python(NEWER, str(ROOT), rows, version, "200", python=str(home / "bin" / "python"))
-    assert said.strip() == "all rows"
+    assert said.splitlines()[-1] == "all rows"
