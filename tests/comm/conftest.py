@@ -1,0 +1,26 @@
+"""Two ranks, by either transport, shared by all tests of this folder."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def _ranks() -> Any:
+    spec = importlib.util.spec_from_file_location("sparkdl_test_ranks", Path(__file__).with_name("ranks.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session", params=["horovod", "torch"])
+def ranks(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A group of two ranks: `ranks.run(function)` calls function(backend) on both."""
+    with _ranks().open_ranks(request.param) as pool:
+        yield pool

@@ -1,0 +1,147 @@
+"""Real ranks for tests: processes that joined one group by Horovod or torch.distributed, and run what they are sent.
+
+The file is also the program of a rank. Test folders load it by its path, see their conftest.py.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import cloudpickle
+
+_LIMIT = 120.0
+"""Seconds that a test's function may take on the ranks."""
+
+_AFTER_ERROR = 15.0
+"""Seconds for the other ranks once one has failed."""
+
+
+class RankPool:
+    """`size` processes, each with an open backend; they outlive a function that raises the same error on all of them."""
+
+    def __init__(self, size: int, links: list[Connection]) -> None:
+        self.size = size
+        self._links = links
+
+    def outcomes(self, function: Callable[[Any], Any]) -> list[Any]:
+        """Return what function(backend) returned, or the exception that it raised, rank by rank."""
+        cloudpickle.register_pickle_by_value(sys.modules[function.__module__])
+        message = cloudpickle.dumps(function)
+        for link in self._links:
+            link.send_bytes(message)
+        answers: dict[Connection, Any] = {}
+        end = time.monotonic() + _LIMIT
+        while len(answers) < self.size:
+            ready = wait([link for link in self._links if link not in answers], max(0.0, end - time.monotonic()))
+            if not ready:
+                errors = [answer for answer in answers.values() if isinstance(answer, BaseException)]
+                raise TimeoutError(f"{self.size - len(answers)} ranks did not answer") from next(iter(errors), None)
+            for link in ready:
+                answers[link] = cloudpickle.loads(link.recv_bytes())
+                if isinstance(answers[link], BaseException):
+                    # The others fail at the same point, or they wait for this one in vain.
+                    end = min(end, time.monotonic() + _AFTER_ERROR)
+        return [answers[link] for link in self._links]
+
+    def run(self, function: Callable[[Any], Any]) -> list[Any]:
+        """Return what function(backend) returned, rank by rank; raise what the first of them raised."""
+        answers = self.outcomes(function)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return answers
+
+
+@contextmanager
+def open_ranks(backend: str, size: int = 2) -> Iterator[RankPool]:
+    """Start the processes of a group, and end them."""
+    with ExitStack() as stack:
+        environments = stack.enter_context(_horovod(size)) if backend == "horovod" else _torch(size)
+        links = []
+        for environment in environments:
+            mine, theirs = socket.socketpair()
+            process = subprocess.Popen(
+                [sys.executable, __file__, backend, str(theirs.fileno())],
+                env={**os.environ, **environment, "OMP_NUM_THREADS": "1"},
+                pass_fds=[theirs.fileno()],
+            )
+            theirs.close()
+            links.append(Connection(mine.detach()))
+            stack.callback(_end, process)
+            stack.callback(links[-1].close)
+        yield RankPool(size, links)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def _horovod(size: int) -> Iterator[list[dict[str, str]]]:
+    from horovod.runner.common.util.hosts import HostInfo, get_host_assignments
+    from horovod.runner.gloo_run import create_slot_env_vars
+    from horovod.runner.http.http_server import RendezvousServer
+
+    server = RendezvousServer()
+    port = server.start()
+    plan = get_host_assignments([HostInfo("localhost", size)], size, size)
+    server.init(plan)
+    shared = {
+        "HOROVOD_GLOO_RENDEZVOUS_ADDR": "127.0.0.1",
+        "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
+        "HOROVOD_CONTROLLER": "gloo",
+        "HOROVOD_CPU_OPERATIONS": "gloo",
+        "HOROVOD_GLOO_IFACE": "lo",
+        "HOROVOD_CYCLE_TIME": "0.1",
+    }
+    try:
+        yield [{**{k: str(v) for k, v in create_slot_env_vars(slot).items()}, **shared} for slot in plan]
+    finally:
+        server.stop()
+
+
+def _torch(size: int) -> list[dict[str, str]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(size), "GLOO_SOCKET_IFNAME": "lo"}
+    return [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
+
+
+def serve(name: str, link: Connection) -> None:
+    """Be a rank until the test's end of the link closes."""
+    import torch
+
+    from sparkdl.comm import open_backend
+
+    torch.set_num_threads(1)
+    backend = open_backend(name, timeout=60)
+    try:
+        while True:
+            try:
+                message = link.recv_bytes()
+            except (EOFError, ConnectionResetError):
+                break
+            try:
+                answer = cloudpickle.loads(message)(backend)
+            except Exception as error:
+                answer = error
+            link.send_bytes(cloudpickle.dumps(answer))
+    finally:
+        backend.close()
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], Connection(int(sys.argv[2])))
