@@ -35,6 +35,12 @@ class HasRanks(Settings):
         "how the ranks talk: horovod, torch (torch.distributed), or local (one rank alone)",
     )
     syncBatchNorm = Setting(kinds.flag(), False, "whether batch norm takes its statistics over all ranks")
+    maxRestarts = Setting(
+        kinds.whole(0), 0, "times that a lost rank or executor is answered by a new start; errors of yours never are"
+    )
+    minProcs = Setting(
+        kinds.whole(1), None, "ranks that are enough for a new start on a smaller cluster; numProcs where it is not set"
+    )
     startTimeout = Setting(
         kinds.number(above=0.0), 300.0, "seconds from the start of the first task to that of the last rank"
     )

@@ -22,8 +22,9 @@ class HasObjective(Settings, HasLoss):
     lossWeights = Setting(kinds.numbers(0.0), None, "weight of each label's loss in their sum; 1 where it is not set")
     metrics = Setting(
         kinds.named_list("metrics"),
-        [],
-        "names as in torchmetrics, or functions(output, target); measured on the rows of each epoch",
+        None,
+        "names as in torchmetrics, or functions(output, target), measured in each epoch; by task where it is not set: "
+        "accuracy for a classifier, else none; [] measures none",
     )
 
 

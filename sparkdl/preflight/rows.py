@@ -43,7 +43,8 @@ def check_rows(stage: TrainingParams, train: Manifest, validation: Manifest | No
         if counts:
             _check_values(field, counts)
     column = stage.getValidationIndicatorCol()
-    unmarked = sum(m.counts[column].nulls for m in (train, validation) if m is not None and column in m.counts)
+    splits = [m for m in (train, validation) if m is not None]
+    unmarked = sum(m.counts[column].nulls for m in splits if column in m.counts) if column else 0
     if unmarked:
         raise DataError(f"validationIndicatorCol={column!r} has {_rows(unmarked)} with a null: make it true or false")
     _check_splits(stage, train, validation)

@@ -124,6 +124,9 @@ def _check_ranks(stage: TrainingParams) -> None:
             f"canonicalShards={shards} is less than numProcs={ranks}, and a rank needs a shard: "
             f"set canonicalShards to {ranks} or more, or leave it out"
         )
+    least = stage.getMinProcs()
+    if least is not None and least > ranks:
+        raise SettingError(f"minProcs={least} is more than numProcs={ranks}: set minProcs to {ranks} or less")
     if stage.getBackend() == "local" and ranks > 1:
         raise SettingError(
             f"backend='local' is one rank alone, and numProcs={ranks}: "

@@ -1,0 +1,281 @@
+"""Estimators that train a network on ranks: what all tasks share, and TorchEstimator."""
+
+from __future__ import annotations
+
+import io
+import time
+import weakref
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from pyspark.ml import Estimator
+from pyspark.ml.base import _FitMultipleIterator
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from sparkdl.cluster.launch import launch
+from sparkdl.data.materialize import check_validation_column, schema_of
+from sparkdl.errors import SettingError
+from sparkdl.fitting.config import config_of, measuring_plan_of, plan_of, seed_of
+from sparkdl.fitting.rehearsal import check_names, measured_by, rehearse
+from sparkdl.fitting.report import FitReport
+from sparkdl.fitting.rows import RowsWanted, SharedRows
+from sparkdl.model import NetworkModel, TorchModel
+from sparkdl.network import Network, resolve
+from sparkdl.params.roles import inputs_of, labels_of, weight_of
+from sparkdl.params.stages import EstimatorParams, TrainingParams
+from sparkdl.persistence import Savable
+from sparkdl.preflight.cluster import check_cluster
+from sparkdl.preflight.rows import check_batch_norm, check_rows
+from sparkdl.preflight.settings import check_settings
+from sparkdl.spark.session import conf_bool
+
+if TYPE_CHECKING:
+    from pyspark.ml._typing import ParamMap
+    from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
+
+    from sparkdl.data.materialize import Dataset
+    from sparkdl.data.schema import DataSchema
+    from sparkdl.train.config import TrainConfig
+
+M = TypeVar("M", bound=NetworkModel)
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that is known before ranks start.
+
+    Attributes
+    ----------
+    network : Network
+        With its first weights.
+    config : TrainConfig
+    schema : DataSchema
+        With every shape known.
+    outputs : tuple of tuple of int
+        Shape of one row of each output of the network.
+    work : dict
+        Arguments of `sparkdl.worker.fit`.
+    """
+
+    network: Network
+    config: TrainConfig
+    schema: DataSchema
+    outputs: Shapes
+    work: dict[str, Any]
+
+
+class TrainingStage(TrainingParams, Savable, Estimator[M]):
+    """An estimator whose network is trained on ranks; a task says what it minimises and which model comes out."""
+
+    _task = "generic"
+    _loss = "mse"
+    _metrics: tuple[str, ...] = ()
+
+    def _fit(self, dataset: DataFrame) -> M:
+        began = time.monotonic()
+        wanted = self._check(dataset)
+        return self._fit_rows(dataset, SharedRows(dataset, [wanted]), wanted, time.monotonic() - began)
+
+    def fitMultiple(self, dataset: DataFrame, paramMaps: Sequence[ParamMap]) -> Iterator[tuple[int, M]]:
+        """Fit a model for each ParamMap; those that agree on the rows share one writing of them.
+
+        The iterator may be used by several threads. The rows are gone when their last model is done, when a fit
+        fails, and when the iterator is dropped.
+        """
+        began = time.monotonic()
+        stages = [self.copy(each) for each in paramMaps]
+        wanted = [stage._check(dataset) for stage in stages]
+        checked = (time.monotonic() - began) / max(1, len(stages))
+        shared = SharedRows(dataset, wanted)
+
+        def fit_one(index: int) -> M:
+            return stages[index]._fit_rows(dataset, shared, wanted[index], checked)
+
+        models = _FitMultipleIterator(fit_one, len(stages))
+        weakref.finalize(models, shared.close)
+        return models
+
+    def _fit_rows(self, frame: DataFrame, shared: SharedRows, wanted: RowsWanted, checked: float) -> M:
+        with FitReport(self, checked) as report:
+            report.phase("materialize")
+            with shared.use(wanted) as rows:
+                report.phase("check")
+                prepared = self._prepare(rows, frame.schema)
+                report.phase("start")
+                trained = self._launch(frame, prepared, report)
+            report.phase("build")
+            model = self._build(prepared, trained, frame.schema)
+            report.keep(model, frame)
+        model.fitSeconds = dict(report.seconds)
+        return model
+
+    def _check(self, frame: DataFrame) -> RowsWanted:
+        """Refuse what settings, columns and cluster already show; return which rows are needed."""
+        spark, columns = frame.sparkSession, frame.schema
+        case_sensitive = conf_bool(spark, "spark.sql.caseSensitive", False)
+        config = self._config()
+        check_settings(self, columns.names, measured_by(config), case_sensitive=case_sensitive)
+        check_names(self.getModule(), config)
+        schema = schema_of(
+            columns,
+            inputs=[(name, tuple(group)) for name, group in inputs_of(self)],
+            labels=labels_of(self),
+            weight=weight_of(self),
+            case_sensitive=case_sensitive,
+        )
+        held = self.getValidationIndicatorCol()
+        if held:
+            check_validation_column(columns, held, case_sensitive)
+        check_cluster(spark, self.getNumProcs())
+        return RowsWanted(
+            schema=schema,
+            count_classes=tuple(self._counted()),
+            validation_column=held,
+            validation_fraction=self.getValidationFraction(),
+            seed=seed_of(self) if self.getValidationFraction() else 0,
+            fill_value=self.getFillValue(),
+            pad_value=self.getPadValue(),
+            cache_url=self.getCacheUrl(),
+            storage_options=self.getStorageOptions(),
+        )
+
+    def _prepare(self, rows: Dataset, columns: StructType) -> Prepared:
+        """Refuse what the rows show; make the network and try it."""
+        train, validation = rows.train, rows.validation
+        check_rows(self, train, validation)
+        config = self._settled(self._config(), rows, columns)
+        schema = train.schema
+        network = resolve(
+            self.getModule(), self.getModuleParams(), schema, self._output_size(config, schema), seed_of(self)
+        )
+        outputs = rehearse(network.module, config, schema)
+        config = self._fitting(config, schema, outputs)
+        plan = plan_of(self, train)
+        if not plan.steps:
+            raise SettingError(
+                f"dropLast leaves out the only step: {train.rows} rows are fewer than batchSize={self.getBatchSize()}: "
+                "lower batchSize, or leave dropLast out"
+            )
+        if any(isinstance(layer, _BatchNorm) for layer in network.module.modules()):
+            check_batch_norm(self, plan)
+        work = {
+            "module": network.module,
+            "config": config,
+            "train": (train, plan),
+            "validation": None if validation is None else (validation, measuring_plan_of(self, validation)),
+            "storage_options": self.getStorageOptions(),
+        }
+        return Prepared(network, config, schema, outputs, work)
+
+    def _launch(self, frame: DataFrame, prepared: Prepared, report: FitReport) -> dict[str, Any]:
+        launched = launch(
+            frame.sparkSession,
+            "sparkdl.worker:fit",
+            prepared.work,
+            num_procs=self.getNumProcs(),
+            backend=self.getBackend(),
+            device=self.getDevice(),
+            start_timeout=self.getStartTimeout(),
+            heartbeat_timeout=self.getHeartbeatTimeout(),
+            listener=report,
+            max_restarts=self.getMaxRestarts(),
+            min_procs=self.getMinProcs(),
+        )
+        trained: dict[str, Any] = launched.value
+        report.trained(trained["seconds"]["total"])
+        return trained
+
+    def _build(self, prepared: Prepared, trained: dict[str, Any], columns: StructType) -> M:
+        module = prepared.network.module
+        # Extra state that is no tensor stays as it was made.
+        module.load_state_dict(torch.load(io.BytesIO(trained["state"]), weights_only=True), strict=False)
+        module.eval()
+        model: M = self._model_class()._create(
+            module,
+            prepared.network.reference,
+            prepared.schema,
+            prepared.outputs,
+            trained["history"],
+            fill_value=self.getFillValue(),
+            pad_value=self.getPadValue(),
+            **self._extra(prepared, columns),
+        )
+        return model._follow(self)
+
+    def _config(self) -> TrainConfig:
+        return config_of(self, task=self._task, loss=self._loss, metrics=self._metrics)
+
+    @abstractmethod
+    def _model_class(self) -> type[M]:
+        """Return the class of the model."""
+
+    @abstractmethod
+    def _output_size(self, config: TrainConfig, schema: DataSchema) -> int | None:
+        """Return how many numbers a network by name has to return, None where nobody can tell."""
+
+    @abstractmethod
+    def _fitting(self, config: TrainConfig, schema: DataSchema, outputs: Shapes) -> TrainConfig:
+        """Refuse outputs that the task cannot use; return the settings that go with them."""
+
+    def _counted(self) -> list[str]:
+        """Return the labels whose values are counted."""
+        return []
+
+    def _settled(self, config: TrainConfig, rows: Dataset, columns: StructType) -> TrainConfig:
+        """Return the settings with what only the rows could say."""
+        return config
+
+    def _extra(self, prepared: Prepared, columns: StructType) -> dict[str, Any]:
+        """Return what the model needs besides the network; JSON values."""
+        return {}
+
+
+class TorchEstimator(EstimatorParams, TrainingStage[TorchModel]):
+    """Trains any network by any loss, on several ranks; with several inputs and labels if there are.
+
+    Parameters
+    ----------
+    **settings
+        Params by name; docs/params.md lists them with defaults and meaning. `module` must be given.
+
+    Notes
+    -----
+    The network gets one tensor for each input, (n, 1) for a scalar column, (n, k) for an array, a vector or
+    `featuresCols`, (n, ...) for nested arrays, (n, 3, H, W) for images; integers as int64, all else as float32. It
+    returns one tensor, or a tuple or dict of as many as there are labels, each with n rows. A label takes the shape
+    of its output where the sizes agree; class losses get int64 (n,).
+
+    Examples
+    --------
+    >>> model = TorchEstimator(module=net, loss="huber", epochs=5, numProcs=2).fit(df)  # doctest: +SKIP
+    """
+
+    __module__ = "sparkdl"
+
+    def _model_class(self) -> type[TorchModel]:
+        return TorchModel
+
+    def _output_size(self, config: TrainConfig, schema: DataSchema) -> int | None:
+        if len(schema.labels) != 1 or config.losses[0] in ("cross_entropy", "nll"):
+            return None
+        return schema.labels[0].size
+
+    def _fitting(self, config: TrainConfig, schema: DataSchema, outputs: Shapes) -> TrainConfig:
+        names = self.getOutputCols()
+        if names is None and len(outputs) > 1:
+            raise SettingError(
+                f"the network has {len(outputs)} outputs and predictionCol names one column: "
+                "set outputCols, one name for each output"
+            )
+        if names is not None and len(names) != len(outputs):
+            raise SettingError(
+                f"outputCols has {len(names)} names for {len(outputs)} outputs of the network: name each, "
+                '"" leaves one out'
+            )
+        return config

@@ -1,0 +1,1 @@
+"""The parts of a fit on the driver that all estimators share."""

@@ -1,0 +1,113 @@
+"""What can be tried on the driver before ranks start: names, the loss, the optimizer, one forward pass of two rows."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import nn
+
+from sparkdl.data.schema import DataSchema
+from sparkdl.errors import NetworkError, SettingError, SparkDLError
+from sparkdl.network import check
+from sparkdl.network.resolve import named_network
+from sparkdl.network.seeding import seeded
+from sparkdl.train.config import TrainConfig
+from sparkdl.train.metrics import MetricSet
+from sparkdl.train.objectives import Objective
+from sparkdl.train.optim import make_optimizer, make_schedule, trainable
+
+if TYPE_CHECKING:
+    from sparkdl.comm.backend import Backend
+
+ROWS = 2
+_CPU = torch.device("cpu")
+_SOME_STEPS = 100
+
+
+def measured_by(config: TrainConfig) -> list[str]:
+    """Return the names of what each epoch measures: "loss", then the metrics.
+
+    Raises
+    ------
+    SettingError
+        If a metric's name is unknown, or early stopping watches one of which nobody knows whether more is better.
+    """
+    # A set of metrics asks its backend at the end of an epoch only.
+    metrics = MetricSet(config, cast("Backend", None), _CPU)
+    watched = config.early_stopping_metric.removeprefix("val_")
+    if config.early_stopping_patience is not None and watched in metrics.names and metrics.maximise(watched) is None:
+        raise SettingError(
+            f"earlyStoppingMetric={config.early_stopping_metric!r}: nobody says whether more of it is better; "
+            "give the function an attribute higher_is_better = True or False"
+        )
+    return ["loss", *metrics.names]
+
+
+def check_names(module: Any, config: TrainConfig) -> None:
+    """Refuse names and arguments that need neither rows nor network to be known as wrong.
+
+    Raises
+    ------
+    SettingError
+        Names the Param.
+    """
+    if isinstance(module, str):
+        named_network(module)
+    Objective(config, _CPU)
+    optimizer: torch.optim.Optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))])
+    if isinstance(config.optimizer, (str, type)):
+        optimizer = make_optimizer(config, [nn.Parameter(torch.zeros(1))])
+    if isinstance(config.lr_schedule, (str, type)):
+        make_schedule(config, optimizer, _SOME_STEPS)
+
+
+def rehearse(module: nn.Module, config: TrainConfig, schema: DataSchema) -> tuple[tuple[int, ...], ...]:
+    """Send two rows of zeros through the network and its loss, and make its optimizer; nothing is changed by it.
+
+    Parameters
+    ----------
+    module : nn.Module
+        On the CPU.
+    config : TrainConfig
+        Of this network.
+    schema : DataSchema
+        With every shape known.
+
+    Returns
+    -------
+    tuple of tuple of int
+        Shape of one row of each output.
+
+    Raises
+    ------
+    NetworkError
+        If network, labels and loss do not fit each other.
+    SettingError
+        If the optimizer cannot be made.
+    """
+    shapes = check(module, schema, ROWS)
+    outputs = tuple(torch.zeros((ROWS, *shape), requires_grad=True) for shape in shapes)
+    targets = tuple(torch.zeros((ROWS, *field.shape), dtype=getattr(torch, field.dtype)) for field in schema.labels)
+    weights = None if schema.weight is None else torch.ones(ROWS)
+    with seeded(config.seed):
+        try:
+            loss, _ = Objective(config, _CPU)(outputs, targets, weights)
+        except SparkDLError:
+            raise
+        except Exception as error:
+            shown = ", ".join(f"{tuple(o.shape)} with {tuple(t.shape)}" for o, t in zip(outputs, targets, strict=True))
+            raise NetworkError(
+                f"the loss raised {type(error).__name__} for an output and a label of {shown}: {error}; "
+                "change the loss, or the last layer of the network"
+            ) from error
+        if not loss.requires_grad:
+            raise NetworkError(
+                "the loss does not depend on the output of the network: compute it by torch from the output, "
+                "without detach, item or numpy"
+            )
+        parameters = trainable(copy.deepcopy(module))
+        if not isinstance(config.optimizer, (str, type)):
+            make_optimizer(config, parameters)
+    return shapes

@@ -1,0 +1,101 @@
+"""One rank's main: a loader for its rows, a backend for the others, the training loop."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from sparkdl.comm import open_backend
+from sparkdl.data.loader import Loader
+from sparkdl.train import loop
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from sparkdl.data.manifest import Manifest
+    from sparkdl.data.plan import Plan
+    from sparkdl.job import RankContext
+    from sparkdl.train.config import TrainConfig
+
+Split = tuple["Manifest", "Plan"]
+
+
+def fit(
+    context: RankContext,
+    *,
+    module: nn.Module,
+    config: TrainConfig,
+    train: Split,
+    validation: Split | None,
+    storage_options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Train the network on this rank's rows.
+
+    Parameters
+    ----------
+    context : RankContext
+        This rank and its device.
+    module : nn.Module
+        On the CPU, with its first weights, the same on every rank.
+    config : TrainConfig
+        Its device is replaced by the rank's.
+    train, validation : (Manifest, Plan)
+        The rows to learn from, and those that are only measured.
+    storage_options : mapping
+        For the file system of the rows.
+
+    Returns
+    -------
+    dict
+        Of rank 0: "state" (bytes, for `torch.load` with ``weights_only=True``), "history", "best_epoch", "steps",
+        and "seconds" of the training by part, "total" from the first line of this function. Empty on other ranks.
+    """
+    began = time.monotonic()
+    with ExitStack() as stack:
+        rows = stack.enter_context(closing(_loader(train, context, storage_options)))
+        held = None
+        if validation is not None:
+            held = stack.enter_context(closing(_loader(validation, context, storage_options)))
+        backend = open_backend(context.backend, timeout=context.start_timeout, device=context.device)
+        stack.callback(backend.close)
+        try:
+            result = loop.fit(module, replace(config, device=context.device), rows, held, backend, context.emit)
+        except BaseException:
+            # The others wait in a collective call for this rank: they must not wait until it times out.
+            backend.abort()
+            raise
+    if context.rank:
+        return {}
+    return {
+        "state": _to_bytes(result.state),
+        "history": [dict(row) for row in result.history],
+        "best_epoch": result.best_epoch,
+        "steps": result.steps,
+        "seconds": {**result.seconds, "total": time.monotonic() - began},
+    }
+
+
+def _loader(split: Split, context: RankContext, storage_options: Mapping[str, Any]) -> Loader:
+    manifest, plan = split
+    loader = Loader(
+        manifest,
+        plan,
+        context.rank,
+        context.size,
+        threads=max(1, context.threads // 2),
+        storage_options=storage_options,
+    )
+    loader.check()
+    return loader
+
+
+def _to_bytes(state: Mapping[str, torch.Tensor]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
