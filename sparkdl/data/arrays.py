@@ -29,6 +29,13 @@ def depth(kind: pa.DataType) -> int:
     return levels
 
 
+def leaf(array: pa.Array) -> pa.Array:
+    """Return the numbers inside nested lists, one after the other; those of null lists are left out."""
+    while is_list(array.type):
+        array = array.flatten()
+    return array
+
+
 def null_rows(array: pa.Array) -> Mask | None:
     """Return which rows are null or hold a null at any depth, (n,) bool; None if there are none."""
     own = _nulls(array)
@@ -79,8 +86,7 @@ def dense(array: pa.Array, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[An
         Of one row; a column of numbers has (1,).
     """
     rows = len(array)
-    while is_list(array.type):
-        array = array.flatten()
+    array = leaf(array)
     if pa.types.is_boolean(array.type):
         array = array.cast(pa.uint8())
     elif pa.types.is_decimal(array.type):

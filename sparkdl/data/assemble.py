@@ -52,8 +52,10 @@ class ShuffledSteps:
     def _needed(self, shard: int) -> Iterator[tuple[int, int, Window]]:
         """The windows of a shard, each with the step that is the first to need it."""
         plan = self._plan
-        for window in plan.windows(self._epoch, shard, plan.given(self._start_step, shard)):
-            yield max(self._start_step, plan.step_of(shard, window.first)), shard, window
+        given = plan.given(self._start_step, shard)
+        for window in plan.windows(self._epoch, shard, given):
+            # A resumed epoch enters a window at the first row that is not given yet.
+            yield plan.step_of(shard, max(given, window.first)), shard, window
 
 
 class _ShardWindow:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,10 +48,10 @@ def to_tensor(columns: Sequence[pa.Array], field: Field) -> torch.Tensor:
     array = columns[0]
     dims = arrays.depth(array.type)
     if dims == 0:
-        return _shared(arrays.dense(array, field.dtype, (1,)))
+        return _dense(array, field, (1,))
     if dims != len(field.shape):
         raise DataError(f"field {field.name!r} is nested {dims} deep, the network was made for {len(field.shape)}")
-    return _shared(arrays.dense(array, field.dtype, _shape(array, field)))
+    return _dense(array, field, _shape(array, field))
 
 
 def null_rows(columns: Sequence[pa.Array]) -> npt.NDArray[np.bool_] | None:
@@ -135,8 +133,8 @@ def _images(array: pa.Array, field: Field) -> torch.Tensor:
     return torch.from_numpy(stacked).to(torch.float32).div_(255)
 
 
-def _shared(values: npt.NDArray[Any]) -> torch.Tensor:
-    with warnings.catch_warnings():
-        # Arrow's memory is read-only; the batch is only read.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(values)
+def _dense(array: pa.Array, field: Field, shape: tuple[int, ...]) -> torch.Tensor:
+    leaf = arrays.leaf(array)
+    if len(leaf) and leaf.type == pa.from_numpy_dtype(field.dtype):
+        return torch.from_dlpack(leaf).reshape(len(array), *shape)
+    return torch.from_numpy(arrays.dense(array, field.dtype, shape))

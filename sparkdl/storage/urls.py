@@ -24,9 +24,8 @@ Options = Mapping[str, Any]
 
 def scheme(url: str) -> str:
     """Return the scheme of `url` in lower case; "file" for a plain path."""
-    head, mark, _ = url.partition(":")
-    # One letter is a drive, and a scheme has neither slash nor dot.
-    return head.lower() if mark and len(head) > 1 and head.replace("+", "").isalnum() else "file"
+    head, mark, _ = url.partition("://")
+    return head.lower() if mark and head.replace("+", "").isalnum() else "file"
 
 
 def is_local(url: str) -> bool:
@@ -43,7 +42,7 @@ def local_path(url: str) -> str:
 
 def join(url: str, *names: str) -> str:
     """Return the URL of a file or folder below `url`."""
-    return "/".join([url.rstrip("/") or "/", *names])
+    return "/".join([url.rstrip("/"), *names])
 
 
 def file_system(url: str, options: Options | None = None) -> tuple[Any, str]:

@@ -36,8 +36,9 @@ class RowGroupFiles:
 
     def read(self, wanted: RowRange) -> Rows:
         """Return packed rows; DataError if the row group has not the rows that the manifest says."""
+        file = self._file(wanted.file)
         try:
-            table = self._file(wanted.file).read_row_group(wanted.row_group, use_threads=False)
+            table = file.read_row_group(wanted.row_group, use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise self._broken(wanted.file, error) from error
         expected = self._manifest.files[wanted.file].row_groups[wanted.row_group]
@@ -48,6 +49,11 @@ class RowGroupFiles:
             )
         rows: Rows = self._layout.from_table(table)[wanted.start : wanted.stop]
         return rows
+
+    def open_all(self) -> None:
+        """Open each file once; DataError names the first that is missing or not what was written."""
+        for number in range(len(self._manifest.files)):
+            self._file(number)
 
     def close(self) -> None:
         """Close every file; the threads that read must have ended."""
@@ -62,13 +68,23 @@ class RowGroupFiles:
         if number in files:
             files.move_to_end(number)
             return files[number][0]
-        stream = urls.open_read(self.url(number), self._options)
-        opened = pq.ParquetFile(stream)
+        opened, stream = self._opened(number)
         files[number] = (opened, stream)
         self._compare(number, opened)
         if len(files) > _OPEN_FILES:
             _close(files.popitem(last=False)[1])
         return opened
+
+    def _opened(self, number: int) -> tuple[pq.ParquetFile, IO[bytes]]:
+        try:
+            stream = urls.open_read(self.url(number), self._options)
+        except OSError as error:
+            raise self._broken(number, error) from error
+        try:
+            return pq.ParquetFile(stream), stream
+        except (OSError, pa.ArrowException) as error:
+            stream.close()
+            raise self._broken(number, error) from error
 
     def _files_of_thread(self) -> OrderedDict[int, tuple[pq.ParquetFile, IO[bytes]]]:
         files: OrderedDict[int, tuple[pq.ParquetFile, IO[bytes]]] | None = getattr(self._local, "files", None)

@@ -18,6 +18,7 @@ from sparkdl.data import petastorm_compat
 # Petastorm cannot be imported on today's pyarrow before this.
 petastorm_compat.apply()
 
+import pyarrow as pa
 from petastorm.reader import Reader
 from petastorm.workers_pool.thread_pool import ThreadPool
 from petastorm.workers_pool.ventilator import Ventilator
@@ -42,13 +43,21 @@ class PetastormReader:
         self._threads = threads
         self._run = 0
         paths, file_system = _paths(manifest, storage_options)
-        self._reader = _PlannedReader(
-            file_system,
-            paths,
-            worker_class=_worker_class(self._files),
-            reader_pool=ThreadPool(threads),
-            shuffle_row_groups=False,
-        )
+        try:
+            self._reader = _PlannedReader(
+                file_system,
+                paths,
+                worker_class=_worker_class(self._files),
+                reader_pool=ThreadPool(threads),
+                shuffle_row_groups=False,
+            )
+        except (OSError, pa.ArrowException) as error:
+            # Petastorm reads every footer and does not say which of the files it stumbled over.
+            try:
+                self._files.open_all()
+            finally:
+                self._files.close()
+            raise DataError(f"Petastorm cannot open the rows in {manifest.url}: {error}") from error
 
     def blocks(self, ranges: Iterable[RowRange]) -> Iterator[Rows]:
         """Yield the packed rows of each range, in order."""

@@ -1,0 +1,88 @@
+"""Every kind of field reaches Arrow in its one narrow type, under any name, with its nulls visible."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from pyspark.ml.linalg import Vectors, VectorUDT
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructField, StructType
+
+from sparkdl.spark.columns import padded, quoted, tensor_column
+
+NAMES = ["plain", "with.dot", "two words", "dollar$1", "back`tick", "größe"]
+
+
+def arrow(df: DataFrame, *columns: object) -> pa.Table:
+    return df.select(*[column.alias(f"c{i}") for i, column in enumerate(columns)]).toArrow()  # type: ignore[attr-defined]
+
+
+def test_names_are_quoted_whatever_they_hold(spark: SparkSession) -> None:
+    df = spark.createDataFrame([tuple(range(len(NAMES)))], NAMES)
+    table = arrow(df, tensor_column("stacked", NAMES, "int64"), *(tensor_column("scalar", [n], "int64") for n in NAMES))
+    assert table.column(0).to_pylist() == [list(range(len(NAMES)))]
+    assert [table.column(i + 1)[0].as_py() for i in range(len(NAMES))] == list(range(len(NAMES)))
+    assert quoted("a`b") == "`a``b`"
+
+
+@pytest.mark.parametrize(
+    ("spark_type", "value", "dtype", "expected"),
+    [
+        ("boolean", "true", "int64", 1),
+        ("tinyint", "7", "int64", 7),
+        ("bigint", str(2**62), "int64", 2**62),
+        ("float", "1.5", "float32", 1.5),
+        ("double", "2.5", "float32", 2.5),
+        ("decimal(20,3)", "3.125", "float32", 3.125),
+    ],
+)
+def test_numbers_are_cast_to_one_type(
+    spark: SparkSession, spark_type: str, value: str, dtype: str, expected: float
+) -> None:
+    df = spark.sql(f"select cast({value} as {spark_type}) as n, array(cast({value} as {spark_type}), null) as a")
+    table = arrow(
+        df,
+        tensor_column("scalar", ["n"], dtype),
+        tensor_column("array", ["a"], dtype),
+        tensor_column("array", ["a"], dtype, 1, 0.0),
+    )
+    element = pa.int64() if dtype == "int64" else pa.float32()
+    assert table.schema.types[0] == element
+    assert [t.value_type for t in table.schema.types[1:]] == [element, element]
+    assert [c[0].as_py() for c in table.columns] == [expected, [expected, None], [expected, 0]]
+
+
+def test_nulls_stay_visible_and_are_filled_only_on_request(spark: SparkSession) -> None:
+    df = spark.sql("select cast(null as int) a, 2 b, array(array(1, null), null) n")
+    table = arrow(
+        df,
+        tensor_column("stacked", ["a", "b"], "float32"),
+        tensor_column("stacked", ["a", "b"], "float32", fill_value=9.0),
+        tensor_column("array", ["n"], "int64", 2),
+        tensor_column("array", ["n"], "int64", 2, 5.0),
+        tensor_column("scalar", ["a"], "int64", fill_value=4.0),
+    )
+    assert [c[0].as_py() for c in table.columns] == [[None, 2], [9, 2], [[1, None], None], [[1, 5], None], 4]
+
+
+def test_vectors_dense_and_sparse_become_floats_and_null_stays_null(spark: SparkSession) -> None:
+    schema = StructType([StructField("v.v", VectorUDT())])
+    rows = [(Vectors.dense(1.0, 2.0),), (Vectors.sparse(2, {1: 3.0}),), (None,)]
+    df = spark.createDataFrame(rows, schema).coalesce(1)
+    table = arrow(df, tensor_column("vector", ["v.v"], "float32"))
+    assert table.schema.types[0].value_type == pa.float32()
+    assert table.column(0).to_pylist() == [[1, 2], [0, 3], None]
+
+
+def test_padding_fills_up_and_null_stays_null(spark: SparkSession) -> None:
+    df = spark.sql("select explode(array(array(1), array(1, 2, 3), null)) a").coalesce(1)
+    table = arrow(df, padded(tensor_column("array", ["a"], "float32"), 3, -1.0, "float32"))
+    assert table.column(0).to_pylist() == [[1, -1, -1], [1, 2, 3], None]
+
+
+def test_images_pass_as_they_are_and_an_unknown_kind_is_refused(spark: SparkSession) -> None:
+    df = spark.range(1).select(F.lit(b"abc").alias("picture"))
+    assert arrow(df, tensor_column("image", ["picture"], "float32")).column(0).to_pylist() == [b"abc"]
+    with pytest.raises(ValueError, match="sound"):
+        tensor_column("sound", ["picture"], "float32")
