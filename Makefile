@@ -65,7 +65,7 @@ lint: $(INSTALLED)
 bench: env
 	@for program in benchmarks/*.py; do echo "== $$program"; $(BIN)/python "$$program"; done
 
-docs: $(INSTALLED)
+docs: env
 	@echo "== links and code blocks of the documentation"
 	@$(BIN)/python -m pytest -q tests/docs
 
