@@ -80,8 +80,6 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
         self._trained: Trained | None = None
         self.fitSeconds: dict[str, float] = {}
         """Seconds of each phase of the fit that made this model; empty after `load`."""
-        self.fitSeconds: dict[str, float] = {}
-        """Seconds of each phase of the fit that made this model; not saved."""
 
     @classmethod
     def _create(
