@@ -98,9 +98,8 @@ def restore(
     """
     if body.get("kind") == PICKLE:
         if skeleton is None:
-            raise NetworkError(
-                f"the network was saved as a pickle because {body.get('reason')}: load with trusted=True"
-            )
+            reason = body.get("reason")
+            raise NetworkError(f"the network was saved as a pickle ({reason}): load it with trusted=True")
         return Network(load_skeleton(skeleton(), tensors), Reference(STRUCTURE))
     missing = sorted(name for name in _classes(body) if find_network(name) is None)
     if missing and skeleton is not None:

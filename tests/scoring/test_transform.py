@@ -1,0 +1,206 @@
+"""A DataFrame with a model's columns, against the network's own output."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pyspark.errors import PythonException
+from pyspark.ml.linalg import DenseVector, SparseVector, Vectors
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from torch import nn
+
+from sparkdl.data.schema import ARRAY, IMAGE, INPUT, SCALAR, STACKED, VECTOR, Field
+from sparkdl.errors import DataError, SettingError
+from sparkdl.scoring.inputs import Repair, bound_field
+from sparkdl.scoring.outputs import ClassificationHead, GenericHead, OutputColumn
+from sparkdl.scoring.plan import ScoringPlan
+from sparkdl.scoring.scorer import ScorerSettings
+from sparkdl.scoring.ship import send
+from sparkdl.scoring.transform import add_columns
+
+
+def scored(
+    frame: DataFrame,
+    module: nn.Module,
+    fields: list[Field],
+    head: Any,
+    *,
+    invalid: str = "error",
+    arrow: bool | None = None,
+    layers: dict[str, OutputColumn] | None = None,
+    repair: Repair | None = None,
+) -> DataFrame:
+    bound = tuple(bound_field(field, field.columns, frame.schema) for field in fields)
+    inner = layers or {}
+    settings = ScorerSettings(batch_size=3, layers=tuple(inner))
+    plan = ScoringPlan(bound, head, tuple(inner.values()), settings, invalid)
+    return add_columns(frame, plan, lambda spark: send(spark, module), repair or Repair(), arrow=arrow)
+
+
+def field(kind: str, columns: tuple[str, ...], shape: tuple[int, ...], dtype: str = "float32") -> Field:
+    return Field(columns[0], INPUT, kind, columns, dtype, shape)
+
+
+def picture(value: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((2, 2, 3), value, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class Everything(nn.Module):
+    """Takes one input of each kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(5, 2)
+        self.wide = nn.Linear(2 + 2 + 3 + 4 + 1, 2)
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        index, stacked, vector, nested, image = inputs
+        parts = [self.table(index).flatten(1), stacked, vector, nested.flatten(1), image.mean((1, 2, 3)).unsqueeze(1)]
+        return self.wide(torch.cat(parts, 1)), nested
+
+
+@pytest.mark.parametrize("arrow", [True, False], ids=["arrow_udf", "pandas_udf"])
+def test_every_kind_of_input_with_unusual_names(spark: SparkSession, arrow: bool) -> None:
+    rows = [
+        (i, i % 5, 0.5 * i, float(-i), [1.0, i, 2.0] if i % 2 else [0.0, 0.0, i], [[i, 1], [2, 3]], picture(i))
+        for i in range(11)
+    ]
+    vector: Callable[[list[float]], Any] = lambda v: DenseVector(v) if v[0] else SparseVector(3, [2], [v[2]])  # noqa: E731
+    frame = spark.createDataFrame(
+        [(i, a, b, c, vector(v), n, p, "kept", "too") for i, a, b, c, v, n, p in rows],
+        ["id", "a.b", "x y", "$c", "v", "n", "p", "t", "T2"],
+    )
+    # Two columns of one name stand by unharmed.
+    frame = frame.select("*", F.col("t").alias("t"))
+    fields = [
+        field(SCALAR, ("a.b",), (1,), "int64"),
+        field(STACKED, ("x y", "$c"), (2,)),
+        field(VECTOR, ("v",), (3,)),
+        field(ARRAY, ("n",), (2, 2)),
+        field(IMAGE, ("p",), (3, 2, 2)),
+    ]
+    network = Everything().eval()
+    out = scored(frame, network, fields, GenericHead(("out.put", "same"), ((2,), (2, 2))), arrow=arrow)
+    assert out.columns == [*frame.columns, "out.put", "same"]
+    assert out.dtypes[-2:] == [("out.put", "array<float>"), ("same", "array<array<float>>")]
+    inputs = [
+        torch.tensor([[r[1]] for r in rows]),
+        torch.tensor([[r[2], r[3]] for r in rows]),
+        torch.tensor([[float(x) for x in r[4]] for r in rows]),
+        torch.tensor([r[5] for r in rows]).float(),
+        torch.stack([torch.full((3, 2, 2), i / 255) for i in range(11)]),
+    ]
+    with torch.no_grad():
+        expected = network(*inputs)
+    got = sorted(out.collect(), key=lambda row: row["id"])
+    np.testing.assert_allclose([row["out.put"] for row in got], expected[0], rtol=1e-5, atol=1e-6)
+    assert [row["same"] for row in got] == expected[1].tolist()
+    assert {row["T2"] for row in got} == {"too"}
+
+
+def test_classes_over_a_parquet_scan_in_one_pass(spark: SparkSession, tmp_path: Path) -> None:
+    # pyspark 4.2 cannot take a vector column from a function directly over a vectorised scan.
+    path = str(tmp_path / "rows")
+    spark.range(50).select("id", F.array(*(F.rand(i).cast("float") for i in range(4))).alias("x")).write.parquet(path)
+    network = nn.Linear(4, 3).eval()
+    out = scored(
+        spark.read.parquet(path),
+        network,
+        [field(ARRAY, ("x",), (4,))],
+        ClassificationHead("raw", "prob", "pred", 3),
+    )
+    plan = out._jdf.queryExecution().executedPlan().toString()
+    assert plan.count("ArrowEvalPython") == 1
+    assert plan.count("score(") == 1
+    for row in out.collect():
+        with torch.no_grad():
+            logits = network(torch.tensor([row["x"]])).double()[0]
+        np.testing.assert_allclose(row["raw"].toArray(), logits, rtol=1e-5)
+        np.testing.assert_allclose(row["prob"].toArray(), torch.softmax(logits, 0), rtol=1e-5)
+        assert row["pred"] == logits.argmax()
+
+
+def test_nulls(spark: SparkSession) -> None:
+    rows = [
+        (0, [1.0, 2.0], Vectors.dense(1.0)),
+        (1, None, Vectors.dense(2.0)),
+        (2, [3.0, None], Vectors.dense(3.0)),
+        (3, [5.0, 6.0], None),
+        (4, [7.0, 8.0], Vectors.sparse(1, {})),
+    ]
+    frame = spark.createDataFrame(rows, ["id", "x", "v"]).coalesce(1)
+
+    class Sum(nn.Module):
+        def forward(self, x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+            return torch.cat((x, v), 1)
+
+    fields = [field(ARRAY, ("x",), (2,)), field(VECTOR, ("v",), (1,))]
+    head = ClassificationHead("raw", "", "pred", 3)
+
+    def predictions(invalid: str, repair: Repair | None = None) -> dict[int, Any]:
+        out = scored(frame, Sum(), fields, head, invalid=invalid, repair=repair)
+        return {row["id"]: (row["raw"] and list(row["raw"]), row["pred"]) for row in out.collect()}
+
+    whole = {0: ([1.0, 2.0, 1.0], 1.0), 4: ([7.0, 8.0, 0.0], 1.0)}
+    nothing = (None, None)
+    assert predictions("keep") == {**whole, 1: nothing, 2: nothing, 3: nothing}
+    assert predictions("skip") == whole
+    filled = predictions("keep", Repair(fill_value=9.0))
+    assert filled == {**whole, 1: nothing, 2: ([3.0, 9.0, 3.0], 1.0), 3: nothing}
+    with pytest.raises(
+        PythonException, match="column 'x' has 2 null rows in a batch of 5: fill them, or set handleInvalid"
+    ):
+        predictions("error")
+    empty = scored(frame.filter("id = 1"), Sum(), fields, head, invalid="keep").collect()
+    assert [row["pred"] for row in empty] == [None]
+
+
+def test_rows_of_another_length(spark: SparkSession) -> None:
+    frame = spark.createDataFrame([([1.0, 2.0],), ([1.0],), ([1.0, 2.0, 3.0],)], "x array<float>").coalesce(1)
+    network, fields = nn.Identity(), [field(ARRAY, ("x",), (2,))]
+    head = GenericHead(("y",), ((2,),))
+    with pytest.raises(PythonException, match="column 'x' has 2 of 3 rows of length 1, 3, 2 is needed"):
+        scored(frame, network, fields, head).collect()
+    with pytest.raises(PythonException, match="column 'x' has 1 of 3 rows of length 3, 2 is needed"):
+        scored(frame, network, fields, head, repair=Repair(pad_value=0.5)).collect()
+    short = scored(frame.filter(F.size("x") < 3), network, fields, head, repair=Repair(pad_value=0.5)).collect()
+    assert [row["y"] for row in short] == [[1.0, 2.0], [1.0, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns", "shape", "words"),
+    [
+        (ARRAY, ("nope",), (2,), "column 'nope' is missing, the DataFrame has 's', 'n', 'x', 'two', 'two'"),
+        (ARRAY, ("s",), (2,), "column 's' is of type string"),
+        (ARRAY, ("two",), (2,), "column 'two' stands 2 times"),
+        (ARRAY, ("x",), (2, 2), r"column 'x' holds arrays nested 1 deep, .* shape \(2, 2\)"),
+        (STACKED, ("n", "x"), (2,), "column 'x' is stacked with others"),
+        (SCALAR, ("n",), (3,), "'n' gives 1 numbers for each row"),
+    ],
+)
+def test_columns_that_do_not_fit(
+    spark: SparkSession, kind: str, columns: tuple[str, ...], shape: tuple[int, ...], words: str
+) -> None:
+    frame = spark.createDataFrame([("a", 1, [1.0], 1, 2)], ["s", "n", "x", "two", "two"])
+    with pytest.raises(DataError, match=words):
+        bound_field(field(kind, columns, shape), columns, frame.schema)
+
+
+def test_columns_that_exist_or_have_one_name(spark: SparkSession) -> None:
+    frame = spark.createDataFrame([([1.0],)], ["x"])
+    fields = [field(ARRAY, ("x",), (1,))]
+    with pytest.raises(SettingError, match="output column 'X' exists already"):
+        scored(frame, nn.Identity(), fields, GenericHead(("X",), ((1,),)))
+    with pytest.raises(SettingError, match="output column 'y' exists already"):
+        scored(frame, nn.Identity(), fields, GenericHead(("y", "y"), ((1,), (1,))))
+    assert scored(frame, nn.Identity(), fields, GenericHead(("",), ((1,),))).columns == ["x"]
