@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 when Horovod is installed and works, 1 when something is missing or has failed.
+        0 when Horovod is installed and works, 1 when something is missing or has failed, 130 after Ctrl-C.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BuildError as error:
         print(f"sparkdl-build-horovod: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("sparkdl-build-horovod: interrupted, nothing is left behind but the log", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -85,13 +88,26 @@ def _run(options: argparse.Namespace) -> None:
         print(f"Horovod {VERSION} for torch {torch.version} ({kind}) is installed and works")
         return
     key = key_of(torch, kind)
+    kept = None if options.force else cached(options.cache_dir, key)
+    if options.no_install and kept is not None:
+        print(f"wheel: {kept}")
+        return
     log = Log(options.cache_dir / "logs" / f"{key}.log")
-    options.cache_dir.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="build-", dir=options.cache_dir))
+    work = _work_folder(options.cache_dir)
     try:
-        _provide(options, torch, kind, key, work, log)
+        _provide(options, torch, kind, kept, work, log)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _work_folder(cache: Path) -> Path:
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix="build-", dir=cache))
+    except OSError as error:
+        raise BuildError(
+            f"nothing can be written to {cache}: choose another folder by --cache-dir ({error})"
+        ) from error
 
 
 def _installed(torch: Torch, kind: str) -> bool:
@@ -101,27 +117,23 @@ def _installed(torch: Torch, kind: str) -> bool:
         return works(torch, kind)
 
 
-def _provide(options: argparse.Namespace, torch: Torch, kind: str, key: str, work: Path, log: Log) -> None:
+def _provide(options: argparse.Namespace, torch: Torch, kind: str, kept: Path | None, work: Path, log: Log) -> None:
+    done = f"Horovod {VERSION} for torch {torch.version} ({kind}) is installed and works"
     pip = find_pip(work, log)
-    wheel = None if options.force else cached(options.cache_dir, key)
-    if wheel is not None:
-        print(f"  a wheel is kept: {wheel}")
-        if options.no_install:
-            return
-        if _install(pip, wheel, torch, kind, log):
-            print(f"Horovod {VERSION} for torch {torch.version} ({kind}) is installed and works")
+    if kept is not None:
+        print(f"  a wheel is kept: {kept}")
+        if _install(pip, kept, torch, kind, log):
+            print(done)
             return
         print("  the kept wheel does not work here, so it is built again")
     wheel = _build(pip, torch, kind, work, log)
-    if options.no_install:
-        print(f"wheel: {store(wheel, options.cache_dir, key)}")
-        return
-    if not _install(pip, wheel, torch, kind, log):
+    if not options.no_install and not _install(pip, wheel, torch, kind, log):
         raise BuildError(
             f"the wheel was built but Horovod does not work with it, its output is in {log.path}: {log.last_line()}"
         )
-    print(f"  kept for the next environment: {store(wheel, options.cache_dir, key)}")
-    print(f"Horovod {VERSION} for torch {torch.version} ({kind}) is installed and works")
+    print(f"wheel: {store(wheel, options.cache_dir, key_of(torch, kind))}")
+    if not options.no_install:
+        print(done)
 
 
 def _build(pip: Pip, torch: Torch, kind: str, work: Path, log: Log) -> Path:

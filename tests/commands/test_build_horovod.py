@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from sparkdl.commands.build_horovod import main
+from sparkdl.commands.build_horovod_tools import probe_torch
+from sparkdl.commands.build_horovod_wheel import key_of, store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,6 +49,24 @@ def test_a_failed_start_leaves_no_folder_behind(
     assert main(["--force", "--cache-dir", str(tmp_path / "cache")]) == 1
     assert "a C++ compiler is needed" in capsys.readouterr().err
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_kept_wheel_is_named_without_a_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch = probe_torch()
+    built = tmp_path / "horovod-0.28.1-py3-none-any.whl"
+    built.write_bytes(b"wheel")
+    kept = store(built, tmp_path / "cache", key_of(torch, "gloo"))
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    assert main(["--no-install", "--cache-dir", str(tmp_path / "cache")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"wheel: {kept}"
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["--force", "--cache-dir", str(tmp_path / "file" / "cache")]) == 1
+    assert f"nothing can be written to {tmp_path}/file/cache: choose another folder" in capsys.readouterr().err
 
 
 def fresh_environment(home: Path) -> Path:
