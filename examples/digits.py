@@ -57,11 +57,18 @@ step(f"results go to {OUT}")
 
 # %% [markdown]
 # ## A Spark session
-# `spark-submit` and notebooks on a cluster have a master already. Where nobody has named one: two task slots here.
+# `spark-submit` and notebooks on a cluster have a master already. Where nobody has named one: two task slots here,
+# with the Python that runs this program. Spark's own progress bar would write over ours.
 
 # %%
 os.environ.setdefault("MASTER", "local[2]")
-spark = SparkSession.builder.appName("digits").config("spark.ui.enabled", "false").getOrCreate()
+os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+spark = (
+    SparkSession.builder.appName("digits")
+    .config("spark.ui.enabled", "false")
+    .config("spark.ui.showConsoleProgress", "false")
+    .getOrCreate()
+)
 spark.sparkContext.setLogLevel("ERROR")
 step(f"Spark {spark.version} on {spark.sparkContext.master}")
 

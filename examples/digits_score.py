@@ -3,6 +3,7 @@
 Usage: python digits_score.py RESULTS, where RESULTS is the folder that digits.py has filled.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -20,10 +21,12 @@ def counts(scored: DataFrame) -> list[tuple[str, float, int]]:
 
 
 def main(results: Path) -> None:
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     spark = (
         SparkSession.builder.appName("digits-score")
         .master("local[2]")
         .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
         .config("spark.sql.shuffle.partitions", "2")
         .getOrCreate()
     )

@@ -4,6 +4,7 @@ Usage: python examples/horovod_runner.py, or spark-submit examples/horovod_runne
 """
 
 import os
+import sys
 
 from pyspark.sql import SparkSession
 
@@ -44,6 +45,7 @@ def train(epochs, learning_rate):
 
 if __name__ == "__main__":
     os.environ.setdefault("MASTER", "local[2]")
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     spark = SparkSession.builder.appName("horovod-runner").config("spark.ui.enabled", "false").getOrCreate()
     result = HorovodRunner(np=2).run(train, epochs=60, learning_rate=0.02)
     print(f"{result['ranks']} ranks, accuracy {result['accuracy']:.3f}")

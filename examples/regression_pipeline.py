@@ -4,6 +4,7 @@ Usage: python examples/regression_pipeline.py, or spark-submit examples/regressi
 """
 
 import os
+import sys
 
 from pyspark.ml import Pipeline
 from pyspark.ml.evaluation import RegressionEvaluator
@@ -18,6 +19,7 @@ from sparkdl import TorchRegressor
 
 def main():
     os.environ.setdefault("MASTER", "local[2]")
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     spark = SparkSession.builder.appName("regression").config("spark.ui.enabled", "false").getOrCreate()
 
     diabetes = load_diabetes(as_frame=True)

@@ -191,7 +191,7 @@ def say(event: Event) -> str:
     if isinstance(event, RankOutput):
         return f"[{event.rank}] {event.line}"
     if isinstance(event, UserMessage):
-        return event.text
+        return "\n".join(f"[{event.rank}] {line}" for line in event.text.splitlines())
     if isinstance(event, FitEnded) and event.error is not None:
         return f"fit failed: {event.error}"
     return ""

@@ -78,7 +78,7 @@ def test_verbose_2_is_a_line_for_each_epoch(kind: type[io.StringIO]) -> None:
         "waiting for task slots: 1 of 2 is free",
         "starting ranks",
         "training on 2 ranks (cpu): 2 x 10 steps, 1,000 rows an epoch",
-        "from the user",
+        "[0] from the user",
         "[1] a line of rank 1",
         "epoch 1/2: loss 0.5, val_loss 0.75, 2.0 s, 500 rows/s",
         "epoch 2/2: loss 0.25, val_loss 0.75, 2.0 s, 500 rows/s",
@@ -126,7 +126,7 @@ def test_the_bar_shows_epoch_step_loss_speed_and_time_left() -> None:
 def test_lines_do_not_tear_the_bar() -> None:
     stream = Terminal()
     play(progress_listener(1, stream), a_fit())
-    for line in ("from the user", "[1] a line of rank 1"):
+    for line in ("[0] from the user", "[1] a line of rank 1"):
         assert f"\r{line}\n" in stream.getvalue()
 
 
