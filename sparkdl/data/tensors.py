@@ -135,6 +135,8 @@ def _images(array: pa.Array, field: Field) -> torch.Tensor:
 
 def _dense(array: pa.Array, field: Field, shape: tuple[int, ...]) -> torch.Tensor:
     leaf = arrays.leaf(array)
-    if len(leaf) and leaf.type == pa.from_numpy_dtype(field.dtype):
-        return torch.from_dlpack(leaf).reshape(len(array), *shape)
+    if len(leaf) == 0:
+        return torch.empty((len(array), *shape), dtype=getattr(torch, field.dtype))
+    if leaf.type == pa.from_numpy_dtype(field.dtype):
+        return torch.utils.dlpack.from_dlpack(leaf).reshape(len(array), *shape)
     return torch.from_numpy(arrays.dense(array, field.dtype, shape))

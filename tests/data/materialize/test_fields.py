@@ -1,0 +1,138 @@
+"""What every type of column becomes, and the sentence for what cannot go in. No Spark session."""
+
+from __future__ import annotations
+
+import pytest
+from pyspark.ml.linalg import MatrixUDT, VectorUDT
+from pyspark.mllib.linalg import VectorUDT as OldVectorUDT
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    BooleanType,
+    ByteType,
+    DataType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    IntegerType,
+    LongType,
+    MapType,
+    ShortType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
+
+from sparkdl.data.materialize import check_validation_column, schema_of
+from sparkdl.data.schema import ARRAY, IMAGE, INPUT, LABEL, SCALAR, STACKED, VECTOR, WEIGHT, Field
+from sparkdl.errors import DataError
+
+IMAGE_STRUCT = StructType(
+    [
+        StructField("origin", StringType()),
+        *(StructField(name, IntegerType()) for name in ("height", "width", "nChannels", "mode")),
+        StructField("data", BinaryType()),
+    ]
+)
+
+
+def frame(**types: DataType) -> StructType:
+    return StructType([StructField(name, kind) for name, kind in types.items()])
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (BooleanType(), (SCALAR, "int64", (1,))),
+        (ByteType(), (SCALAR, "int64", (1,))),
+        (ShortType(), (SCALAR, "int64", (1,))),
+        (IntegerType(), (SCALAR, "int64", (1,))),
+        (LongType(), (SCALAR, "int64", (1,))),
+        (FloatType(), (SCALAR, "float32", (1,))),
+        (DoubleType(), (SCALAR, "float32", (1,))),
+        (DecimalType(20, 2), (SCALAR, "float32", (1,))),
+        (ArrayType(DoubleType()), (ARRAY, "float32", (-1,))),
+        (ArrayType(ArrayType(IntegerType())), (ARRAY, "int64", (-1, -1))),
+        (VectorUDT(), (VECTOR, "float32", (-1,))),
+        (BinaryType(), (IMAGE, "float32", (3, -1, -1))),
+        (IMAGE_STRUCT, (IMAGE, "float32", (3, -1, -1))),
+    ],
+)
+@pytest.mark.parametrize("role", [INPUT, LABEL])
+def test_what_goes_in(kind: DataType, expected: tuple[str, str, tuple[int, ...]], role: str) -> None:
+    inputs = [("x", ("c",))] if role == INPUT else []
+    schema = schema_of(frame(c=kind), inputs=inputs, labels=["c"] if role == LABEL else [], weight=None)
+    assert schema.fields == (Field("x" if role == INPUT else "c", role, expected[0], ("c",), *expected[1:]),)
+
+
+def test_columns_are_stacked_and_the_weight_comes_last() -> None:
+    schema = schema_of(
+        frame(a=IntegerType(), b=DoubleType(), c=LongType(), w=IntegerType()),
+        inputs=[("ab", ("a", "b")), ("ac", ("a", "c"))],
+        labels=["b", "c"],
+        weight="w",
+    )
+    assert [(f.name, f.role, f.kind, f.dtype, f.shape) for f in schema.fields] == [
+        ("ab", INPUT, STACKED, "float32", (2,)),
+        ("ac", INPUT, STACKED, "int64", (2,)),
+        ("b", LABEL, SCALAR, "float32", (1,)),
+        ("c", LABEL, SCALAR, "int64", (1,)),
+        ("w", WEIGHT, SCALAR, "float32", (1,)),
+    ]
+
+
+def test_one_column_may_be_input_label_and_weight() -> None:
+    schema = schema_of(frame(x=DoubleType()), inputs=[("x", ("x",))], labels=["x"], weight="x")
+    assert [f.name for f in schema.fields] == ["x", "x (label)", "x (weight)"]
+    assert {f.columns for f in schema.fields} == {("x",)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (StringType(), ["'c' is string", "StringIndexer"]),
+        (DateType(), ["'c' is date", "F.unix_timestamp"]),
+        (TimestampType(), ["timestamp", "F.unix_timestamp"]),
+        (ArrayType(StringType()), ["array<string>", "StringIndexer"]),
+        (ArrayType(VectorUDT()), ["'c'", "VectorAssembler"]),
+        (MapType(StringType(), DoubleType()), ["map<string,double>", "select the parts"]),
+        (frame(a=DoubleType()), ["struct<a:double>", "select the parts"]),
+        (OldVectorUDT(), ["old mllib vector", "convertVectorColumnsToML"]),
+        (MatrixUDT(), ["'c'", "convert it to an array"]),
+    ],
+)
+def test_what_cannot_go_in_is_named_with_its_remedy(kind: DataType, words: list[str]) -> None:
+    with pytest.raises(DataError) as caught:
+        schema_of(frame(c=kind), inputs=[("x", ("c",))], labels=[], weight=None)
+    assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize("kind", [VectorUDT(), ArrayType(DoubleType()), StringType(), BinaryType()])
+def test_only_numbers_are_stacked_or_weights(kind: DataType) -> None:
+    with pytest.raises(DataError, match="'c' is .* cannot be one of the 2 columns that are stacked"):
+        schema_of(frame(c=kind, d=DoubleType()), inputs=[("x", ("d", "c"))], labels=[], weight=None)
+    with pytest.raises(DataError, match="'c' is .* cannot be a weight"):
+        schema_of(frame(c=kind), inputs=[], labels=[], weight="c")
+
+
+def test_a_missing_column_is_named_with_the_closest_there_is() -> None:
+    with pytest.raises(DataError, match=r"'featurs' is not in the DataFrame, did you mean 'features'\? .*'label'"):
+        schema_of(frame(features=VectorUDT(), label=DoubleType()), inputs=[("x", ("featurs",))], labels=[], weight=None)
+
+
+def test_names_are_found_as_spark_finds_them() -> None:
+    columns = frame(Label=DoubleType())
+    assert schema_of(columns, inputs=[], labels=["label"], weight=None).fields[0].columns == ("label",)
+    with pytest.raises(DataError, match="did you mean 'Label'"):
+        schema_of(columns, inputs=[], labels=["label"], weight=None, case_sensitive=True)
+    twice = StructType([StructField("a", DoubleType()), StructField("A", DoubleType())])
+    with pytest.raises(DataError, match="'a' stands 2 times"):
+        schema_of(twice, inputs=[], labels=["a"], weight=None)
+
+
+def test_the_validation_column_is_boolean() -> None:
+    check_validation_column(frame(v=BooleanType()), "v")
+    with pytest.raises(DataError, match="validation column 'v' is int, not boolean"):
+        check_validation_column(frame(v=IntegerType()), "v")
