@@ -74,14 +74,14 @@ class PlainLines(Listener):
         self._clock = clock
         self._plan: TrainingStarted | None = None
         self._began = self._last_line = clock()
-        self._first_step = 0
+        self._first_step = -1
 
     def on_event(self, event: Event) -> None:
         if isinstance(event, StepEnded):
             self._on_step(event)
         elif isinstance(event, TrainingStarted):
             self._plan = event
-            self._began = self._last_line = self._clock()
+            self._last_line = self._clock()
             self._first_step = -1
             self._write(say_start(event))
         elif isinstance(event, EpochEnded):
@@ -94,12 +94,12 @@ class PlainLines(Listener):
         now = self._clock()
         done = (event.epoch - 1) * event.steps + event.step
         if self._first_step < 0:
-            # A resumed fit begins in the middle; its speed is counted from there.
-            self._first_step = done - event.step
-        if not self._steps or now - self._last_line < LINE_INTERVAL or self._plan is None:
+            # The first step warms up, and a resumed fit begins in the middle: its speed is counted from here.
+            self._first_step, self._began = done, now
+        if not self._steps or now - self._last_line < LINE_INTERVAL or self._plan is None or done == self._first_step:
             return
         self._last_line = now
-        pace = (now - self._began) / max(1, done - self._first_step)
+        pace = (now - self._began) / (done - self._first_step)
         left = pace * (self._plan.epochs * event.steps - done)
         self._write(
             f"epoch {event.epoch}/{self._plan.epochs}, step {event.step}/{event.steps}: loss {event.loss:.4g}, "

@@ -104,9 +104,12 @@ def test_time_left_of_a_resumed_fit_counts_from_where_it_went_on() -> None:
     stream, clock = io.StringIO(), Clock()
     listener = PlainLines(stream, steps=True, clock=clock)
     listener.on_event(TrainingStarted(1, 10, 100, 1000))
-    clock.now = 50.0
+    clock.now = 60.0
+    listener.on_event(StepEnded(9, 1, 100, 0.5, 20.0))
+    clock.now = 109.0
     listener.on_event(StepEnded(9, 50, 100, 0.5, 20.0))
-    assert stream.getvalue().splitlines()[-1].endswith("2:30 left")
+    (line,) = stream.getvalue().splitlines()[1:]
+    assert line.endswith("2:30 left")
 
 
 def drawn(stream: io.StringIO) -> str:
