@@ -31,18 +31,21 @@ class Place:
         Of the folder.
     storage_options : mapping
         For fsspec; never shown.
+    one_host : bool
+        Whether driver and tasks share a host, so that what the driver removes of a local folder is gone everywhere.
     """
 
     url: str
     spark: SparkSession = field(repr=False)
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    on_driver: bool = field(default=True, repr=False)
+    one_host: bool = field(default=True, repr=False)
 
     def remove(self) -> None:
         """Delete the folder and what is in it; safe to call twice."""
-        if urls.is_local(self.url):
+        local = urls.is_local(self.url)
+        if local:
             urls.remove(self.url)
-        if not self.on_driver:
+        if not (local and self.one_host):
             self._remove_by_task()
 
     def __enter__(self) -> Place:
@@ -98,7 +101,7 @@ def choose_place(spark: SparkSession, cache_url: str | None, storage_options: Ma
             "there is no place that all hosts share for the rows of this fit: set cacheUrl, or the Spark conf "
             f"{CACHE_CONF}, to a folder that driver and executors reach (hdfs://..., s3://..., or a shared mount)"
         )
-    return Place(urls.join(shared, "tmp", name), spark, options, on_driver=False)
+    return Place(urls.join(shared, "tmp", name), spark, options, one_host=False)
 
 
 def _default_file_system(spark: SparkSession) -> str | None:

@@ -50,7 +50,10 @@ def test_a_task_removes_what_the_driver_may_not_see(spark: SparkSession, tmp_pat
     folder.mkdir()
     (folder / "part").write_bytes(b"rows")
     # To us "local://" is no local path, so nobody but the task can have removed it.
-    Place(f"local://{folder}", spark, {}, on_driver=False).remove()
+    Place(f"local://{folder}", spark).remove()
+    assert not folder.exists()
+    folder.mkdir()
+    Place(str(folder), spark, one_host=False).remove()
     assert not folder.exists()
 
 
