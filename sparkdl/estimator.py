@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from pyspark.ml import Estimator
 from pyspark.ml.base import _FitMultipleIterator
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from sparkdl.cluster.launch import launch
 from sparkdl.data.materialize import check_validation_column, schema_of
@@ -28,7 +27,8 @@ from sparkdl.params.roles import inputs_of, labels_of, weight_of
 from sparkdl.params.stages import EstimatorParams, TrainingParams
 from sparkdl.persistence import Savable
 from sparkdl.preflight.cluster import check_cluster
-from sparkdl.preflight.rows import check_batch_norm, check_rows
+from sparkdl.preflight.network import check_result_size, check_steps
+from sparkdl.preflight.rows import check_rows
 from sparkdl.preflight.settings import check_settings
 from sparkdl.spark.session import conf_bool
 
@@ -106,7 +106,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
             report.phase("materialize")
             with shared.use(wanted) as rows:
                 report.phase("check")
-                prepared = self._prepare(rows, frame.schema)
+                prepared = self._prepare(frame, rows)
                 report.phase("start")
                 trained = self._launch(frame, prepared, report)
             report.phase("build")
@@ -145,11 +145,11 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
             storage_options=self.getStorageOptions(),
         )
 
-    def _prepare(self, rows: Dataset, columns: StructType) -> Prepared:
+    def _prepare(self, frame: DataFrame, rows: Dataset) -> Prepared:
         """Refuse what the rows show; make the network and try it."""
         train, validation = rows.train, rows.validation
         check_rows(self, train, validation)
-        config = self._settled(self._config(), rows, columns)
+        config = self._settled(self._config(), rows, frame.schema)
         schema = train.schema
         network = resolve(
             self.getModule(), self.getModuleParams(), schema, self._output_size(config, schema), seed_of(self)
@@ -157,13 +157,8 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         outputs = rehearse(network.module, config, schema)
         config = self._fitting(config, schema, outputs)
         plan = plan_of(self, train)
-        if not plan.steps:
-            raise SettingError(
-                f"dropLast leaves out the only step: {train.rows} rows are fewer than batchSize={self.getBatchSize()}: "
-                "lower batchSize, or leave dropLast out"
-            )
-        if any(isinstance(layer, _BatchNorm) for layer in network.module.modules()):
-            check_batch_norm(self, plan)
+        check_steps(self, network.module, plan)
+        check_result_size(frame.sparkSession, network.module)
         work = {
             "module": network.module,
             "config": config,
@@ -193,8 +188,10 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
 
     def _build(self, prepared: Prepared, trained: dict[str, Any], columns: StructType) -> M:
         module = prepared.network.module
-        # Extra state that is no tensor stays as it was made.
-        module.load_state_dict(torch.load(io.BytesIO(trained["state"]), weights_only=True), strict=False)
+        loaded = module.load_state_dict(torch.load(io.BytesIO(trained["state"]), weights_only=True), strict=False)
+        # Only tensors come back; extra state of another kind stays as it was made.
+        assert not loaded.unexpected_keys
+        assert all(name.endswith("_extra_state") for name in loaded.missing_keys), loaded.missing_keys
         module.eval()
         model: M = self._model_class()._create(
             module,

@@ -14,7 +14,6 @@ from sparkdl.errors import DataError, SettingError
 
 if TYPE_CHECKING:
     from sparkdl.data.manifest import FieldCount, Manifest
-    from sparkdl.data.plan import Plan
     from sparkdl.params.stages import TrainingParams
 
 MAX_NAMED = 4
@@ -112,36 +111,6 @@ def balanced_weights(train: Manifest, classes: int) -> tuple[float, ...]:
     counted = {int(float(label)): rows for label, rows in (train.counts[field.name].classes or {}).items()}
     present = sum(1 for rows in counted.values() if rows)
     return tuple(train.rows / (present * counted[label]) if counted.get(label) else 0.0 for label in range(classes))
-
-
-def check_batch_norm(stage: TrainingParams, plan: Plan) -> None:
-    """Refuse steps that give a rank a single row, which batch norm cannot normalise.
-
-    Parameters
-    ----------
-    stage : TrainingParams
-        The estimator, whose network has batch norm.
-    plan : Plan
-        Of the rows that it learns from.
-
-    Raises
-    ------
-    SettingError
-        Names the step's rows and the settings that change them.
-    """
-    ranks = 1 if stage.getSyncBatchNorm() else stage.getNumProcs()
-    # The shares rotate over the shards, so the first steps show every pattern of a full step.
-    for step in sorted({*range(min(plan.steps, plan.canonical_shards)), max(0, plan.steps - 1)}):
-        shares = plan.shares(step)
-        for rank in range(ranks):
-            if sum(shares[rank::ranks]) == 1:
-                over = "in all" if ranks == 1 else f"over {ranks} ranks, one of them for rank {rank}"
-                last = step == plan.steps - 1 and plan.step_rows(step) < plan.batch_size
-                remedy = "set dropLast, or another batchSize" if last else "set a larger batchSize, or fewer numProcs"
-                raise SettingError(
-                    f"step {step} has {_rows(plan.step_rows(step))} {over}, and batch norm needs two: {remedy}"
-                    + ("" if ranks == 1 else ", or syncBatchNorm")
-                )
 
 
 def _check_values(field: Field, counts: Sequence[FieldCount]) -> None:

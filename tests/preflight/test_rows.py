@@ -5,11 +5,10 @@ from typing import Any
 import pytest
 
 from sparkdl.data.manifest import DataFile, FieldCount, Manifest
-from sparkdl.data.plan import Plan
 from sparkdl.data.schema import ARRAY, IMAGE, INPUT, LABEL, SCALAR, STACKED, WEIGHT, DataSchema, Field
 from sparkdl.errors import DataError, SettingError
 from sparkdl.params.stages import RegressorParams
-from sparkdl.preflight.rows import balanced_weights, check_batch_norm, check_rows, count_classes
+from sparkdl.preflight.rows import balanced_weights, check_rows, count_classes
 
 FEATURES = Field("features", INPUT, ARRAY, ("x",), "float32", (3,))
 STACK = Field("features", INPUT, STACKED, ("a", "b", "c", "d", "e"), "float32", (5,))
@@ -143,22 +142,3 @@ def test_balanced_weights_give_each_class_the_same_total() -> None:
 
     assert weights == (6 / 9, 6 / 3, 0.0, 6 / 6)
     assert [w * n for w, n in zip(weights, (3, 1, 0, 2), strict=True) if w] == [2.0, 2.0, 2.0]
-
-
-def test_batch_norm_needs_two_rows_on_a_rank() -> None:
-    def plan(rows: int, batch: int, shards: int = 2, **more: Any) -> Plan:
-        return Plan(((rows,),), batch, canonical_shards=shards, **more)
-
-    two, one = RegressorParams(numProcs=2), RegressorParams()
-    check_batch_norm(two, plan(16, 4))
-    check_batch_norm(one, plan(18, 8))
-    check_batch_norm(one, plan(17, 8, drop_last=True))
-    check_batch_norm(RegressorParams(numProcs=2, syncBatchNorm=True), plan(18, 8))
-    with pytest.raises(SettingError, match=r"step 0 has 3 rows over 2 ranks, one of them for rank 1.*syncBatchNorm"):
-        check_batch_norm(two, plan(12, 3))
-    with pytest.raises(SettingError, match=r"step 2 has 2 rows over 2 ranks.*set dropLast"):
-        check_batch_norm(two, plan(18, 8))
-    with pytest.raises(SettingError, match=r"step 2 has 1 row in all, and batch norm needs two: set dropLast"):
-        check_batch_norm(one, plan(17, 8))
-    with pytest.raises(SettingError, match="over 3 ranks"):
-        check_batch_norm(RegressorParams(numProcs=3), plan(64, 4, shards=8))
