@@ -139,7 +139,7 @@ class Outcome:
     def from_bytes(cls, data: bytes) -> Outcome:
         """Return the outcome that `to_bytes` has written."""
         fields, blob = _unpack(data, "outcome")
-        fields["events"] = tuple(fields["events"])
+        fields["events"] = tuple(fields.get("events", ()))
         return cls(**fields, blob=blob)
 
 

@@ -75,14 +75,14 @@ def _raise_users(outcome: Outcome, where: str, *, consequence: bool) -> NoReturn
     if isinstance(cause, SparkDLError) and not isinstance(cause, RankError):
         cause.add_note(f"{where}:\n{outcome.traceback}")
         raise cause
-    hint = (
-        "\nIt lost the other ranks although none of them failed: do all ranks make the same collective calls, "
-        "and as many of them?"
-        if consequence
-        else ""
-    )
+    reason = outcome.message
+    if consequence:
+        reason = (
+            "it lost the other ranks although none of them failed: all ranks must make the same collective calls, and "
+            f"as many of them ({reason})"
+        )
     raise RankError(
-        f"{where}: {outcome.message}{hint}\n\n{outcome.traceback}",
+        f"{where}: {reason}\n\n{outcome.traceback}",
         rank=outcome.rank,
         host=outcome.host,
         traceback_text=outcome.traceback,
@@ -101,10 +101,19 @@ def _unpickled(blob: bytes) -> BaseException | None:
     return error if isinstance(error, BaseException) else None
 
 
-def from_spark(error: BaseException, num_procs: int) -> SparkFailure:
-    """Return what an exception of the barrier job means for the user."""
+def failed_task(error: BaseException) -> tuple[int, int] | None:
+    """Return stage and partition of the barrier task that Spark says has failed."""
+    found = re.search(r"barrier task ResultTask\((\d+), (\d+)\)", str(error))
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def from_spark(error: BaseException, num_procs: int, host: str | None = None) -> SparkFailure:
+    """Return what an exception of the barrier job means for the user; `host` is where the failed task ran."""
     text = str(error)
-    host = _host_in(text)
+    host = host or _host_in(text)
+    late = re.search(r"TimeoutError: (the tasks of the barrier stage did not meet within [^\n]+)", text)
+    if late is not None:
+        return SparkFailure(StartTimeoutError(late[1]), False)
     if "PYTHON_VERSION_MISMATCH" in text:
         said = re.search(r"different[^:]*: ?(\S+) than that in\s+driver:? ?(\S+?),", text)
         found = f"has Python {said[1]}, the driver has {said[2]}" if said else "has another Python than the driver"

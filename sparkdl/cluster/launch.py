@@ -12,7 +12,7 @@ from typing import Any
 import cloudpickle
 from pyspark.sql import SparkSession
 
-from sparkdl.cluster.failures import SparkFailure, from_spark, raise_failure, worth_another_try
+from sparkdl.cluster.failures import SparkFailure, failed_task, from_spark, raise_failure, worth_another_try
 from sparkdl.cluster.job_thread import JobThread
 from sparkdl.cluster.local import LocalJob
 from sparkdl.cluster.pack import driver_path, driver_versions, pickle_arguments
@@ -271,7 +271,9 @@ def _run_job(spark: SparkSession, job: Job, listener: Listener) -> tuple[list[Ou
         try:
             outcomes = running.result()
         except Exception as error:
-            raise from_spark(error, job.num_procs) from error
+            task = failed_task(error)
+            host = spark_session.host_of_task(spark, *task) if task is not None else None
+            raise from_spark(error, job.num_procs, host) from error
         _hear_rest(events, inbox, outcomes, waited)
     return outcomes, waited
 

@@ -55,6 +55,9 @@ def _culprit(place: str, value: Any, error: Exception) -> tuple[str, Any, str]:
 
 def _parts(place: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield what a value is made of, with a name for each part that a user recognises."""
+    if type(value).__module__.startswith("pyspark."):
+        # A session or a DataFrame lives on the driver only; what it consists of explains nothing.
+        return
     if isinstance(value, Mapping):
         for key, part in value.items():
             yield (f"{place}[{key!r}]" if place else f"argument {str(key)!r}"), part

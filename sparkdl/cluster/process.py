@@ -116,7 +116,8 @@ class Ends:
 
 def new_folder() -> str:
     """Return a new private working folder."""
-    return tempfile.mkdtemp(prefix="sparkdl-rank-")
+    # The number is that of the task's process: whose rank it was can be told as long as that lives.
+    return tempfile.mkdtemp(prefix=f"sparkdl-rank-{os.getpid()}-")
 
 
 def start_fresh(env: Mapping[str, str], path: Sequence[str]) -> RankProcess:

@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from sparkdl.cluster import rank_state
+from sparkdl.cluster import rank_state, user_main
 from sparkdl.cluster.consequences import is_consequence
 from sparkdl.cluster.guard import run_guarded
 from sparkdl.cluster.wire import Channel
@@ -78,6 +78,9 @@ def _take_place(place: Mapping[str, Any]) -> None:
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         numpy.random.seed(None)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.default_generator.seed()
     # A pipe makes Python buffer 8 KiB; the driver shall see each line when it is written.
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         stream = open(  # noqa: SIM115
@@ -165,9 +168,9 @@ def _describe(error: BaseException, aborted: bool) -> tuple[dict[str, Any], byte
     """Return what the task needs to know of an exception, and the exception itself where it can be pickled."""
     if isinstance(error, SystemExit):
         return {"type": "left", "message": f"called sys.exit({error.code!r})", "consequence": aborted}, b""
-    # The frames of this file say nothing about the user's code.
+    # Our own frames say nothing about the user's code.
     below = error.__traceback__
-    while below is not None and below.tb_frame.f_code.co_filename == __file__:
+    while below is not None and below.tb_frame.f_code.co_filename in (__file__, user_main.__file__):
         below = below.tb_next
     text = "".join(traceback.format_exception(type(error), error, below or error.__traceback__))
     message = {

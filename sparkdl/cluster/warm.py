@@ -26,6 +26,8 @@ from sparkdl.cluster.process import Ends, RankProcess, new_folder
 
 PATIENCE = 120.0
 """Seconds that a client waits for its fork; the server may still be importing torch."""
+IDLE = 60.0
+"""Seconds without a rank after which a server leaves."""
 _BOOT = (
     "import sys, os, json\n"
     # The server outlives whoever starts it, and is nobody's child to be waited for.
@@ -48,7 +50,6 @@ _READ_AT_LOAD = (
 )
 # What differs from rank to rank: the server itself has none of it.
 _RANKS_OWN = ("CUDA_VISIBLE_DEVICES", "HOROVOD_")
-_LONGEST_PATH = 100
 _UCRED = struct.Struct("3i")
 
 
@@ -78,16 +79,19 @@ def start_warm(env: Mapping[str, str], path: Sequence[str], patience: float = PA
 
 def connect_server(env: Mapping[str, str], path: Sequence[str]) -> socket.socket | None:
     """Connect to the server for this environment, started first if there is none; None where that does not work."""
-    address = server_folder() / f"{_key(env)}.sock"
-    if len(str(address)) > _LONGEST_PATH:
-        return None
+    folder, name = server_folder(), f"{_key(env)}.sock"
     try:
-        with contextlib.suppress(OSError):
-            return _connect(address)
-        with _locked(address.parent):
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        with _opened(folder) as descriptor:
+            # A socket's address holds 107 bytes, fewer than a temporary folder of YARN's has.
+            address = Path(f"/proc/self/fd/{descriptor}") / name
             with contextlib.suppress(OSError):
                 return _connect(address)
-            _start(address, env, path)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with contextlib.suppress(OSError):
+                return _connect(address)
+            _start(address, folder / name, env, path)
             return _connect(address)
     except (OSError, subprocess.SubprocessError):
         return None
@@ -124,28 +128,25 @@ def _connect(address: Path) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder of the sockets, which is made if it is missing and must be this user's alone."""
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
+def _opened(folder: Path) -> Iterator[int]:
+    """Open the folder of the sockets, which must be this user's alone; a lock on it ends with it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         state = os.fstat(descriptor)
         if state.st_uid != os.getuid() or stat.S_IMODE(state.st_mode) != 0o700:
             raise PermissionError(f"{folder} is not this user's own")
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _start(address: Path, env: Mapping[str, str], path: Sequence[str]) -> None:
+def _start(address: Path, name: Path, env: Mapping[str, str], path: Sequence[str]) -> None:
     address.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(address))
         # Listening before the server runs: clients may queue while it imports.
         listener.listen(64)
-        place = {"listener": listener.fileno(), "address": str(address), "path": list(path)}
+        place = {"listener": listener.fileno(), "address": str(name), "path": list(path), "idle": IDLE}
         started = subprocess.Popen(
             [sys.executable, "-c", _BOOT, json.dumps(place)],
             env={name: value for name, value in env.items() if not name.startswith(_RANKS_OWN)},

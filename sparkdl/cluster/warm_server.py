@@ -23,17 +23,15 @@ from sparkdl.cluster.guard import run_guarded
 from sparkdl.cluster.rank_main import serve
 from sparkdl.cluster.warm import peer_uid
 
-IDLE = 60.0
-"""Seconds without a rank after which the server leaves."""
 _REQUEST_SECONDS = 5.0
 
 
 def main(place: Mapping[str, Any]) -> NoReturn:
-    """Serve at the listening socket `place["listener"]`, whose address is `place["address"]`."""
+    """Serve at the socket `place["listener"]`, bound to `place["address"]`, until `place["idle"]` s without a rank."""
     listener = socket.socket(fileno=int(place["listener"]))
     try:
         preload()
-        _serve(listener, IDLE)
+        _serve(listener, float(place["idle"]))
     finally:
         _remove(Path(place["address"]))
         os._exit(0)

@@ -117,6 +117,22 @@ def task_slots(spark: SparkSession) -> int | None:
     return max(present, promised) or None
 
 
+def host_of_task(spark: SparkSession, stage: int, partition: int) -> str | None:
+    """Return the host on which a task of a stage ran, from Spark's own records; None where they do not tell."""
+    if is_connect(spark):
+        return None
+    try:
+        tasks: Any = spark.sparkContext._jsc.sc().statusStore().taskList(stage, 0, 10_000)
+        for number in range(tasks.size()):
+            task = tasks.apply(number)
+            if task.index() == partition:
+                return str(task.host())
+    except Exception:
+        # Spark's private interface: the sentence that asks for the host is worth having without it.
+        return None
+    return None
+
+
 @contextlib.contextmanager
 def job_tag(spark: SparkSession, tag: str) -> Iterator[None]:
     """Mark the jobs that this thread starts, so that `cancel_tag` ends them and no others."""

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from sparkdl.cluster import hub as hub_module
+from sparkdl.cluster.hub import Hub
+from sparkdl.cluster.wire import connect
+
+
+class Rank:
+    """A supervisor's side of the control connection."""
+
+    def __init__(self, hub: Hub, rank: int) -> None:
+        self.channel = connect(("127.0.0.1", hub.port), "s", 5)
+        self.channel.send({"role": "control", "rank": rank})
+
+    def say(self, **message):
+        self.channel.send(message)
+
+    def hear(self):
+        """The next message that is not a beat; None at the end."""
+        while (received := self.channel.recv()) is not None:
+            if received[0]["type"] != "beat":
+                return received[0]
+        return None
+
+
+@pytest.fixture
+def make():
+    hubs = []
+
+    def make(size, *, start_timeout=60.0, heartbeat_timeout=60.0):
+        records = []
+        hub = Hub(
+            size,
+            "s",
+            "127.0.0.1",
+            start_timeout=start_timeout,
+            heartbeat_timeout=heartbeat_timeout,
+            forward=records.append,
+        )
+        hubs.append(hub)
+        return hub, [Rank(hub, rank) for rank in range(size)], records
+
+    yield make
+    for hub in hubs:
+        hub.close()
+
+
+def test_go_comes_when_the_last_rank_is_ready(make):
+    _, ranks, records = make(2)
+    ranks[0].say(type="ready")
+    ranks[1].say(type="ready")
+    assert [rank.hear() for rank in ranks] == [{"type": "go"}] * 2
+    time.sleep(0.1)
+    assert [record["phase"] for record in records] == ["start", "train"]
+
+
+def test_causes_are_numbered_before_consequences_that_arrived_first(make):
+    _, ranks, _ = make(3)
+    ranks[0].say(type="failed", consequence=True, message="lost its peers")
+    assert ranks[0].hear() == {"type": "order", "order": 3}
+    ranks[1].say(type="failed", consequence=False, message="rank 1: ValueError")
+    assert ranks[1].hear() == {"type": "order", "order": 1}
+    assert ranks[2].hear() == {"type": "abort", "message": "rank 1: ValueError"}
+    ranks[2].say(type="failed", consequence=False, message="later")
+    assert ranks[2].hear() == {"type": "order", "order": 5}
+
+
+def test_a_consequence_alone_ends_the_others_after_the_grace(make, monkeypatch):
+    monkeypatch.setattr(hub_module, "CAUSE_GRACE", 0.3)
+    _, ranks, _ = make(2)
+    begun = time.monotonic()
+    ranks[0].say(type="failed", consequence=True, message="lost its peers")
+    assert ranks[1].hear() == {"type": "abort", "message": "lost its peers"}
+    assert time.monotonic() - begun >= 0.3
+
+
+def test_a_task_that_disappears_ends_the_others(make):
+    hub, ranks, _ = make(2)
+    ranks[0].say(type="beat")
+    time.sleep(0.2)
+    ranks[1].channel.close()
+    assert ranks[0].hear() == {"type": "abort", "message": "the task of rank 1 is gone"}
+    ranks[0].say(type="done")
+    hub.wait_ended(1)
+
+
+def test_a_silent_task_is_given_up_after_the_heartbeat_timeout(make):
+    hub, ranks, _ = make(2, heartbeat_timeout=1.0)
+    for _ in range(6):
+        ranks[0].say(type="beat")
+        time.sleep(0.25)
+    assert ranks[0].hear() == {"type": "abort", "message": "the task of rank 1 gave no sign of life for 1 s"}
+    ranks[0].say(type="done")
+    begun = time.monotonic()
+    hub.wait_ended(5)
+    assert time.monotonic() - begun < 5
+
+
+def test_a_task_that_never_reports_is_given_up_after_the_start_timeout(monkeypatch):
+    monkeypatch.setattr(hub_module, "_VOICELESS", 0.1)
+    hub = Hub(2, "s", "127.0.0.1", start_timeout=0.3, heartbeat_timeout=60, forward=lambda record: None)
+    present = Rank(hub, 0)
+    assert present.hear() == {"type": "abort", "message": "rank 1 did not report within 0.3 s"}
+    hub.close()
+
+
+def test_events_are_forwarded_in_order_and_waited_for(make):
+    hub, ranks, records = make(1)
+    output = connect(("127.0.0.1", hub.port), "s", 5)
+    output.send({"role": "output", "rank": 0})
+    for number in range(500):
+        output.send({"event": "RankOutput", "line": str(number)})
+    ranks[0].say(type="done")
+    output.close()
+    hub.wait_ended(10)
+    assert [r["line"] for r in records if r["event"] == "RankOutput"] == [str(number) for number in range(500)]
