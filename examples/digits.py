@@ -165,12 +165,15 @@ if ours["accuracy"] < 0.97:
 # %%
 network.plotHistory().savefig(OUT / "curves.png")
 
+indices = model.stages[0].labels  # of the StringIndexer: the word of each label
 figure = Figure(figsize=(7, 7), layout="constrained")
 ConfusionMatrixDisplay.from_predictions(
     predictions.label,
     predictions.prediction,
-    display_labels=model.stages[0].labels,
+    labels=[indices.index(word) for word in WORDS],
+    display_labels=WORDS,
     ax=figure.subplots(),
+    cmap="Blues",
     colorbar=False,
 )
 figure.savefig(OUT / "confusion.png")

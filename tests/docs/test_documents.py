@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 from pyspark.sql import SparkSession
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
-RUN = [ROOT / "README.md", ROOT / "docs/migration.md", ROOT / "docs/mlflow.md"]
+RUN = [ROOT / "README.md", *(ROOT / "docs" / name for name in ("migration.md", "mlflow.md", "models.md"))]
 """Documents whose Python blocks run, from top to bottom, in one namespace."""
 
 _FENCE = re.compile(r"^```(\S*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -63,9 +65,23 @@ def test_python_is_python(path: Path) -> None:
         compile(code, str(path), "exec")
 
 
-@pytest.mark.parametrize("path", RUN, ids=name_of)
-def test_python_runs(path: Path, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def empty_folder(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty working folder for Python and for the JVM, and MLflow as nobody has set it up."""
+    hadoop = spark._jvm.org.apache.hadoop.fs  # type: ignore[union-attr]
+    files = hadoop.FileSystem.get(spark._jsparkSession.sessionState().newHadoopConf())
+    before = files.getWorkingDirectory()
+    files.setWorkingDirectory(hadoop.Path(str(tmp_path)))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    yield
+    files.setWorkingDirectory(before)
+    mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", RUN, ids=name_of)
+def test_python_runs(path: Path, spark: SparkSession, empty_folder: None) -> None:
     namespace: dict[str, Any] = {"spark": spark, "__name__": "__main__"}
     ran = 0
     for mark, code in python_blocks(path):
