@@ -15,6 +15,9 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
+# A program takes a minute or less on two idle cores; other work beside it makes it longer.
+pytestmark = pytest.mark.timeout(600)
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SPARK_SUBMIT = Path(sys.executable).with_name("spark-submit")
 
@@ -22,7 +25,7 @@ SPARK_SUBMIT = Path(sys.executable).with_name("spark-submit")
 def run(*command: str | Path, cwd: Path) -> str:
     """Run a program of the examples in an empty folder and return what it printed."""
     done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=280, check=False
+        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=560, check=False
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return done.stdout
@@ -62,7 +65,7 @@ def test_digits_as_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         shutil.copy(EXAMPLES / name, tmp_path)
     monkeypatch.setenv("DEMO_RESULTS", "results")
     notebook = nbformat.read(tmp_path / "digits.ipynb", as_version=4)
-    NotebookClient(notebook, timeout=280, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    NotebookClient(notebook, timeout=560, resources={"metadata": {"path": str(tmp_path)}}).execute()
     printed = "".join(
         str(output.text) for cell in notebook.cells for output in cell.get("outputs", []) if "text" in output
     )
