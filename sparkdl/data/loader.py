@@ -13,7 +13,7 @@ from sparkdl.data.manifest import Manifest
 from sparkdl.data.pack import RowLayout
 from sparkdl.data.plan import Plan
 from sparkdl.data.prefetch import Background
-from sparkdl.data.readers import PETASTORM, Reader, open_reader
+from sparkdl.data.readers import PETASTORM, Reader, import_soon, open_reader
 from sparkdl.data.schema import IMAGE, INPUT, LABEL
 from sparkdl.errors import DataError, SettingError
 from sparkdl.storage import urls
@@ -96,6 +96,7 @@ class Loader:
         self._layout = RowLayout.of(manifest.schema) if plan.rows else RowLayout((), 0)
         self._reader: Reader | None = None
         self._running: Background[Batch] | None = None
+        import_soon(reader)
 
     @property
     def steps(self) -> int:

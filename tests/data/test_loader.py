@@ -202,6 +202,14 @@ def test_more_ranks_than_shards_are_refused(tmp_path: Path) -> None:
         Loader(manifest, Plan.of(manifest, batch_size=2, canonical_shards=2), 2, 3)
 
 
+def test_a_reader_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    manifest = write(tmp_path / "rows", [[5]])
+    loader = Loader(manifest, Plan.of(manifest, batch_size=2), 0, 1, reader="tape")
+    with pytest.raises(SettingError, match="'tape' is unknown: choose 'petastorm' or 'arrow'"):
+        list(loader.epoch(0))
+    loader.close()
+
+
 def test_no_rows_are_no_steps() -> None:
     manifest = Manifest("nowhere", DataSchema((Field("x", INPUT, ARRAY, ("x",), "float32", (-1,)),)), ())
     loader = Loader(manifest, Plan.of(manifest, batch_size=4), 0, 1)

@@ -27,6 +27,9 @@ VALIDATION = "validation"
 SPLIT_COLUMN = "split"
 RESULT_SCHEMA = "entry string"
 
+_PICTURES = 64
+"""Rows whose pictures are decoded together: ten thousand of them, one Arrow batch, would not fit into memory."""
+
 
 def input_column(place: int) -> str:
     """Return what the column of the field at this place in the schema is called between Spark and the tasks."""
@@ -151,6 +154,11 @@ class SplitWriter:
     def add(self, batch: pa.RecordBatch) -> None:
         """Count all rows of a batch and write those that can be packed."""
         self.seen += batch.num_rows
+        step = _PICTURES if any(f.kind == IMAGE for f in self._fields) else batch.num_rows
+        for start in range(0, batch.num_rows, step):
+            self._add(batch.slice(start, step))
+
+    def _add(self, batch: pa.RecordBatch) -> None:
         parts = [self._read(place, batch.column(place)) for place in range(len(self._fields))]
         good = np.logical_and.reduce([mask for _, mask in parts])
         kept = int(good.sum())

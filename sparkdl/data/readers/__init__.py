@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from sparkdl.data.manifest import Manifest
@@ -31,12 +33,28 @@ class Reader(Protocol):
 
 def open_reader(name: str, manifest: Manifest, threads: int, storage_options: Mapping[str, Any]) -> Reader:
     """Return the reader of that name, "petastorm" or "arrow", with this many decoding threads."""
+    reader: Reader = _reader_class(name)(manifest, threads, storage_options)
+    return reader
+
+
+def import_soon(name: str) -> None:
+    """Begin to import a reader in a thread: Petastorm brings pandas with it, while a rank waits for the others."""
+
+    def begin() -> None:
+        # What cannot be imported is raised where the reader is opened.
+        with suppress(ImportError, SettingError):
+            _reader_class(name)
+
+    threading.Thread(target=begin, name="sparkdl-import", daemon=True).start()
+
+
+def _reader_class(name: str) -> type:
     if name == PETASTORM:
         from sparkdl.data.readers.petastorm import PetastormReader
 
-        return PetastormReader(manifest, threads, storage_options)
+        return PetastormReader
     if name == ARROW:
         from sparkdl.data.readers.arrow import ArrowReader
 
-        return ArrowReader(manifest, threads, storage_options)
+        return ArrowReader
     raise SettingError(f"reader {name!r} is unknown: choose {PETASTORM!r} or {ARROW!r}")
