@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import Optimizer, lr_scheduler
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from sparkdl.errors import NetworkError, SettingError
 from sparkdl.train.config import TrainConfig
@@ -35,6 +37,42 @@ def trainable(module: nn.Module) -> list[nn.Parameter]:
     return parameters
 
 
+def step_function(optimizer: Optimizer) -> Callable[[], object]:
+    """Return what takes a step of an optimizer, without torch's compiler.
+
+    torch.optim's own step imports torch._dynamo, which takes as long as importing torch did. Where nobody has imported
+    it and nobody has hooked into the step, the method inside does the same.
+    """
+    inner: Any = inspect.unwrap(type(optimizer).step)
+    is_known = type(optimizer).__module__.startswith("torch.optim.") and not optimizer.defaults.get("differentiable")
+
+    def step() -> object:
+        hooks = (
+            optimizer._optimizer_step_pre_hooks,
+            optimizer._optimizer_step_post_hooks,
+            _global_optimizer_pre_hooks,
+            _global_optimizer_post_hooks,
+        )
+        if not is_known or "torch._dynamo" in sys.modules or any(hooks):
+            return optimizer.step()
+        with torch.no_grad():
+            inner(optimizer)
+        # By this a schedule knows that the optimizer has stepped before it.
+        optimizer._opt_called = True  # type: ignore[attr-defined]
+        return None
+
+    return step
+
+
+def _spare_dynamo() -> None:
+    """Let an optimizer be made without torch._dynamo: three of its methods import it to be left alone by it."""
+    for method in vars(Optimizer).values():
+        plain = getattr(method, "__wrapped__", None)
+        if plain is not None and "torch._dynamo" not in sys.modules:
+            # The name by which torch._compile finds the method once the compiler has been told.
+            plain.__dict__.setdefault("__dynamo_disable", plain)
+
+
 def make_optimizer(config: TrainConfig, parameters: Sequence[nn.Parameter]) -> Optimizer:
     """Return the optimizer that the settings stand for.
 
@@ -51,6 +89,7 @@ def make_optimizer(config: TrainConfig, parameters: Sequence[nn.Parameter]) -> O
     SettingError
         The name is unknown, the parameters are not taken, or the result is no optimizer.
     """
+    _spare_dynamo()
     given = config.optimizer
     params = dict(config.optimizer_params)
     named = isinstance(given, str)

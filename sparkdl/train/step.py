@@ -18,7 +18,7 @@ from sparkdl.errors import NetworkError, SettingError
 from sparkdl.train.config import Batch, TrainConfig
 from sparkdl.train.metrics import MetricSet
 from sparkdl.train.objectives import Objective, as_outputs
-from sparkdl.train.optim import trainable
+from sparkdl.train.optim import step_function, trainable
 from sparkdl.train.precision import Precision
 
 _EXTRAS = 4
@@ -135,6 +135,7 @@ class Stepper:
     ) -> None:
         self._network = network
         self._optimizer = optimizer
+        self._step_optimizer = step_function(optimizer)
         self._schedule = schedule
         self._parts = config.accumulation_steps
         self._clip = config.gradient_clip_norm
@@ -218,7 +219,7 @@ class Stepper:
         if factor != 1.0:
             self._sync.scale(factor)
         self.lr = float(self._optimizer.param_groups[0]["lr"])
-        self._optimizer.step()
+        self._step_optimizer()
         precision.grow()
         if self._schedule is not None:
             self._schedule.step()

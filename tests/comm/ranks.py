@@ -25,7 +25,7 @@ _AFTER_ERROR = 15.0
 
 
 class RankPool:
-    """`size` processes, each with an open backend; they outlive a function that raises the same error on all of them."""
+    """`size` processes with an open backend; they outlive a function that raises the same error on all of them."""
 
     def __init__(self, size: int, links: list[Connection]) -> None:
         self.size = size

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from sparkdl.errors import SettingError
+from sparkdl.train.metrics.door import load_torchmetrics
 
 _SHORT = {
     "f1": "f1score",
@@ -64,9 +65,7 @@ def recipe_of(spec: Any) -> Recipe:
     SettingError
         Names the closest metrics that there are.
     """
-    import torchmetrics
-    from torchmetrics import classification
-
+    torchmetrics = load_torchmetrics()
     if isinstance(spec, str):
         key = _key(spec)
         there = _there()
@@ -83,7 +82,8 @@ def recipe_of(spec: Any) -> Recipe:
         return Recipe(spec, kind, _PARAMS.get(key, {}), _is_classification(kind))
     kind = spec if isinstance(spec, type) else type(spec)
     if not issubclass(kind, torchmetrics.Metric):
-        wrappers = {getattr(classification, name) for name in classification.__all__}
+        room = torchmetrics.classification
+        wrappers = {getattr(room, name) for name in room.__all__}
         if kind not in wrappers:
             raise SettingError(f"metrics: {spec!r} is no name, no torchmetrics class and no function(output, target)")
     return Recipe(kind.__name__, spec, {}, _is_classification(kind))
@@ -156,9 +156,8 @@ def _thresholds() -> torch.Tensor:
 
 
 def _there() -> dict[str, Any]:
-    from torchmetrics import classification, regression
-
-    rooms = (regression, classification)
+    torchmetrics = load_torchmetrics()
+    rooms = (torchmetrics.regression, torchmetrics.classification)
     return {
         _key(name): getattr(room, name)
         for room in rooms

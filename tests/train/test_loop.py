@@ -1,0 +1,347 @@
+"""The loop on one rank: it does what a loop written by hand does."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from sparkdl.comm import open_backend
+from sparkdl.errors import DataError, NetworkError, SettingError
+from sparkdl.report.listener import EpochEnded, StepEnded, TrainingStarted, from_record
+from sparkdl.train import Callback
+from sparkdl.train.config import TrainConfig
+from sparkdl.train.loop import fit
+
+SOLO = open_backend("local")
+
+
+def _network(outputs: int = 1) -> nn.Module:
+    torch.manual_seed(11)
+    return nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, outputs))
+
+
+def _rows(count: int = 34, seed: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(count, 4, generator=generator)
+    return x, (x.sum(1, keepdim=True) > 0).float() + 0.1 * x[:, :1]
+
+
+def _same(state: dict[str, torch.Tensor], module: nn.Module, **tolerance: float) -> None:
+    expected = module.state_dict()
+    assert list(state) == list(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(state[name], value, **tolerance)
+
+
+def test_equals_a_loop_by_hand(memory_feed):
+    x, y = _rows()
+    config = TrainConfig(
+        losses=("mse",),
+        epochs=3,
+        learning_rate=0.05,
+        lr_schedule="OneCycleLR",
+        gradient_clip_norm=0.2,
+        optimizer_params={"weight_decay": 0.1},
+    )
+    result = fit(_network(), config, memory_feed(x, y), None, SOLO)
+
+    network = _network()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.05, weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.05, total_steps=12)
+    for epoch in range(3):
+        total = 0.0
+        for low in range(0, 34, 10):
+            loss = nn.functional.mse_loss(network(x[low : low + 10]), y[low : low + 10])
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 0.2)
+            lr = optimizer.param_groups[0]["lr"]
+            optimizer.step()
+            schedule.step()
+            total += loss.item() * len(x[low : low + 10])
+        logs = result.history[epoch]
+        assert logs["loss"] == pytest.approx(total / 34, rel=1e-5)
+        assert logs["lr"] == pytest.approx(lr)
+        assert (logs["epoch"], logs["rows"]) == (epoch + 1, 34)
+    _same(result.state, network)
+    assert result.steps == 12
+    assert json.loads(json.dumps(result.history)) == result.history
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=3, max_size=12).filter(any), st.sampled_from(["mse", "cross_entropy"]))
+def test_weight_two_is_the_row_twice(memory_feed, weights, loss):
+    x, y = _rows(len(weights))
+    y = y if loss == "mse" else (y > 0.5).long()
+    counts = torch.tensor(weights)
+    config = TrainConfig(losses=(loss,), epochs=2, optimizer="sgd", learning_rate=0.3, early_stopping_metric="loss")
+    weighted = memory_feed(x, y, counts.float(), batch=12)
+    repeated = memory_feed(x.repeat_interleave(counts, 0), y.repeat_interleave(counts, 0), batch=36)
+    outputs = 1 if loss == "mse" else 2
+    first = fit(_network(outputs), config, weighted, weighted, SOLO)
+    second = fit(_network(outputs), config, repeated, repeated, SOLO)
+    for name, value in first.state.items():
+        torch.testing.assert_close(value, second.state[name], rtol=1e-4, atol=1e-5)
+    for name in ("loss", "val_loss"):
+        assert first.history[-1][name] == pytest.approx(second.history[-1][name], rel=1e-4)
+
+
+def test_accumulation_changes_nothing(memory_feed):
+    x, y = _rows()
+    weights = torch.linspace(0, 2, 34)
+    results = [
+        fit(
+            _network(),
+            TrainConfig(epochs=2, accumulation_steps=parts, learning_rate=0.01),
+            memory_feed(x, y, weights),
+            None,
+            SOLO,
+        )
+        for parts in (1, 3, 50)
+    ]
+    for other in results[1:]:
+        for name, value in results[0].state.items():
+            torch.testing.assert_close(other.state[name], value, rtol=1e-4, atol=1e-5)
+        assert other.history[-1]["loss"] == pytest.approx(results[0].history[-1]["loss"], rel=1e-5)
+
+
+def test_a_step_without_weight_is_skipped(memory_feed):
+    x, y = _rows(20)
+    x[:10] = math.nan
+    weights = torch.ones(20)
+    weights[:10] = 0
+    seen = []
+
+    class Watch(Callback):
+        def on_step_end(self, state):
+            seen.append((state.step, state.module[0].weight.detach().clone()))
+
+    before = _network()[0].weight
+    result = fit(_network(), TrainConfig(callbacks=(Watch(),)), memory_feed(x, y, weights), None, SOLO)
+    assert [step for step, _ in seen] == [1, 2]
+    assert torch.equal(seen[0][1], before)
+    assert not torch.equal(seen[1][1], before)
+    assert result.history[0]["rows"] == 20
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_loss_that_is_nan_is_a_sentence(memory_feed, precision):
+    x, y = _rows()
+    x[25] = math.nan
+    with pytest.raises(NetworkError, match=r"the loss is nan in epoch 1, step 3 of 4: .*learningRate \(now 0.001\)"):
+        fit(_network(), TrainConfig(precision=precision), memory_feed(x, y), None, SOLO)
+
+
+def test_a_gradient_that_is_nan_is_a_sentence(memory_feed):
+    def root(output, target):
+        return (output - output.detach()).abs().sqrt().sum(1)
+
+    with pytest.raises(NetworkError, match="the gradient is not finite in epoch 1, step 1 of 4"):
+        fit(_network(), TrainConfig(losses=(root,)), memory_feed(*_rows()), None, SOLO)
+
+
+def test_callbacks_events_and_stop(memory_feed):
+    calls, records = [], []
+
+    class Watch(Callback):
+        def on_train_begin(self, state):
+            calls.append(("begin", state.epoch, state.step, state.rank, state.size))
+
+        def on_epoch_begin(self, state):
+            calls.append(("epoch", state.epoch))
+
+        def on_step_end(self, state):
+            assert set(state.logs) == {"loss", "lr"}
+            if state.step == 6:
+                state.stop()
+
+        def on_epoch_end(self, state):
+            calls.append(("end", state.epoch, state.step, state.logs["loss"]))
+
+        def on_train_end(self, state):
+            calls.append(("over", state.step))
+
+    train = memory_feed(*_rows())
+    result = fit(_network(), TrainConfig(epochs=9, callbacks=(Watch(),)), train, None, SOLO, records.append)
+    losses = [row["loss"] for row in result.history]
+    assert calls == [
+        ("begin", 0, 0, 0, 1),
+        ("epoch", 1),
+        ("end", 1, 4, losses[0]),
+        ("epoch", 2),
+        ("end", 2, 7, losses[1]),
+        ("over", 7),
+    ]
+    assert (train.begun, train.left_early) == ([0, 1], 1)
+    events = [from_record(json.loads(json.dumps(record))) for record in records]
+    assert events[0] == TrainingStarted(1, 9, 4, 34, "cpu")
+    assert isinstance(events[1], StepEnded)
+    assert [e.logs for e in events if isinstance(e, EpochEnded)] == result.history
+    assert result.history[1]["rows"] == 30
+
+
+def test_stop_at_the_end_of_an_epoch(memory_feed):
+    class Stop(Callback):
+        def on_epoch_end(self, state):
+            state.stop()
+
+    result = fit(_network(), TrainConfig(epochs=5, callbacks=(Stop(),)), memory_feed(*_rows()), None, SOLO)
+    assert (len(result.history), result.steps) == (1, 4)
+
+
+def test_early_stopping_keeps_the_best_weights(memory_feed):
+    class Spoil(Callback):
+        states = {}
+
+        def on_epoch_begin(self, state):
+            if state.epoch == 3:
+                state.optimizer.param_groups[0]["lr"] = 5.0
+
+        def on_epoch_end(self, state):
+            self.states[state.epoch] = {k: v.clone() for k, v in state.module.state_dict().items()}
+
+    config = TrainConfig(
+        epochs=20, optimizer="sgd", learning_rate=0.05, early_stopping_patience=2, callbacks=(Spoil(),)
+    )
+    network = _network()
+    result = fit(network, config, memory_feed(*_rows()), memory_feed(*_rows(20, 6)), SOLO)
+    assert (result.best_epoch, len(result.history)) == (2, 4)
+    for name, value in Spoil.states[2].items():
+        assert torch.equal(result.state[name], value)
+        assert torch.equal(network.state_dict()[name], value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"early_stopping_metric": "val_loss"}, "earlyStoppingMetric='val_loss' is not measured"),
+        ({"early_stopping_metric": "accuracy"}, "earlyStoppingMetric='accuracy' is not measured"),
+        ({"early_stopping_metric": "odd", "metrics": (lambda: None,)}, "is not measured: take one of loss, <lambda>"),
+    ],
+)
+def test_early_stopping_on_nothing_is_refused(memory_feed, changes, message):
+    with pytest.raises(SettingError, match=message):
+        fit(_network(), TrainConfig(early_stopping_patience=1, **changes), memory_feed(*_rows()), None, SOLO)
+
+
+def test_several_inputs_outputs_and_labels(memory_feed):
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.number, self.kind = nn.Linear(4, 1), nn.Linear(4, 3)
+
+        def forward(self, left, right):
+            row = torch.cat((left, right), 1)
+            return {"number": self.number(row), "kind": self.kind(row)}
+
+    x, y = _rows()
+    classes = torch.arange(34).view(34, 1) % 3
+    feed = memory_feed((x[:, :1], x[:, 1:]), (y, classes), batch=34)
+    config = TrainConfig(
+        losses=("mse", "cross_entropy"), loss_weights=(2.0, 0.5), metrics=(_mean_error,), optimizer="sgd", learning_rate=0.1
+    )
+    network = Two()
+    result = fit(network, config, feed, None, SOLO)
+    other = Two()
+    outputs = other(x[:, :1], x[:, 1:])
+    loss = 2 * nn.functional.mse_loss(outputs["number"], y) + 0.5 * nn.functional.cross_entropy(outputs["kind"], classes[:, 0])
+    loss.backward()
+    torch.optim.SGD(other.parameters(), lr=0.1).step()
+    _same(result.state, other)
+    assert result.history[0]["loss"] == pytest.approx(loss.item(), rel=1e-6)
+    assert result.history[0]["_mean_error_0"] == pytest.approx((outputs["number"] - y).mean().item(), rel=1e-5)
+    assert "_mean_error_1" in result.history[0]
+
+
+def _mean_error(output, target):
+    return (output - target).float().mean()
+
+
+def test_frozen_parameters_and_the_callers_random_state(memory_feed):
+    network = _network()
+    network[0].requires_grad_(False)
+    frozen = network[0].weight.clone()
+    torch.manual_seed(123)
+    before = torch.get_rng_state()
+    fit(nn.Sequential(network, nn.Dropout(0.5)), TrainConfig(epochs=2), memory_feed(*_rows()), None, SOLO)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(network[0].weight, frozen)
+    assert network[0].weight.grad is None
+    network.requires_grad_(False)
+    with pytest.raises(NetworkError, match="no parameter to train"):
+        fit(network, TrainConfig(), memory_feed(*_rows()), None, SOLO)
+
+
+def test_same_seed_same_weights(memory_feed):
+    def train(seed):
+        network = nn.Sequential(nn.Dropout(0.5), _network())
+        return fit(network, TrainConfig(seed=seed), memory_feed(*_rows()), None, SOLO).state["1.2.weight"]
+
+    assert torch.equal(train(1), train(1))
+    assert not torch.equal(train(1), train(2))
+
+
+def test_the_network_does_not_fit(memory_feed):
+    x, y = _rows()
+    with pytest.raises(NetworkError, match=r"does not take inputs of \(10, 3\) float32: .*shapes"):
+        fit(_network(), TrainConfig(), memory_feed(x[:, :3], y), None, SOLO)
+    with pytest.raises(NetworkError, match=r"does not take inputs of .*positional"):
+        fit(_network(), TrainConfig(), memory_feed((x, x), y), None, SOLO)
+    with pytest.raises(NetworkError, match="returned str"):
+        fit(_Odd(), TrainConfig(), memory_feed(x, y), None, SOLO)
+
+    class Lost(RuntimeError):
+        pass
+
+    with pytest.raises(Lost, match="a peer is gone"):
+        fit(_Odd(Lost("a peer is gone")), TrainConfig(), memory_feed(x, y), None, SOLO)
+
+
+class _Odd(nn.Linear):
+    def __init__(self, error=None):
+        super().__init__(4, 1)
+        self.error = error
+
+    def forward(self, row):
+        if self.error is not None:
+            raise self.error
+        return "a string"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"precision": "fp16"}, SettingError, "precision='fp16' needs a GPU"),
+        ({"precision": "int8"}, SettingError, "precision='int8' is none of"),
+        ({"epochs": 0}, SettingError, "epochs=0 must be at least 1"),
+        ({"gradient_clip_norm": 0.0}, SettingError, "gradientClipNorm=0.0 must be above 0"),
+    ],
+)
+def test_settings_that_cannot_work(memory_feed, changes, error, message):
+    with pytest.raises(error, match=message):
+        fit(_network(), TrainConfig(**changes), memory_feed(*_rows()), None, SOLO)
+    with pytest.raises(DataError, match="no row to train on"):
+        fit(_network(), TrainConfig(), memory_feed(*_rows(0)), None, SOLO)
+
+
+def test_bf16_trains_float32_weights(memory_feed):
+    feed = memory_feed(*_rows())
+    config = TrainConfig(precision="bf16", epochs=20, learning_rate=0.02)
+    result = fit(_network(), config, feed, feed, SOLO)
+    assert result.state["0.weight"].dtype == torch.float32
+    assert result.history[-1]["val_loss"] < 0.5 * result.history[0]["loss"]
+
+
+def test_rows_that_are_views_with_a_stride(memory_feed):
+    packed = torch.randn(30, 7, generator=torch.Generator().manual_seed(0))
+    strided, copied = (packed[:, 1:5], packed[:, 6:]), (packed[:, 1:5].clone(), packed[:, 6:].clone())
+    results = [fit(_network(), TrainConfig(), memory_feed(*rows), None, SOLO).state for rows in (strided, copied)]
+    for name, value in results[0].items():
+        torch.testing.assert_close(value, results[1][name])
