@@ -8,6 +8,7 @@ from typing import Any
 from sparkdl.cluster.launch import Launched, launch, launch_local
 from sparkdl.errors import SettingError
 from sparkdl.preflight.cluster import check_cluster
+from sparkdl.report.listener import Listeners
 from sparkdl.report.logs import LogPrinter
 from sparkdl.spark.session import active_session
 
@@ -96,7 +97,8 @@ class HorovodRunner:
 
     def _launch(self, main: Callable[..., Any], kwargs: Mapping[str, Any]) -> Launched:
         arguments = {"main": main, "arguments": dict(kwargs)}
-        printer = LogPrinter()
+        # Output that cannot be printed must not end the training.
+        printer = Listeners([LogPrinter()])
         if self._np < 0:
             return launch_local(
                 _CALL, arguments, num_procs=-self._np, verbosity="all", listener=printer, **self._options
