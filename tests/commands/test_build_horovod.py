@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -110,11 +109,9 @@ def test_builds_for_cpu_beside_a_cuda_toolkit_and_keeps_the_wheel(tmp_path: Path
     assert [p.name for p in Path(cache).iterdir() if p.name.startswith("build-")] == []
 
     second = fresh_environment(tmp_path / "second")
-    begin = time.monotonic()
     said = run_command(second, "--cache-dir", cache)
     assert "a wheel is kept" in said
     assert "fetch the source" not in said
-    assert time.monotonic() - begin < 120
     assert "- install it" not in run_command(second, "--cache-dir", cache)
 
 
