@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
@@ -109,6 +110,7 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
             JSON values that the task's model needs; None values are left out.
         """
         model = cls()
+        network.eval()
         kept = {name: value for name, value in extra.items() if value is not None}
         shapes = tuple(tuple(shape) for shape in outputs)
         rows = History([dict(row) for row in history])
@@ -191,7 +193,9 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
 
     def _local(self) -> LocalScorer:
         """Return what scores rows in this process, without Spark."""
-        return LocalScorer(self.network, self._plan(None), self._extra("fill_value"), self._extra("pad_value"))
+        # The scorer moves its network to its device; the model's own stays where it is.
+        network = copy.deepcopy(self.network)
+        return LocalScorer(network, self._plan(None), self._extra("fill_value"), self._extra("pad_value"))
 
     def _write_parts(self, folder: Path) -> dict[str, Any]:
         state = self._state
@@ -207,7 +211,7 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
         schema = DataSchema.from_json(metadata["schema"])
         network = read_network(folder, schema)
         self._trained = Trained(
-            network.module,
+            network.module.eval(),
             network.reference,
             schema,
             tuple(tuple(shape) for shape in metadata["outputs"]),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import TYPE_CHECKING
 
 from pyspark.ml.linalg import VectorUDT
@@ -83,10 +82,11 @@ def input_column(field: Field, repair: Repair) -> Column:
 
 
 def is_valid(field: Field, expression: Column) -> Column:
-    """Return whether a row of a field has no null, inside arrays too."""
-    whole = reduce(lambda a, b: a & b, (column(name).isNotNull() for name in field.columns))
-    depth = len(field.shape) if field.kind == ARRAY else 0
-    return whole & _all_present(expression, depth) if depth else whole
+    """Return whether a row of a field has no null, inside arrays too; what was filled is none."""
+    if field.kind == VECTOR:
+        return column(field.columns[0]).isNotNull()
+    depth = {STACKED: 1, ARRAY: len(field.shape)}.get(field.kind, 0)
+    return expression.isNotNull() & _all_present(expression, depth) if depth else expression.isNotNull()
 
 
 def _all_present(value: Column, depth: int) -> Column:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyspark.ml.functions import array_to_vector
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, DataType, DoubleType, FloatType, StructField, StructType
+from pyspark.sql.types import (
+    ArrayType,
+    DataType,
+    DoubleType,
+    FloatType,
+    MapType,
+    StructField,
+    StructType,
+    UserDefinedType,
+)
 
 from sparkdl.errors import SettingError
 from sparkdl.scoring.inputs import Repair, input_column, is_valid
@@ -56,13 +66,35 @@ def add_columns(
     function = iterator_udf(
         _function(plan, send(spark), on_local_master(spark)),
         StructType([StructField(str(i), _spark_type(c)) for i, c in enumerate(plan.columns)]),
-        arrow_types(dataset.select(*expressions).schema),
+        [*arrow_types(dataset.select(*expressions).schema), pa.int32()],
         arrow=arrow,
     )
-    # Spark computes equal expressions once: the same call for every column costs one pass, and no struct column
-    # with a name of its own has to be dropped again.
-    scored = function(*expressions)
-    return dataset.select("*", *(_column(scored, i, c) for i, c in enumerate(plan.columns)))
+    extra: list[Column] = []
+    if holds_udt(dataset.schema):
+        # Spark 4.2 and 4.3 hand the columns of a scan to Python as they lie in memory and fail if one of them, used or
+        # only kept, is a UDT (UNSUPPORTED_DATATYPE UDT). A projection that cannot be merged makes them form rows first.
+        rows = _unused("rows", (*dataset.columns, *(column.name for column in plan.columns)))
+        dataset, extra = dataset.select("*", F.spark_partition_id().alias(rows)), [F.col(rows)]
+    # Spark computes equal expressions once: the same call for every column costs one pass.
+    scored = function(*expressions, *extra)
+    result = dataset.select("*", *(_column(scored, i, c) for i, c in enumerate(plan.columns)))
+    return result.drop(rows) if extra else result
+
+
+def holds_udt(kind: DataType) -> bool:
+    """Whether a type is or holds a user-defined one, such as a vector."""
+    if isinstance(kind, StructType):
+        return any(holds_udt(field.dataType) for field in kind.fields)
+    if isinstance(kind, ArrayType):
+        return holds_udt(kind.elementType)
+    if isinstance(kind, MapType):
+        return holds_udt(kind.keyType) or holds_udt(kind.valueType)
+    return isinstance(kind, UserDefinedType)
+
+
+def _unused(stem: str, names: Sequence[str]) -> str:
+    taken = {name.lower() for name in names}
+    return next(name for name in map(f"{stem}_{{}}".format, count()) if name not in taken)
 
 
 def _function(plan: ScoringPlan, name: str, local: bool) -> Callable[[Iterator[Sequence[pa.Array]]], Any]:

@@ -19,7 +19,7 @@ from sparkdl.spark.functions import TaskResources, task_resources
 def score_batches(
     plan: ScoringPlan, name: str, local_master: bool, batches: Iterator[Sequence[pa.Array]]
 ) -> Iterator[pa.StructArray]:
-    """Score a task's batches with the network of the file `name`.
+    """Score a task's batches with the network of the file `name`; what stands behind the inputs is ignored.
 
     Yields
     ------
@@ -34,7 +34,7 @@ def score_batches(
     scorer = Scorer(loaded(name, device, lambda: fetch(name)), settings)
     names = [str(place) for place in range(len(plan.columns))]
     for arrays in batches:
-        yield pa.StructArray.from_arrays(plan.score(scorer, arrays), names=names)
+        yield pa.StructArray.from_arrays(plan.score(scorer, arrays[: len(plan.inputs)]), names=names)
 
 
 def choose_device(device: str, resources: TaskResources, local_master: bool) -> str:

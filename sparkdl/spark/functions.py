@@ -62,7 +62,7 @@ def iterator_udf(
     return_type : DataType
         Spark's type of that struct.
     input_types : sequence of pyarrow.DataType
-        Of the columns.
+        Of the columns; those behind the last one given are left out where there are fewer.
     arrow : bool, optional
         Whether to use ``arrow_udf`` (pyspark 4.1 and later) or ``pandas_udf``; by default what this pyspark has.
     """
@@ -104,7 +104,7 @@ def _over_pandas(
 ) -> Callable[..., Any]:
     def score(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.DataFrame]:
         arrays = (batch if isinstance(batch, tuple) else (batch,) for batch in batches)
-        for result in function([_from_pandas(s, t) for s, t in zip(batch, types, strict=True)] for batch in arrays):
+        for result in function([_from_pandas(s, t) for s, t in zip(batch, types, strict=False)] for batch in arrays):
             names = [field.name for field in result.type]
             yield pd.DataFrame({name: _to_pandas(result.field(name)) for name in names})
 

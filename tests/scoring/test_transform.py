@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from pyspark.errors import PythonException
+from pyspark.ml.functions import array_to_vector
 from pyspark.ml.linalg import DenseVector, SparseVector, Vectors
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -108,24 +109,25 @@ def test_every_kind_of_input_with_unusual_names(spark: SparkSession, arrow: bool
     assert {row["T2"] for row in got} == {"too"}
 
 
-def test_classes_over_a_parquet_scan_in_one_pass(spark: SparkSession, tmp_path: Path) -> None:
-    # pyspark 4.2 cannot take a vector column from a function directly over a vectorised scan.
+@pytest.mark.parametrize("vectors", [False, True])
+def test_classes_over_a_parquet_scan_in_one_pass(spark: SparkSession, tmp_path: Path, vectors: bool) -> None:
+    # Spark 4.2 cannot hand the columns of a vectorised scan to Python if there is a vector among them.
     path = str(tmp_path / "rows")
-    spark.range(50).select("id", F.array(*(F.rand(i).cast("float") for i in range(4))).alias("x")).write.parquet(path)
+    values = F.array(*(F.rand(i).cast("float") for i in range(4)))
+    spark.range(50).select("id", values.alias("x"), array_to_vector(values).alias("v")).write.parquet(path)
+    frame = spark.read.parquet(path).withColumn("rows_0", F.lit("kept"))
+    frame = frame.select("*", F.col("id").alias("ID2"), F.col("id").alias("ID2")) if vectors else frame.drop("v")
     network = nn.Linear(4, 3).eval()
-    out = scored(
-        spark.read.parquet(path),
-        network,
-        [field(ARRAY, ("x",), (4,))],
-        ClassificationHead("raw", "prob", "pred", 3),
-    )
+    inputs = [field(VECTOR, ("v",), (4,)) if vectors else field(ARRAY, ("x",), (4,))]
+    out = scored(frame, network, inputs, ClassificationHead("raw", "prob", "pred", 3))
+    assert out.columns == [*frame.columns, "raw", "prob", "pred"]
     plan = out._jdf.queryExecution().executedPlan().toString()
     assert plan.count("ArrowEvalPython") == 1
     assert plan.count("score(") == 1
     for row in out.collect():
         with torch.no_grad():
             logits = network(torch.tensor([row["x"]])).double()[0]
-        np.testing.assert_allclose(row["raw"].toArray(), logits, rtol=1e-5)
+        np.testing.assert_allclose(row["raw"].toArray(), logits, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(row["prob"].toArray(), torch.softmax(logits, 0), rtol=1e-5)
         assert row["pred"] == logits.argmax()
 
@@ -157,6 +159,7 @@ def test_nulls(spark: SparkSession) -> None:
     assert predictions("skip") == whole
     filled = predictions("keep", Repair(fill_value=9.0))
     assert filled == {**whole, 1: nothing, 2: ([3.0, 9.0, 3.0], 1.0), 3: nothing}
+    assert predictions("skip", Repair(fill_value=9.0)).keys() == {0, 2, 4}
     with pytest.raises(
         PythonException, match="column 'x' has 2 null rows in a batch of 5: fill them, or set handleInvalid"
     ):

@@ -1,0 +1,37 @@
+"""Functions over Arrow batches, and what a task knows about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import DoubleType, LongType, StructField, StructType
+
+from sparkdl.spark.functions import TaskResources, arrow_types, iterator_udf, on_local_master, task_resources
+
+RESULT = StructType([StructField("twice", DoubleType()), StructField("cpus", LongType())])
+
+
+def twice(batches: Iterator[Sequence[pa.Array]]) -> Iterator[pa.StructArray]:
+    cpus = task_resources().cpus
+    for batch in batches:
+        values = [None if value is None else 2.0 * value for value in batch[0].to_pylist()]
+        yield pa.StructArray.from_arrays(
+            [pa.array(values, pa.float64()), pa.array([cpus] * len(values))], ["twice", "cpus"]
+        )
+
+
+@pytest.mark.parametrize("arrow", [True, False], ids=["arrow_udf", "pandas_udf"])
+def test_one_column_and_nulls(spark: SparkSession, arrow: bool) -> None:
+    frame = spark.range(5).select("id", F.when(F.col("id") != 3, F.col("id").cast("float")).alias("x"))
+    made = iterator_udf(twice, RESULT, arrow_types(frame.select("x").schema), arrow=arrow)(F.col("x"))
+    rows = sorted(frame.select("id", made.getField("twice"), made.getField("cpus")).collect())
+    assert [tuple(row) for row in rows] == [(i, None if i == 3 else 2.0 * i, 1) for i in range(5)]
+
+
+def test_outside_of_tasks(spark: SparkSession) -> None:
+    assert task_resources() == TaskResources(1, (), 0)
+    assert on_local_master(spark)
