@@ -167,9 +167,9 @@ def main() -> None:
         "fit_20k_x_10": median_phases(small_runs),
         "fit_1m_x_50": median_phases(large_runs),
     }
-    print(
-        f"{'first all-reduce, s':34} ours {[round(s, 2) for s in ours]}  TorchDistributor {[round(s, 2) for s in theirs]}"
-    )
+    starts = {"ours": ours, "TorchDistributor": theirs}
+    for name, values in starts.items():
+        print(f"{'first all-reduce, s, ' + name:40} {[round(value, 2) for value in values]}")
     for name, runs in (
         ("fit 20,000 x 10, 2 epochs, s", small_runs),
         ("fit 1M x 50, 3 epochs, s", large_runs),
