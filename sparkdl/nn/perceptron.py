@@ -52,7 +52,7 @@ class MLP(nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Return (n, outputs) for inputs of (n, ...); integers are taken as numbers."""
-        rows = [x if x.dim() == 2 else x.reshape(len(x), -1) for x in inputs]
+        rows = [x[:, None] if x.dim() == 1 else x.flatten(1) for x in inputs]
         row = rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
         if row.shape[1] != self.inputs:
             raise NetworkError(f"mlp was made for {self.inputs} numbers a row, it got {row.shape[1]}")

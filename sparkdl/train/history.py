@@ -70,4 +70,5 @@ class History(list[dict[str, float]]):
         axes.set_xlabel("epoch")
         axes.set_title(measure)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend()
+        if axes.lines:
+            axes.legend()

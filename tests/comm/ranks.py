@@ -17,7 +17,7 @@ from typing import Any
 
 import cloudpickle
 
-_LIMIT = 120.0
+_LIMIT = 240.0
 """Seconds that a test's function may take on the ranks."""
 
 _AFTER_ERROR = 15.0

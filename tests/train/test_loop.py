@@ -245,13 +245,19 @@ def test_several_inputs_outputs_and_labels(memory_feed):
     classes = torch.arange(34).view(34, 1) % 3
     feed = memory_feed((x[:, :1], x[:, 1:]), (y, classes), batch=34)
     config = TrainConfig(
-        losses=("mse", "cross_entropy"), loss_weights=(2.0, 0.5), metrics=(_mean_error,), optimizer="sgd", learning_rate=0.1
+        losses=("mse", "cross_entropy"),
+        loss_weights=(2.0, 0.5),
+        metrics=(_mean_error,),
+        optimizer="sgd",
+        learning_rate=0.1,
     )
     network = Two()
     result = fit(network, config, feed, None, SOLO)
     other = Two()
     outputs = other(x[:, :1], x[:, 1:])
-    loss = 2 * nn.functional.mse_loss(outputs["number"], y) + 0.5 * nn.functional.cross_entropy(outputs["kind"], classes[:, 0])
+    loss = 2 * nn.functional.mse_loss(outputs["number"], y) + 0.5 * nn.functional.cross_entropy(
+        outputs["kind"], classes[:, 0]
+    )
     loss.backward()
     torch.optim.SGD(other.parameters(), lr=0.1).step()
     _same(result.state, other)

@@ -76,8 +76,8 @@ class MetricSet:
 
     @torch.no_grad()
     def update(self, outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
-        """Add a batch of this rank, (n, ...) each, n above 0."""
-        if not self._order:
+        """Add a batch of this rank, (n, ...) each."""
+        if not self._order or not len(outputs[0]):
             return
         for index, (output, target) in enumerate(zip(outputs, targets, strict=True)):
             output = output.detach()

@@ -1,0 +1,185 @@
+"""Losses equal torch's: weights, classes, shapes; and what does not fit is named."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from sparkdl.errors import DataError, NetworkError, SettingError
+from sparkdl.train.config import TrainConfig
+from sparkdl.train.objectives import LOSSES, Objective, as_outputs
+
+CPU = torch.device("cpu")
+
+
+def _mean(loss, output, target, weights=None, **settings):
+    total, weight = Objective(TrainConfig(losses=(loss,), **settings), CPU)((output,), (target,), weights)
+    return float(total / weight)
+
+
+def _numbers(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("name", ["mse", "l1", "huber", "poisson", "bce_with_logits"])
+def test_named_losses_are_torchs(name):
+    output, target = _numbers(7, 3), _numbers(7, 3, seed=1).abs().clamp(max=1)
+    expected = LOSSES[name]()(output, target).item()
+    assert _mean(name, output, target) == pytest.approx(expected, rel=1e-6)
+    assert _mean(LOSSES[name], output, target) == pytest.approx(expected, rel=1e-6)
+    assert _mean(LOSSES[name](), output, target) == pytest.approx(expected, rel=1e-6)
+    # Several numbers a row are averaged, so the weight of a row is not the number of its elements.
+    weights = torch.arange(7.0)
+    rows = LOSSES[name](reduction="none")(output, target).mean(1)
+    assert _mean(name, output, target, weights) == pytest.approx(
+        ((rows * weights).sum() / weights.sum()).item(), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("params", [{}, {"label_smoothing": 0.2}, {"ignore_index": 1}])
+@pytest.mark.parametrize("dense", [False, True])
+def test_class_weights_are_torchs(params, dense):
+    output = _numbers(8, 3, 5) if dense else _numbers(8, 3)
+    target = torch.arange(40).view(8, 5) % 3 if dense else (torch.arange(8) % 3).view(8, 1)
+    truth = target if dense else target.view(8)
+    weight = [1.0, 3.0, 0.5]
+    expected = functional.cross_entropy(output, truth, weight=torch.tensor(weight), **params).item()
+    by_class = _mean("cross_entropy", output, target, class_weights=tuple(weight), loss_params=(params,))
+    by_param = _mean("cross_entropy", output, target.float(), loss_params=({**params, "weight": weight},))
+    assert by_class == pytest.approx(expected, rel=1e-5)
+    assert by_param == pytest.approx(expected, rel=1e-5)
+
+
+def test_nll_and_probabilities():
+    output, target = _numbers(6, 4).log_softmax(1), torch.arange(6) % 4
+    assert _mean("nll", output, target.view(6, 1)) == pytest.approx(functional.nll_loss(output, target).item())
+    chances = _numbers(6, 4, seed=2).softmax(1)
+    assert _mean("cross_entropy", output, chances) == pytest.approx(functional.cross_entropy(output, chances).item())
+
+
+@pytest.mark.parametrize("shape", [(6, 1), (6,)])
+def test_one_logit_is_a_binary_classifier(shape):
+    output, target = _numbers(6), torch.tensor([0, 1, 1, 0, 1, 0])
+    weights = torch.tensor([2.0, 5.0])[target]
+    expected = (
+        functional.binary_cross_entropy_with_logits(output, target.float(), weight=weights, reduction="sum")
+        / weights.sum()
+    )
+    for loss in ("cross_entropy", "bce_with_logits"):
+        found = _mean(loss, output.view(shape), target.view(6, 1), class_weights=(2.0, 5.0))
+        assert found == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_pos_weight_from_json():
+    output, target = _numbers(6, 1), torch.tensor([0.0, 1, 1, 0, 1, 0]).view(6, 1)
+    expected = functional.binary_cross_entropy_with_logits(output, target, pos_weight=torch.tensor([3.0])).item()
+    assert _mean("bce_with_logits", output, target, loss_params=({"pos_weight": [3.0]},)) == pytest.approx(expected)
+
+
+def test_functions_of_rows_and_of_batches():
+    output, target, weights = _numbers(5, 2), _numbers(5, 2, seed=1), torch.tensor([0.0, 1, 2, 3, 4])
+
+    def rows(output, target, power=2):
+        return (output - target).abs().pow(power).sum(1)
+
+    def batch(output, target):
+        return rows(output, target).mean()
+
+    expected = (rows(output, target) * weights).sum() / weights.sum()
+    assert _mean(rows, output, target, weights) == pytest.approx(expected.item())
+    assert _mean(batch, output, target) == pytest.approx(rows(output, target).mean().item())
+    assert _mean(rows, output, target, loss_params=({"power": 3},)) == pytest.approx(
+        rows(output, target, 3).mean().item()
+    )
+    with pytest.raises(SettingError, match="loss batch returns one number for a whole batch, so weightCol"):
+        _mean(batch, output, target, weights)
+    with pytest.raises(SettingError, match="weightCol and classWeights"):
+        _mean(batch, output, torch.zeros(5, 1), class_weights=(1.0, 2.0))
+
+
+def test_a_function_gets_labels_as_it_expects_them():
+    seen = []
+
+    def look(output, target):
+        seen.append((tuple(target.shape), target.dtype))
+        return output.reshape(len(output), -1).sum(1)
+
+    _mean(look, _numbers(4, 1), torch.ones(4, dtype=torch.int64))
+    _mean(look, _numbers(4, 3), torch.ones(4, 1, dtype=torch.int64))
+    _mean(look, _numbers(4), torch.ones(4, 1))
+    assert seen == [((4, 1), torch.int64), ((4,), torch.int64), ((4,), torch.float32)]
+    assert _mean(functional.cross_entropy, _numbers(4, 3), torch.ones(4, 1)) == pytest.approx(
+        functional.cross_entropy(_numbers(4, 3), torch.ones(4, dtype=torch.int64)).item()
+    )
+
+
+def test_one_loss_for_all_outputs_and_their_weights():
+    outputs, targets = (_numbers(5, 1), _numbers(5, 2)), (torch.zeros(5, 1), torch.zeros(5, 2))
+    config = TrainConfig(losses=("mse",), loss_weights=(1.0, 3.0))
+    total, weight = Objective(config, CPU)(outputs, targets, None)
+    assert float(total / weight) == pytest.approx((outputs[0].square().mean() + 3 * outputs[1].square().mean()).item())
+
+
+@pytest.mark.parametrize(
+    ("loss", "output", "target", "error", "message"),
+    [
+        ("mse", (6, 2), torch.zeros(6, 1), NetworkError, r"output of \(6, 2\) does not fit a label of \(6, 1\)"),
+        ("mse", (5, 1), torch.zeros(6, 1), NetworkError, r"returned \(5, 1\) for 6 rows"),
+        ("nll", (6, 1), torch.zeros(6, 1), NetworkError, "one number for each class"),
+        ("cross_entropy", (6, 3), torch.zeros(6, 2), NetworkError, "does not fit class labels"),
+        ("cross_entropy", (6, 3), torch.arange(6), DataError, "labels reach from 0 to 5, the network has 3 outputs"),
+        (lambda o, t: o[:2, 0], (6, 3), torch.zeros(6, 3), NetworkError, r"returned \(2,\) for 6 rows"),
+        (lambda o, t: 1.0, (6, 3), torch.zeros(6, 3), NetworkError, "returned float"),
+    ],
+)
+def test_what_does_not_fit(loss, output, target, error, message):
+    with pytest.raises(error, match=message):
+        _mean(loss, _numbers(*output), target)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"losses": ("msee",)}, "loss='msee' is not known: did you mean 'mse'"),
+        ({"losses": ("mse",), "loss_params": ({"delta": 1},)}, "loss mse does not take lossParams={'delta': 1}"),
+        ({"losses": (3,)}, "loss=3 is no name"),
+        ({"losses": ("mse", "l1"), "loss_params": ({},)}, "1 entries for 2 losses"),
+        ({"losses": ("mse", "nll"), "class_weights": (1.0,)}, "classWeights belongs to one loss"),
+        (
+            {"losses": ("cross_entropy",), "class_weights": (1.0, 1.0), "loss_params": ({"weight": [1, 2]},)},
+            "say the same thing",
+        ),
+    ],
+)
+def test_settings_that_cannot_work(settings, message):
+    with pytest.raises(SettingError, match=message):
+        Objective(TrainConfig(**settings), CPU)
+
+
+def test_outputs_and_labels_must_agree():
+    with pytest.raises(NetworkError, match="returns 2 outputs for 1 labels"):
+        Objective(TrainConfig(), CPU)((_numbers(2, 1), _numbers(2, 1)), (_numbers(2, 1),), None)
+
+
+def test_outputs_in_their_order():
+    first, second = torch.ones(1), torch.zeros(1)
+    assert as_outputs(first) == (first,)
+    assert as_outputs([first, second]) == (first, second)
+    assert as_outputs({"b": first, "a": second}) == (first, second)
+    with pytest.raises(NetworkError, match="the network returned NoneType"):
+        as_outputs(None)
+
+
+def test_a_loss_with_parameters_of_its_own():
+    class Scaled(nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, output, target):
+            return self.factor * (output - target).square().mean(1)
+
+    found = _mean(Scaled, _numbers(4, 2), torch.zeros(4, 2), loss_params=({"factor": 2.0},))
+    assert found == pytest.approx(2 * _numbers(4, 2).square().mean().item())
