@@ -46,7 +46,12 @@ def train(epochs, learning_rate):
 if __name__ == "__main__":
     os.environ.setdefault("MASTER", "local[2]")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    spark = SparkSession.builder.appName("horovod-runner").config("spark.ui.enabled", "false").getOrCreate()
+    spark = (
+        SparkSession.builder.appName("horovod-runner")
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .getOrCreate()
+    )
     result = HorovodRunner(np=2).run(train, epochs=60, learning_rate=0.02)
     print(f"{result['ranks']} ranks, accuracy {result['accuracy']:.3f}")
     spark.stop()

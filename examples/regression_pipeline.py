@@ -20,7 +20,12 @@ from sparkdl import TorchRegressor
 def main():
     os.environ.setdefault("MASTER", "local[2]")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    spark = SparkSession.builder.appName("regression").config("spark.ui.enabled", "false").getOrCreate()
+    spark = (
+        SparkSession.builder.appName("regression")
+        .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        .getOrCreate()
+    )
 
     diabetes = load_diabetes(as_frame=True)
     patients = spark.createDataFrame(diabetes.frame)

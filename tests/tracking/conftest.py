@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,9 +30,11 @@ def untracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store without runs; making its tables takes MLflow seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
+    folder = tmp_path_factory.mktemp("mlflow")
+    # The artifacts of the default experiment lie where the process is when the tables are made.
+    with contextlib.chdir(folder):
+        mlflow.MlflowClient(f"sqlite:///{folder / 'empty.db'}").search_experiments()
+    return folder / "empty.db"
 
 
 @pytest.fixture
