@@ -181,7 +181,8 @@ def test_the_first_failure_is_told_with_its_traceback_and_never_horovods(spark):
 )
 def test_a_rank_that_leaves_has_failed(spark, how, sentence):
     def main(context):
-        import sys  # noqa: F401
+        import os
+        import sys
 
         import horovod.torch as hvd
         import torch
@@ -190,7 +191,7 @@ def test_a_rank_that_leaves_has_failed(spark, how, sentence):
         hvd.allreduce(torch.ones(2), name="x")
         if hvd.rank() == 1:
             print("last words")
-            exec(how)
+            exec(how, {"os": os, "sys": sys})
         hvd.allreduce(torch.ones(2), name="y")
 
     with pytest.raises(RankLostError, match=f"rank 1 on host .* failed: it {sentence}[^$]*last words"):
