@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 
@@ -20,13 +21,12 @@ def load_torchmetrics() -> Any:
 
 @contextmanager
 def _scipy_unseen() -> Iterator[None]:
-    from lightning_utilities.core import imports
-
+    imports: Any = import_module("lightning_utilities.core.imports")
     there, met = imports.package_available, imports.RequirementCache.__bool__
     imports.package_available = lambda name: name != "scipy" and there(name)
-    imports.RequirementCache.__bool__ = lambda cache: cache.requirement != "scipy" and met(cache)  # type: ignore[method-assign]
+    imports.RequirementCache.__bool__ = lambda cache: cache.requirement != "scipy" and met(cache)
     try:
         yield
     finally:
         imports.package_available = there
-        imports.RequirementCache.__bool__ = met  # type: ignore[method-assign]
+        imports.RequirementCache.__bool__ = met
