@@ -133,11 +133,13 @@ def convert(module: nn.Module, backend: Backend) -> nn.Module:
     backend : Backend
         Whose ranks take part.
     """
-    if isinstance(module, _BatchNorm):
-        return RankBatchNorm.like(module, backend)
-    for name, child in module.named_children():
-        setattr(module, name, convert(child, backend))
-    return module
+    # A layer that stands in two places is one layer afterwards, too.
+    twins = {layer: RankBatchNorm.like(layer, backend) for layer in module.modules() if isinstance(layer, _BatchNorm)}
+    for parent in list(module.modules()):
+        for name, child in parent._modules.items():
+            if isinstance(child, _BatchNorm):
+                parent._modules[name] = twins[child]
+    return twins[module] if isinstance(module, _BatchNorm) else module
 
 
 @torch.no_grad()

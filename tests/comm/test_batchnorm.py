@@ -107,8 +107,11 @@ def test_conversion_shares_parameters_and_checks_dimensions(ranks):
         network = _network(nn.BatchNorm2d)
         names = list(network.state_dict())
         weight = network[0].weight
+        network.again = network[0]
         network = backend.synchronize_batch_norm(network)
-        same = network[0].weight is weight and names == list(network.state_dict())
+        same = network[0].weight is weight and network.again is network[0]
+        del network.again
+        same = same and names == list(network.state_dict())
         try:
             network(torch.ones(3, 4))
         except ValueError as error:
