@@ -77,6 +77,10 @@ class Task:
         self._device = "cuda" if gpus else "cpu"
         env = resources.base_environment(resources.inherited_environment(), job.env, self._here.threads, gpus)
         path = rank_path(job.sys_path, sys.path)
+        if job.warm:
+            # The server imports torch while this task opens its hub.
+            warm.begin(env, path)
+        offer = self._open_hub() if self._here.index == 0 else {}
         process = start_rank(job, env, path)
         self._process = process
         self._closing.callback(process.close)
@@ -90,7 +94,7 @@ class Task:
                 "preload": ["torch", "horovod.torch"] if job.backend == "horovod" else ["torch"],
             }
         )
-        return self._open_hub() if self._here.index == 0 else {}
+        return offer
 
     def run(self, offers: Sequence[Mapping[str, Any]]) -> Outcome:
         """Supervise the rank to its end. `offers` are those of all tasks, in order."""

@@ -12,6 +12,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import json
+import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -57,17 +58,25 @@ def _public(name: str, version: str) -> str:
 
 def run_task(data: bytes, batches: Iterator[Any]) -> Iterator[Any]:
     """Run one barrier task: compare versions, meet the others, run the rank, and yield its outcome's rows."""
-    import pyarrow
-
     for _ in batches:
         # Spark throws a Python worker away whose task has left rows unread.
         pass
-    rows = _answer(data)
-    schema = pyarrow.schema(
-        [("task", pyarrow.int32()), ("part", pyarrow.int32()), ("parts", pyarrow.int32()), ("data", pyarrow.binary())]
-    )
-    for row in rows:
-        yield pyarrow.RecordBatch.from_pylist([row], schema=schema)
+    for row in _answer(data):
+        yield _batch(row)
+
+
+def _batch(row: dict[str, Any]) -> Any:
+    # pyarrow imports pandas as soon as it converts a Python list, which takes a second: so the buffers are made here.
+    import pyarrow
+
+    names = ["task", "part", "parts"]
+    columns = [
+        pyarrow.Array.from_buffers(pyarrow.int32(), 1, [None, pyarrow.py_buffer(struct.pack("=i", row[name]))])
+        for name in names
+    ]
+    offsets = pyarrow.py_buffer(struct.pack("=2i", 0, len(row["data"])))
+    data = pyarrow.Array.from_buffers(pyarrow.binary(), 1, [None, offsets, pyarrow.py_buffer(row["data"])])
+    return pyarrow.RecordBatch.from_arrays([*columns, data], names=[*names, "data"])
 
 
 def _answer(data: bytes) -> Iterator[dict[str, Any]]:

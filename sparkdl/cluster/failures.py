@@ -31,12 +31,15 @@ class SparkFailure(Exception):
         What the user is told.
     executor_lost : bool
         Whether a new attempt may succeed.
+    explained : bool
+        Whether `error` says it all, so that Spark's own pages of trace would only hide it.
     """
 
-    def __init__(self, error: SparkDLError, executor_lost: bool) -> None:
+    def __init__(self, error: SparkDLError, executor_lost: bool = False, explained: bool = True) -> None:
         super().__init__(str(error))
         self.error = error
         self.executor_lost = executor_lost
+        self.explained = explained
 
 
 def first_failure(outcomes: Sequence[Outcome]) -> Outcome:
@@ -113,28 +116,30 @@ def from_spark(error: BaseException, num_procs: int, host: str | None = None) ->
     host = host or _host_in(text)
     late = re.search(r"TimeoutError: (the tasks of the barrier stage did not meet within [^\n]+)", text)
     if late is not None:
-        return SparkFailure(StartTimeoutError(late[1]), False)
+        return SparkFailure(StartTimeoutError(late[1]))
     if "PYTHON_VERSION_MISMATCH" in text:
         said = re.search(r"different[^:]*: ?(\S+) than that in\s+driver:? ?(\S+?),", text)
         found = f"has Python {said[1]}, the driver has {said[2]}" if said else "has another Python than the driver"
         return SparkFailure(
-            ClusterError(f"the executor at {host} {found}: set PYSPARK_PYTHON to the same Python on all hosts"), False
+            ClusterError(f"the executor at {host} {found}: set PYSPARK_PYTHON to the same Python on all hosts")
         )
     missing = re.search(r"ModuleNotFoundError: No module named '([\w.]+)'", text)
     if missing is not None:
         return SparkFailure(
-            ClusterError(f"the executor at {host} has no {missing[1]}: install it on all hosts (docs/launching.md)"),
-            False,
+            ClusterError(f"the executor at {host} has no {missing[1]}: install it on all hosts (docs/launching.md)")
         )
     if any(word in text for word in _CANCELLED) and "barrier" not in text.partition("\n")[0]:
+        return SparkFailure(ClusterError(f"the barrier job of {num_procs} ranks was cancelled: {_first_line(text)}"))
+    # Spark says of every failure of a barrier stage that it could not recover from it.
+    raised = re.search(r"\n(\w+(?:Error|Exception): [^\n]+)\n SQLSTATE", text)
+    if any(word in text for word in _LOST) and raised is None:
         return SparkFailure(
-            ClusterError(f"the barrier job of {num_procs} ranks was cancelled: {_first_line(text)}"), False
+            RankLostError(f"an executor at {host} was lost while {num_procs} ranks ran: {_first_line(text)}"),
+            executor_lost=True,
+            explained=False,
         )
-    if any(word in text for word in _LOST):
-        return SparkFailure(
-            RankLostError(f"an executor at {host} was lost while {num_procs} ranks ran: {_first_line(text)}"), True
-        )
-    return SparkFailure(ClusterError(f"the barrier job of {num_procs} ranks failed: {_first_line(text)}"), False)
+    reason = raised[1] if raised is not None else _first_line(text)
+    return SparkFailure(ClusterError(f"the barrier job of {num_procs} ranks failed: {reason}"), explained=False)
 
 
 def _host_in(text: str) -> str:

@@ -142,7 +142,7 @@ def launch(
             outcomes, waited = _run_job(spark, job, listener)
         except SparkFailure as failure:
             if not failure.executor_lost or attempt >= max_restarts:
-                raise failure.error from failure.__cause__
+                raise failure.error from None if failure.explained else failure.__cause__
         else:
             if all(outcome.kind == OK for outcome in outcomes) and len(outcomes) == job.num_procs:
                 return _launched(outcomes, waited, begun)

@@ -8,7 +8,7 @@ import sys
 
 from pyspark.sql import SparkSession
 
-from sparkdl.cluster.warm import connect_server
+from sparkdl.cluster.warm import begin
 from sparkdl.spark import session as spark_session
 
 _CONF = "spark.sparkdl.warmRanks"
@@ -35,8 +35,4 @@ def prestart(spark: SparkSession) -> bool:
         "OMP_NUM_THREADS": str(spark_session.conf_int(spark, "spark.task.cpus", 1)),
         "PYTHONHASHSEED": str(spark.sparkContext.environment.get("PYTHONHASHSEED", "0")),
     }
-    server = connect_server(env, [os.path.abspath(entry) for entry in sys.path])
-    if server is None:
-        return False
-    server.close()
-    return True
+    return begin(env, [os.path.abspath(entry) for entry in sys.path])

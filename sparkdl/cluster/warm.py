@@ -77,6 +77,15 @@ def start_warm(env: Mapping[str, str], path: Sequence[str], patience: float = PA
     return None
 
 
+def begin(env: Mapping[str, str], path: Sequence[str]) -> bool:
+    """Start the server for this environment if there is none, without waiting for it; return whether there is one."""
+    server = connect_server(env, path)
+    if server is None:
+        return False
+    server.close()
+    return True
+
+
 def connect_server(env: Mapping[str, str], path: Sequence[str]) -> socket.socket | None:
     """Connect to the server for this environment, started first if there is none; None where that does not work."""
     folder, name = server_folder(), f"{_key(env)}.sock"

@@ -86,6 +86,12 @@ LOST_TASK = "Lost task 1.0 in stage 0.0 (TID 1) (10.0.0.7 executor 3): "
             True,
         ),
         ("An error occurred while calling o1.collect\n: java.lang.Odd", "of 2 ranks failed", False),
+        (
+            "Could not recover from a failed barrier ResultStage.\n[PYTHON_EXCEPTION] Traceback:\n"
+            "OSError: disk full\n SQLSTATE: 38000",
+            "of 2 ranks failed: OSError: disk full",
+            False,
+        ),
     ],
 )
 def test_sparks_own_failures_become_one_sentence(text, sentence, lost):

@@ -12,7 +12,9 @@ import psutil
 import pytest
 import torch
 
-from sparkdl.cluster import launch, launch_local
+from sparkdl.cluster.launch import launch, launch_local
+from sparkdl.cluster.prestart import prestart
+from sparkdl.cluster.warm import server_folder
 from sparkdl.errors import ClusterError, RankError, RankLostError, SettingError, StartTimeoutError
 from sparkdl.report.listener import EpochEnded, Listener, PhaseStarted, RankOutput, UserMessage, to_record
 
@@ -344,6 +346,13 @@ def test_without_the_warm_server_ranks_are_fresh_interpreters(spark):
         assert run(spark, main, num_procs=1).value is False
     finally:
         spark.conf.unset("spark.sparkdl.warmRanks")
+
+
+def test_the_driver_of_a_local_master_starts_the_server_that_the_tasks_use(spark):
+    assert prestart(spark)
+    before = {path.name for path in server_folder().glob("*.sock")}
+    assert run(spark, lambda context: context.rank, num_procs=1).value == 0
+    assert {path.name for path in server_folder().glob("*.sock")} <= before
 
 
 def test_a_result_above_half_of_sparks_limit_is_refused_with_the_setting(spark, monkeypatch):
