@@ -134,7 +134,7 @@ def launch(
         warm=warm_allowed(spark),
         max_result_bytes=limit or _UNLIMITED,
     )
-    prestart(spark)
+    prestart(spark, job.env)
     listener = listener or Listener()
     attempt = 0
     while True:

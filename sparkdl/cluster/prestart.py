@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 
 from pyspark.sql import SparkSession
 
@@ -19,10 +20,16 @@ def warm_allowed(spark: SparkSession) -> bool:
     return spark_session.conf_bool(spark, _CONF, True)
 
 
-def prestart(spark: SparkSession) -> bool:
+def prestart(spark: SparkSession, env: Mapping[str, str] | None = None) -> bool:
     """Let this host import torch while Spark still reads data or starts its workers; return whether it does.
 
     Only on a `local` master, and only where Spark's workers are this very Python: elsewhere the tasks start it.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    env : mapping of str to str, optional
+        What the ranks will have besides, as `launch` is given it.
     """
     if not spark_session.is_local(spark) or not warm_allowed(spark):
         return False
@@ -30,9 +37,10 @@ def prestart(spark: SparkSession) -> bool:
     if workers is None or os.path.abspath(workers) != os.path.abspath(sys.executable):
         return False
     # As Spark's workers will have it, or the task would ask for another server.
-    env = {
+    whole = {
         **os.environ,
         "OMP_NUM_THREADS": str(spark_session.conf_int(spark, "spark.task.cpus", 1)),
         "PYTHONHASHSEED": str(spark.sparkContext.environment.get("PYTHONHASHSEED", "0")),
+        **(env or {}),
     }
-    return begin(env, [os.path.abspath(entry) for entry in sys.path])
+    return begin(whole, [os.path.abspath(entry) for entry in sys.path])
