@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -134,6 +135,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one round of each, to see that it runs")
     args = parser.parse_args()
     rounds = 1 if args.quick else 3
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     spark = (
         SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", "false")

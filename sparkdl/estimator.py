@@ -15,6 +15,7 @@ from pyspark.ml import Estimator
 from pyspark.ml.base import _FitMultipleIterator
 
 from sparkdl.cluster.launch import launch
+from sparkdl.cluster.prestart import prestart
 from sparkdl.data.materialize import check_validation_column, schema_of
 from sparkdl.errors import SettingError
 from sparkdl.fitting.config import config_of, measuring_plan_of, plan_of, seed_of
@@ -103,6 +104,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
 
     def _fit_rows(self, frame: DataFrame, shared: SharedRows, wanted: RowsWanted, checked: float) -> M:
         with FitReport(self, checked) as report:
+            prestart(frame.sparkSession)
             report.phase("materialize")
             with shared.use(wanted) as rows:
                 report.phase("check")

@@ -162,6 +162,8 @@ class RankContext:
     host : str
     start_timeout : float
         Seconds that the ranks may take to meet.
+    heartbeat_timeout : float
+        Seconds for which a rank waits for another one while they work.
     """
 
     rank: int
@@ -174,6 +176,7 @@ class RankContext:
     emit: Callable[[Mapping[str, Any]], None]
     host: str = ""
     start_timeout: float = 300.0
+    heartbeat_timeout: float = 600.0
 
 
 def _pack(message: Job | Outcome) -> bytes:

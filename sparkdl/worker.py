@@ -62,7 +62,8 @@ def fit(
         held = None
         if validation is not None:
             held = stack.enter_context(closing(_loader(validation, context, storage_options)))
-        backend = open_backend(context.backend, timeout=context.start_timeout, device=context.device)
+        patience = max(context.start_timeout, context.heartbeat_timeout)
+        backend = open_backend(context.backend, timeout=patience, device=context.device)
         stack.callback(backend.close)
         try:
             result = loop.fit(module, replace(config, device=context.device), rows, held, backend, context.emit)

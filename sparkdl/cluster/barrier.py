@@ -191,6 +191,7 @@ class Task:
                 "threads": self._here.threads,
                 "host": place.host,
                 "start_timeout": job.start_timeout,
+                "heartbeat_timeout": job.heartbeat_timeout,
             },
         }
 

@@ -70,7 +70,8 @@ class FitReport(Listener, AbstractContextManager["FitReport"]):
         self._end_phase()
         sentence = None
         if error is not None:
-            if self._tracking is not None and not isinstance(error, Exception):
+            # Also where a listener was left out in mid-fit, and for an interrupt.
+            if self._tracking is not None:
                 self._tracking.fail(error)
             sentence = (str(error).strip() or type(error).__name__).splitlines()[0]
         self.on_event(FitEnded(dict(self.seconds), sentence))
