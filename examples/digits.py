@@ -99,7 +99,7 @@ classifier = TorchClassifier(
     labelCol="label",
     module="cnn",
     moduleParams={"channels": [32, 64], "hidden": [128], "dropout": 0.2},
-    epochs=25,
+    epochs=16,
     batchSize=64,
     learningRate=2e-3,
     validationFraction=0.1,
@@ -186,7 +186,7 @@ step(f"pictures: {OUT / 'curves.png'}, {OUT / 'confusion.png'}")
 
 # %%
 model.write().overwrite().save((OUT / "model").as_uri())
-test.repartition(4).write.mode("overwrite").parquet((OUT / "test").as_uri())
+test.repartition(2).write.mode("overwrite").parquet((OUT / "test").as_uri())
 scored.select("digit", "prediction").write.mode("overwrite").parquet((OUT / "expected").as_uri())
 step(f"the Pipeline is saved in {OUT / 'model'}; a new process loads it")
 
