@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -56,9 +57,9 @@ def check_names(module: Any, config: TrainConfig) -> None:
     if isinstance(module, str):
         named_network(module)
     Objective(config, _CPU)
-    optimizer: torch.optim.Optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))])
-    if isinstance(config.optimizer, (str, type)):
-        optimizer = make_optimizer(config, [nn.Parameter(torch.zeros(1))])
+    known = isinstance(config.optimizer, (str, type))
+    made = config if known else replace(config, optimizer="sgd", optimizer_params={})
+    optimizer = make_optimizer(made, [nn.Parameter(torch.zeros(1))])
     if isinstance(config.lr_schedule, (str, type)):
         make_schedule(config, optimizer, _SOME_STEPS)
 
