@@ -24,7 +24,7 @@ from pyspark.sql import functions as F
 
 from sparkdl import HorovodRunner, TorchRegressor
 
-HAND_LOOP = Path(__file__).with_name("hand_loop.py")
+HAND_LOOP = Path(__file__).parent / "baselines" / "hand_loop.py"
 
 
 def first_allreduce_horovod() -> float:
