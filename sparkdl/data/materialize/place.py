@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sparkdl.errors import ClusterError
+from sparkdl.spark.session import conf, default_fs
 from sparkdl.storage import urls
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ def choose_place(spark: SparkSession, cache_url: str | None, storage_options: Ma
         None of these is there.
     """
     options = dict(storage_options or {})
-    local_master = (_conf(spark, "spark.master") or "").startswith("local")
-    base = cache_url or _conf(spark, CACHE_CONF)
+    local_master = (conf(spark, "spark.master") or "").startswith("local")
+    base = cache_url or conf(spark, CACHE_CONF)
     name = f"sparkdl-{uuid.uuid4().hex}"
     if base:
         if urls.is_local(base):
@@ -95,27 +96,10 @@ def choose_place(spark: SparkSession, cache_url: str | None, storage_options: Ma
         return Place(urls.join(base, name), spark, options, local_master)
     if local_master:
         return Place(tempfile.mkdtemp(prefix="sparkdl-"), spark, options)
-    shared = _default_file_system(spark)
+    shared = default_fs(spark) or conf(spark, "spark.hadoop.fs.defaultFS")
     if shared is None or urls.is_local(shared):
         raise ClusterError(
             "there is no place that all hosts share for the rows of this fit: set cacheUrl, or the Spark conf "
             f"{CACHE_CONF}, to a folder that driver and executors reach (hdfs://..., s3://..., or a shared mount)"
         )
     return Place(urls.join(shared, "tmp", name), spark, options, one_host=False)
-
-
-def _default_file_system(spark: SparkSession) -> str | None:
-    session = getattr(spark, "_jsparkSession", None)
-    if session is None:
-        return _conf(spark, "spark.hadoop.fs.defaultFS")
-    value = session.sparkContext().hadoopConfiguration().get("fs.defaultFS")
-    return None if value is None else str(value)
-
-
-def _conf(spark: SparkSession, key: str) -> str | None:
-    # Some keys are known to no session conf (Connect answers with an error for them).
-    try:
-        value = spark.conf.get(key, None)
-    except Exception:
-        return None
-    return None if value is None else str(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pyspark.sql import SparkSession
@@ -58,10 +59,12 @@ def test_a_task_removes_what_the_driver_may_not_see(spark: SparkSession, tmp_pat
 
 
 class Cluster:
-    """A session whose master is not local; choose_place asks a session for nothing but its conf."""
+    """A session whose master is not local; choose_place asks a session for nothing but its settings."""
 
     def __init__(self, default_fs: str) -> None:
-        self.conf = {"spark.master": "spark://host:7077", "spark.hadoop.fs.defaultFS": default_fs}
+        hadoop = {"fs.defaultFS": default_fs}
+        self.conf = {"spark.master": "spark://host:7077"}
+        self.sparkContext = SimpleNamespace(getConf=dict, _jsc=SimpleNamespace(hadoopConfiguration=lambda: hadoop))
 
 
 def test_a_cluster_needs_a_place_that_its_hosts_share() -> None:
