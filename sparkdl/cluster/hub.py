@@ -57,7 +57,7 @@ class Hub:
         self._failures = 0
         self._last_seen: dict[int, float] = {}
         self._suspect: tuple[float, str] | None = None
-        self._aborted = False
+        self._abort_reason: str | None = None
         self._closed = False
         self._say("start")
         self._server = Server(host, secret, self._serve)
@@ -109,6 +109,10 @@ class Hub:
         with self._change:
             self._controls[rank] = channel
             self._last_seen[rank] = time.monotonic()
+            reason = self._abort_reason
+        # A rank may arrive after the others have been told to end.
+        if reason is not None:
+            channel.try_send({"type": "abort", "message": reason})
         while (received := channel.recv()) is not None:
             with self._change:
                 self._last_seen[rank] = time.monotonic()
@@ -143,7 +147,7 @@ class Hub:
 
     def _on_failed(self, rank: int, channel: Channel, consequence: bool, message: str) -> None:
         with self._change:
-            order = self._failures + (self._size if consequence or self._aborted else 0)
+            order = self._failures + (self._size if consequence or self._abort_reason is not None else 0)
             self._failures += 1
             if consequence and self._suspect is None:
                 self._suspect = (time.monotonic(), message)
@@ -159,9 +163,9 @@ class Hub:
 
     def _abort(self, reason: str) -> None:
         with self._change:
-            if self._aborted:
+            if self._abort_reason is not None:
                 return
-            self._aborted = True
+            self._abort_reason = reason
             controls = [channel for rank, channel in self._controls.items() if rank not in self._ended]
         for channel in controls:
             channel.try_send({"type": "abort", "message": reason})

@@ -20,7 +20,16 @@ from sparkdl.commands.build_horovod_check import works
 from sparkdl.commands.build_horovod_source import VERSION, fetch, patch
 from sparkdl.commands.build_horovod_steps import BuildError, Log, step
 from sparkdl.commands.build_horovod_toolkit import nccl_environment
-from sparkdl.commands.build_horovod_tools import Pip, Torch, build_environment, find_pip, probe_torch
+from sparkdl.commands.build_horovod_tools import (
+    Pip,
+    Torch,
+    Uv,
+    build_environment,
+    find_installer,
+    find_pip,
+    probe_torch,
+    require_tools,
+)
 from sparkdl.commands.build_horovod_wheel import build, cached, key_of, store
 
 
@@ -119,13 +128,14 @@ def _installed(torch: Torch, kind: str) -> bool:
 
 def _provide(options: argparse.Namespace, torch: Torch, kind: str, kept: Path | None, work: Path, log: Log) -> None:
     done = f"Horovod {VERSION} for torch {torch.version} ({kind}) is installed and works"
-    pip = find_pip(work, log)
     if kept is not None:
         print(f"  a wheel is kept: {kept}")
-        if _install(pip, kept, torch, kind, log):
+        if _install(find_installer(work, log), kept, torch, kind, log):
             print(done)
             return
         print("  the kept wheel does not work here, so it is built again")
+    require_tools()
+    pip = find_pip(work, log)
     wheel = _build(pip, torch, kind, work, log)
     if not options.no_install and not _install(pip, wheel, torch, kind, log):
         raise BuildError(
@@ -148,9 +158,9 @@ def _build(pip: Pip, torch: Torch, kind: str, work: Path, log: Log) -> Path:
         return build(source, environment, work, log)
 
 
-def _install(pip: Pip, wheel: Path, torch: Torch, kind: str, log: Log) -> bool:
+def _install(installer: Pip | Uv, wheel: Path, torch: Torch, kind: str, log: Log) -> bool:
     with step("install it"):
-        pip.install(wheel, log)
+        installer.install(wheel, log)
     with step("check it: initialise Horovod and reduce a tensor"):
         return works(torch, kind, log)
 

@@ -97,6 +97,27 @@ def _pip_environment() -> dict[str, str]:
     return environment
 
 
+@dataclass(frozen=True)
+class Uv:
+    """A uv on PATH, which installs into an environment that has no pip."""
+
+    command: str
+
+    def install(self, wheel: Path, log: Log) -> None:
+        """Install a wheel into the environment that runs this command, in place of what is there."""
+        arguments = [self.command, "pip", "install", "--quiet", "--python", sys.executable]
+        arguments += ["--reinstall-package", "horovod", str(wheel)]
+        log.run(arguments, f"uv pip install {wheel.name}", DOWNLOAD_SECONDS)
+
+
+def find_installer(work: Path, log: Log) -> Pip | Uv:
+    """Return what installs a kept wheel soonest: the environment's pip, else uv, else a private pip."""
+    uv = shutil.which("uv")
+    if uv is not None and importlib.util.find_spec("pip") is None:
+        return Uv(uv)
+    return find_pip(work, log)
+
+
 def find_pip(work: Path, log: Log) -> Pip:
     """Return the environment's pip, else one in a private environment below `work` (uv's environments have none)."""
     if importlib.util.find_spec("pip") is not None:
@@ -119,18 +140,22 @@ def find_pip(work: Path, log: Log) -> Pip:
     )
 
 
-def build_environment(pip: Pip, work: Path, log: Log) -> dict[str, str]:
-    """Return the environment variables of a CPU build, after a look at everything that it needs.
+def require_tools() -> None:
+    """Look for what only the system can bring.
 
     Raises
     ------
     BuildError
         Naming what is missing and what brings it.
     """
-    with step("look for compiler, make, cmake and Python's headers"):
+    with step("look for compilers, make and Python's headers"):
         _require_compiler()
         _require_headers()
-        cmake = _find_cmake()
+
+
+def build_environment(pip: Pip, work: Path, log: Log) -> dict[str, str]:
+    """Return the environment variables of a CPU build, and fetch what pip can bring for it."""
+    cmake = _find_cmake()
     if cmake is None:
         with step(f"fetch {CMAKE}"):
             pip.install_into(work / "cmake", [CMAKE], log)

@@ -8,6 +8,8 @@ from sparkdl.cluster import hub as hub_module
 from sparkdl.cluster.hub import Hub
 from sparkdl.cluster.wire import connect
 
+pytestmark = pytest.mark.timeout(60)
+
 
 class Rank:
     """A supervisor's side of the control connection."""
@@ -67,6 +69,13 @@ def test_causes_are_numbered_before_consequences_that_arrived_first(make):
     assert ranks[2].hear() == {"type": "abort", "message": "rank 1: ValueError"}
     ranks[2].say(type="failed", consequence=False, message="later")
     assert ranks[2].hear() == {"type": "order", "order": 5}
+
+
+def test_a_rank_that_comes_after_the_end_of_the_others_is_told(make):
+    hub, ranks, _ = make(3)
+    ranks[1].channel.close()
+    assert ranks[0].hear() == {"type": "abort", "message": "the task of rank 1 is gone"}
+    assert Rank(hub, 2).hear() == {"type": "abort", "message": "the task of rank 1 is gone"}
 
 
 def test_a_consequence_alone_ends_the_others_after_the_grace(make, monkeypatch):

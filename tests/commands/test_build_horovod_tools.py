@@ -10,7 +10,15 @@ import pytest
 
 from sparkdl.commands import build_horovod_tools as tools
 from sparkdl.commands.build_horovod_steps import BuildError, Log
-from sparkdl.commands.build_horovod_tools import Pip, build_environment, find_pip, probe_torch
+from sparkdl.commands.build_horovod_tools import (
+    Pip,
+    Uv,
+    build_environment,
+    find_installer,
+    find_pip,
+    probe_torch,
+    require_tools,
+)
 
 
 def program(path: Path, says: str = "") -> Path:
@@ -46,24 +54,22 @@ def no_pip() -> Pip:
         ("make", "make is needed and make is not on PATH"),
     ],
 )
-def test_a_missing_program_is_named_with_its_package(machine: Path, tmp_path: Path, name: str, message: str) -> None:
+def test_a_missing_program_is_named_with_its_package(machine: Path, name: str, message: str) -> None:
     (machine / name).unlink()
     with pytest.raises(BuildError, match=message):
-        build_environment(no_pip(), tmp_path, Log(tmp_path / "log"))
+        require_tools()
 
 
-def test_a_chosen_compiler_that_is_not_there_is_named(
-    machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_chosen_compiler_that_is_not_there_is_named(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "g++-99 -m64")
     with pytest.raises(BuildError, match=r"g\+\+-99 is not on PATH"):
-        build_environment(no_pip(), tmp_path, Log(tmp_path / "log"))
+        require_tools()
 
 
 def test_missing_headers_are_named(machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sysconfig, "get_paths", lambda: {"include": str(tmp_path / "include")})
     with pytest.raises(BuildError, match=r"include/Python\.h does not exist.*apt-get install python3"):
-        build_environment(no_pip(), tmp_path, Log(tmp_path / "log"))
+        require_tools()
 
 
 def test_the_build_sees_nothing_that_would_lead_it_astray(
@@ -106,6 +112,18 @@ def test_a_private_pip_is_made_where_the_environment_has_none(tmp_path: Path, mo
     log.run([*pip.command, "--version"], "pip --version", 60)
     assert log.last_line().startswith("pip ")
     assert str(tmp_path / "pip") in log.last_line()
+
+
+def test_uv_installs_a_kept_wheel_where_there_is_no_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools.importlib.util, "find_spec", lambda name: None)
+    show = program(tmp_path / "bin" / "uv")
+    show.write_text('#!/bin/sh\necho "$@"\n')
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    log = Log(tmp_path / "log")
+    installer = find_installer(tmp_path, log)
+    assert isinstance(installer, Uv)
+    installer.install(tmp_path / "horovod.whl", log)
+    assert log.last_line().endswith(f"--reinstall-package horovod {tmp_path / 'horovod.whl'}")
 
 
 def test_no_way_to_a_pip_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

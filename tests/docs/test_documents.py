@@ -11,6 +11,8 @@ import mlflow
 import pytest
 from pyspark.sql import SparkSession
 
+from sparkdl.network import registry
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
 RUN = [ROOT / "README.md", *(ROOT / "docs" / name for name in ("migration.md", "mlflow.md", "models.md"))]
@@ -66,8 +68,9 @@ def test_python_is_python(path: Path) -> None:
 
 
 @pytest.fixture
-def empty_folder(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty working folder for Python and for the JVM, and MLflow as nobody has set it up."""
+def fresh_start(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty working folder for Python and for the JVM, MLflow as nobody has set it up, and names to register."""
+    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
     hadoop = spark._jvm.org.apache.hadoop.fs  # type: ignore[union-attr]
     files = hadoop.FileSystem.get(spark._jsparkSession.sessionState().newHadoopConf())
     before = files.getWorkingDirectory()
@@ -81,7 +84,7 @@ def empty_folder(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("path", RUN, ids=name_of)
-def test_python_runs(path: Path, spark: SparkSession, empty_folder: None) -> None:
+def test_python_runs(path: Path, spark: SparkSession, fresh_start: None) -> None:
     namespace: dict[str, Any] = {"spark": spark, "__name__": "__main__"}
     ran = 0
     for mark, code in python_blocks(path):
