@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=NetworkModel)
 
 Shapes = tuple[tuple[int, ...], ...]
+_WORK = "sparkdl.worker:fit"
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
 
     def _fit_rows(self, frame: DataFrame, shared: SharedRows, wanted: RowsWanted, checked: float) -> M:
         with FitReport(self, checked) as report:
-            prestart(frame.sparkSession)
+            prestart(frame.sparkSession, _WORK)
             report.phase("materialize")
             with shared.use(wanted) as rows:
                 report.phase("check")
@@ -173,7 +174,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
     def _launch(self, frame: DataFrame, prepared: Prepared, report: FitReport) -> dict[str, Any]:
         launched = launch(
             frame.sparkSession,
-            "sparkdl.worker:fit",
+            _WORK,
             prepared.work,
             num_procs=self.getNumProcs(),
             backend=self.getBackend(),

@@ -13,7 +13,9 @@ import torch
 
 from sparkdl.comm import open_backend
 from sparkdl.data.loader import Loader
+from sparkdl.data.readers import PETASTORM, import_now
 from sparkdl.train import loop
+from sparkdl.train.metrics import load_torchmetrics
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,6 +82,12 @@ def fit(
         "steps": result.steps,
         "seconds": {**result.seconds, "total": time.monotonic() - began},
     }
+
+
+def warm_up() -> None:
+    """Import what `fit` imports when it needs it; called once by the server that ranks are forked from."""
+    import_now(PETASTORM)
+    load_torchmetrics()
 
 
 def _loader(split: Split, context: RankContext, storage_options: Mapping[str, Any]) -> Loader:

@@ -79,7 +79,7 @@ class Task:
         path = rank_path(job.sys_path, sys.path)
         if job.warm:
             # The server imports torch while this task opens its hub.
-            warm.begin(env, path)
+            warm.begin(env, path, function_module(job))
         offer = self._open_hub() if self._here.index == 0 else {}
         process = start_rank(job, env, path)
         self._process = process
@@ -215,10 +215,15 @@ class Task:
 def start_rank(job: Job, env: Mapping[str, str], path: Sequence[str]) -> RankProcess:
     """Return a rank forked from the warm server where that is allowed and works, else a fresh interpreter."""
     if job.warm:
-        process = warm.start_warm(env, path, min(warm.PATIENCE, job.start_timeout / 2))
+        process = warm.start_warm(env, path, function_module(job), min(warm.PATIENCE, job.start_timeout / 2))
         if process is not None:
             return process
     return start_fresh(env, path)
+
+
+def function_module(job: Job) -> str:
+    """Return the module of the job's function."""
+    return job.function.partition(":")[0]
 
 
 def rank_path(wanted: Sequence[str], present: Sequence[str]) -> list[str]:

@@ -134,7 +134,7 @@ def launch(
         warm=warm_allowed(spark),
         max_result_bytes=limit or _UNLIMITED,
     )
-    prestart(spark, job.env)
+    prestart(spark, job.function, job.env)
     listener = listener or Listener()
     attempt = 0
     while True:

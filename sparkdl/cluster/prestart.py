@@ -20,7 +20,7 @@ def warm_allowed(spark: SparkSession) -> bool:
     return spark_session.conf_bool(spark, _CONF, True)
 
 
-def prestart(spark: SparkSession, env: Mapping[str, str] | None = None) -> bool:
+def prestart(spark: SparkSession, function: str, env: Mapping[str, str] | None = None) -> bool:
     """Let this host import torch while Spark still reads data or starts its workers; return whether it does.
 
     Only on a `local` master, and only where Spark's workers are this very Python: elsewhere the tasks start it.
@@ -28,6 +28,8 @@ def prestart(spark: SparkSession, env: Mapping[str, str] | None = None) -> bool:
     Parameters
     ----------
     spark : SparkSession
+    function : str
+        "module:name", as `launch` will be given it.
     env : mapping of str to str, optional
         What the ranks will have besides, as `launch` is given it.
     """
@@ -43,4 +45,4 @@ def prestart(spark: SparkSession, env: Mapping[str, str] | None = None) -> bool:
         "PYTHONHASHSEED": str(spark.sparkContext.environment.get("PYTHONHASHSEED", "0")),
         **(env or {}),
     }
-    return begin(whole, [os.path.abspath(entry) for entry in sys.path])
+    return begin(whole, [os.path.abspath(entry) for entry in sys.path], function.partition(":")[0])

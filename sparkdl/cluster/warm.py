@@ -47,13 +47,16 @@ _READ_AT_LOAD = (
     "PYTORCH",
     "PYTHONHASHSEED",
     "PYTHONHOME",
+    "ARROW_",
 )
 # What differs from rank to rank: the server itself has none of it.
 _RANKS_OWN = ("CUDA_VISIBLE_DEVICES", "HOROVOD_")
 _UCRED = struct.Struct("3i")
 
 
-def start_warm(env: Mapping[str, str], path: Sequence[str], patience: float = PATIENCE) -> RankProcess | None:
+def start_warm(
+    env: Mapping[str, str], path: Sequence[str], module: str, patience: float = PATIENCE
+) -> RankProcess | None:
     """Return a rank forked from the warm server, which is started if there is none; None where that does not work.
 
     Parameters
@@ -62,6 +65,8 @@ def start_warm(env: Mapping[str, str], path: Sequence[str], patience: float = PA
         Environment that the rank will have.
     path : sequence of str
         Its sys.path.
+    module : str
+        Module of its function, which the server imports first, as `warm_server.make_ready` says.
     patience : float
         Seconds to wait for the fork.
     """
@@ -71,18 +76,22 @@ def start_warm(env: Mapping[str, str], path: Sequence[str], patience: float = PA
         if server is None:
             return None
         with server:
-            process = _fork(server, patience)
+            process = _fork(server, module, patience)
         if process is not None:
             return process
     return None
 
 
-def begin(env: Mapping[str, str], path: Sequence[str]) -> bool:
-    """Start the server for this environment if there is none, without waiting for it; return whether there is one."""
+def begin(env: Mapping[str, str], path: Sequence[str], module: str) -> bool:
+    """Let the server for this environment import what functions of `module` need, without waiting for it.
+
+    It is started if there is none. Return whether there is one.
+    """
     server = connect_server(env, path)
     if server is None:
         return False
-    server.close()
+    with server, contextlib.suppress(OSError):
+        server.sendall(json.dumps({"module": module}).encode())
     return True
 
 
@@ -169,14 +178,14 @@ def _start(address: Path, name: Path, env: Mapping[str, str], path: Sequence[str
         started.wait(30)
 
 
-def _fork(server: socket.socket, patience: float) -> RankProcess | None:
+def _fork(server: socket.socket, module: str, patience: float) -> RankProcess | None:
     folder = new_folder()
     ends = Ends.open()
     theirs = [ends.lifeline[1].fileno(), ends.control[1].fileno(), ends.stdout[1], ends.stderr[1]]
     forked = False
     try:
         server.settimeout(patience)
-        socket.send_fds(server, [json.dumps({"folder": folder}).encode()], theirs)
+        socket.send_fds(server, [json.dumps({"folder": folder, "module": module}).encode()], theirs)
         forked = server.recv(1) == b"1"
     except OSError:
         forked = False

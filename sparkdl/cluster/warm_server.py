@@ -1,4 +1,4 @@
-"""The warm server: imports torch and Horovod once, then forks a guarded rank for each request.
+"""The warm server: imports torch and Horovod once, and what a job's function needs; forks a guarded rank per request.
 
 It has one thread and computes nothing, so that its forks are as good as fresh interpreters (`rank_main._take_place`
 sets anew what a process inherits). Only processes of the same user are served.
@@ -24,6 +24,7 @@ from sparkdl.cluster.rank_main import serve
 from sparkdl.cluster.warm import peer_uid
 
 _REQUEST_SECONDS = 5.0
+_READY: set[str] = set()
 
 
 def main(place: Mapping[str, Any]) -> NoReturn:
@@ -44,6 +45,23 @@ def preload() -> None:
         importlib.import_module("horovod.torch")
     importlib.import_module("cloudpickle")
     # Pages that no collection touches stay shared with the forks.
+    gc.collect()
+    gc.freeze()
+
+
+def make_ready(module: str) -> None:
+    """Import the module of a rank's function, and call its `warm_up()` if it has one, once.
+
+    On few cores several ranks that import the same at the same time wait for each other: for a fit, Petastorm and
+    pandas took longer than its first epoch.
+    """
+    if module in _READY:
+        return
+    _READY.add(module)
+    # What fails here fails in the rank again, which can say so.
+    with contextlib.suppress(Exception):
+        loaded = importlib.import_module(module)
+        getattr(loaded, "warm_up", lambda: None)()
     gc.collect()
     gc.freeze()
 
@@ -72,16 +90,18 @@ def _fork_for(client: socket.socket, listener: socket.socket) -> int | None:
     try:
         if peer_uid(client) != os.getuid():
             return None
-        request, descriptors, _, _ = socket.recv_fds(client, 4096, 4)
+        message, descriptors, _, _ = socket.recv_fds(client, 4096, 4)
+        request = json.loads(message)
+        make_ready(str(request["module"]))
         if len(descriptors) != 4:
             return None
         pid = os.fork()
         if pid == 0:
             listener.close()
             client.close()
-            _become_guard(json.loads(request)["folder"], descriptors)
+            _become_guard(str(request["folder"]), descriptors)
         client.sendall(b"1")
-    except OSError:
+    except (OSError, ValueError, KeyError):
         return None
     finally:
         for descriptor in descriptors:

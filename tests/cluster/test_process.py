@@ -144,7 +144,7 @@ def test_a_fork_is_as_isolated_as_a_fresh_interpreter(warm_place):
     env = {**os.environ, "MARK": "1", "OMP_NUM_THREADS": "1"}
     seen = []
     for number in (1, 2):
-        process = start_warm({**env, "MARK": str(number)}, sys.path)
+        process = start_warm({**env, "MARK": str(number)}, sys.path, __name__)
         assert process is not None
         assert process.warm
         seen.append(run_look(process, {**env, "MARK": str(number)}))
@@ -162,14 +162,14 @@ def test_a_killed_server_is_replaced_and_an_idle_one_leaves_with_its_folder(warm
     assert warm.IDLE == 60.0
     monkeypatch.setattr(warm, "IDLE", 1.0)
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = start_warm(env, sys.path)
+    process = start_warm(env, sys.path, __name__)
     assert process is not None
     (first,) = server_pids(warm_place)
     process.close()
     os.kill(first, 9)
     assert wait_gone([first])
     # It has left its socket behind.
-    again = start_warm(env, sys.path)
+    again = start_warm(env, sys.path, __name__)
     assert again is not None
     (second,) = server_pids(warm_place)
     assert second != first
@@ -193,12 +193,12 @@ def server_pids(folder):
 def test_a_folder_that_others_may_enter_is_not_used(warm_place):
     server_folder().mkdir(mode=0o755)
     server_folder().chmod(0o755)
-    assert start_warm(dict(os.environ), sys.path) is None
+    assert start_warm(dict(os.environ), sys.path, __name__) is None
 
 
 def test_a_server_that_does_not_answer_is_given_up(warm_place, monkeypatch):
     monkeypatch.setattr(warm, "_BOOT", "import time; time.sleep(0)")
     begun = time.monotonic()
-    assert start_warm(dict(os.environ), sys.path, patience=1.0) is None
+    assert start_warm(dict(os.environ), sys.path, __name__, patience=1.0) is None
     assert time.monotonic() - begun < 30
     assert not list(warm_place.glob("sparkdl-rank-*"))

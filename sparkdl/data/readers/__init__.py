@@ -48,6 +48,11 @@ def import_soon(name: str) -> None:
     threading.Thread(target=begin, name="sparkdl-import", daemon=True).start()
 
 
+def import_now(name: str) -> None:
+    """Import a reader."""
+    _reader_class(name)
+
+
 def _reader_class(name: str) -> type:
     if name == PETASTORM:
         from sparkdl.data.readers.petastorm import PetastormReader
