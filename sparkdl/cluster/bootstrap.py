@@ -3,7 +3,7 @@
 `make_task` executes this file's source under a name that no module has, so that cloudpickle sends the code
 itself. So an executor without sparkdl, without torch or with other versions answers with a sentence and its host,
 where unpickling a function of the package would end in a ModuleNotFoundError. Nothing here may refer to sparkdl outside
-of `_take_part`.
+of `_take_part` and `_meet`.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _take_part(data: bytes, context: Any, addresses: list[str]) -> Iterator[dict
     )
     task = Task(job, here)
     try:
-        offers = [json.loads(text) for text in _gather(context, _offer(task), job.start_timeout)]
+        offers = [json.loads(text) for text in _meet(job, context, _offer(task))]
         if not any("problem" in offer for offer in offers):
             yield from to_rows(task.run(offers))
         elif "problem" in offers[here.index]:
@@ -134,6 +134,14 @@ def _offer(task: Any) -> str:
     except Exception as error:
         # Who does not come to the meeting lets the others wait.
         return json.dumps({"problem": f"{type(error).__name__}: {error}"})
+
+
+def _meet(job: Any, context: Any, offer: str) -> list[str]:
+    if not job.local_master or job.driver is None:
+        return _gather(context, offer, job.start_timeout)
+    from sparkdl.cluster.meeting import meet
+
+    return meet(job.driver, job.secret, context.partitionId(), offer, job.start_timeout)
 
 
 def _gather(context: Any, message: str, timeout: float) -> list[str]:

@@ -182,7 +182,7 @@ def launch_local(
     job = replace(job, local_master=True, max_result_bytes=_UNLIMITED)
     inbox: queue.Queue[Mapping[str, Any] | None] = queue.Queue(10_000)
     waited = _Waited(listener or Listener())
-    with EventServer("127.0.0.1", job.secret, inbox) as events:
+    with EventServer("127.0.0.1", job.secret, inbox, job.num_procs) as events:
         running = LocalJob(replace(job, driver=("127.0.0.1", events.port)), inbox)
         try:
             _hear(running, inbox, waited)
@@ -261,7 +261,7 @@ def _run_job(spark: SparkSession, job: Job, listener: Listener) -> tuple[list[Ou
     host = spark_session.driver_host(spark)
     waited.say("wait", "" if host else "over Spark Connect progress comes at the end")
     bind = spark_session.conf(spark, "spark.driver.bindAddress", host) if host else "127.0.0.1"
-    with EventServer(bind or "127.0.0.1", job.secret, inbox) as events:
+    with EventServer(bind or "127.0.0.1", job.secret, inbox, job.num_procs) as events:
         running = JobThread(spark, replace(job, driver=(host, events.port) if host else None), inbox)
         try:
             _hear(running, inbox, waited)

@@ -1,4 +1,4 @@
-"""The driver's ear: takes the events that task 0 sends while the ranks run."""
+"""The driver's ear: takes the events that task 0 sends while the ranks run, and lets tasks on its host meet."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from sparkdl.cluster.meeting import ROLE, Meeting
 from sparkdl.cluster.wire import Channel, Server
 
 
 class EventServer:
-    """Listens for the hub of one job and puts its event records into a queue, in order.
+    """Listens for the hub of one job and puts its event records into a queue, in order; its tasks may meet here.
 
     A queue that is full makes the hub wait, and the writing ranks in the end, instead of filling the driver's memory.
 
@@ -23,10 +24,13 @@ class EventServer:
     secret : str
         Of the job.
     inbox : queue
+    size : int
+        Number of tasks.
     """
 
-    def __init__(self, host: str, secret: str, inbox: queue.Queue[Mapping[str, Any] | None]) -> None:
+    def __init__(self, host: str, secret: str, inbox: queue.Queue[Mapping[str, Any] | None], size: int) -> None:
         self._inbox = inbox
+        self._meeting = Meeting(size)
         self._closing = threading.Event()
         self._connections = 0
         self._lock = threading.Lock()
@@ -48,13 +52,20 @@ class EventServer:
 
     def __exit__(self, *_: object) -> None:
         self._closing.set()
+        self._meeting.close()
         self._server.close()
 
     def _serve(self, channel: Channel) -> None:
+        hello = channel.recv()
+        if hello is not None and hello[0].get("role") == ROLE:
+            self._meeting.serve(channel, int(hello[0]["task"]), str(hello[0]["offer"]))
+        elif hello is not None:
+            self._serve_hub(channel)
+
+    def _serve_hub(self, channel: Channel) -> None:
         with self._lock:
             self._connections += 1
         try:
-            channel.recv()
             while (received := channel.recv()) is not None:
                 self._put(received[0])
         finally:
