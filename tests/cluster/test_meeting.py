@@ -37,7 +37,7 @@ def test_all_leave_with_the_offers_of_all_in_their_order(server):
     threads, results = in_threads(server, [2, 0, 1])
     for thread in threads:
         thread.join(30)
-    assert results == dict.fromkeys(range(3), ["offer 0", "offer 1", "offer 2"])
+    assert results == {task: ["offer 0", "offer 1", "offer 2"] for task in range(3)}
     assert server.idle
 
 
