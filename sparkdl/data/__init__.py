@@ -1,1 +1,28 @@
-"""From a DataFrame to batches of tensors: packing, manifest, plan, loader."""
+"""From a DataFrame to batches of tensors: packing, manifest, plan, loader; and the converter for loops of one's own."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sparkdl.data.converter import make_spark_converter
+    from sparkdl.data.dataset import SparkDatasetConverter
+
+_PLACES = {
+    "SparkDatasetConverter": "sparkdl.data.dataset",
+    "make_spark_converter": "sparkdl.data.converter",
+}
+
+__all__ = ["SparkDatasetConverter", "make_spark_converter"]
+
+
+def __getattr__(name: str) -> object:
+    # Ranks import the loader without pyspark.
+    if name in _PLACES:
+        value = getattr(import_module(_PLACES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

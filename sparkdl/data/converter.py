@@ -1,0 +1,109 @@
+"""Rows for a training loop of the user's own: a DataFrame written once, or Parquet that exists, read by every rank.
+
+The names are those of Petastorm's Spark converter; beneath is the feed of the estimators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sparkdl.data.counts import OTHER
+from sparkdl.data.dataset import SparkDatasetConverter
+from sparkdl.data.manifest import FieldCount
+from sparkdl.data.materialize import choose_place, materialize, schema_of
+from sparkdl.data.schema import IMAGE, DataSchema, Field
+from sparkdl.errors import DataError, SettingError
+from sparkdl.spark.session import conf_bool
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+FLOAT32, FLOAT64 = "float32", "float64"
+
+
+def make_spark_converter(
+    df: DataFrame,
+    dtype: str | None = FLOAT32,
+    *,
+    cache_url: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    fill_value: float | None = None,
+    pad_value: float | None = None,
+) -> SparkDatasetConverter:
+    """Write the rows of a DataFrame once, for loops that run inside `HorovodRunner` or on the driver.
+
+    The rows are removed by `delete`, or when Python ends.
+
+    Parameters
+    ----------
+    df : DataFrame
+        Every column goes in: select first. Numbers, booleans, arrays of numbers, Spark ML vectors, images.
+    dtype : str or None
+        Of numbers that are not whole: "float32", "float64", or None: as they are. Whole numbers are int64.
+    cache_url : str, optional
+        Folder below which the rows are written; chosen as for an estimator (docs/feed.md) where it is not given.
+    storage_options : mapping, optional
+        For the file system of `cache_url`, by fsspec.
+    fill_value, pad_value : float, optional
+        For nulls; behind the elements of arrays that are shorter than the longest one of their column.
+
+    Raises
+    ------
+    DataError
+        A column of a type that cannot go in; nulls, arrays of different lengths, bytes that are no picture: with the
+        column and the number of rows.
+    ClusterError
+        There is no place that all hosts share.
+    """
+    _check_dtype(dtype)
+    spark = df.sparkSession
+    types = dict(df.dtypes)
+    schema = schema_of(
+        df.schema,
+        inputs=[(name, (name,)) for name in df.columns],
+        labels=(),
+        weight=None,
+        case_sensitive=conf_bool(spark, "spark.sql.caseSensitive", False),
+    )
+    if not schema.fields:
+        raise DataError("the DataFrame has no columns: a converter needs one at least")
+    schema = DataSchema(tuple(_as_dtype(field, types[field.name], dtype) for field in schema.fields))
+    with ExitStack() as failure:
+        place = failure.enter_context(choose_place(spark, cache_url, storage_options))
+        train = materialize(df, schema, place, fill_value=fill_value, pad_value=pad_value).train
+        for field in train.schema.fields:
+            _check_counts(field, train.counts[field.name])
+        removal = failure.pop_all()
+    return SparkDatasetConverter(train, dtype=dtype, storage_options=storage_options, remove=removal.close)
+
+
+def _check_dtype(dtype: str | None) -> None:
+    if dtype not in (None, FLOAT32, FLOAT64):
+        raise SettingError(f"dtype={dtype!r} must be 'float32', 'float64' or None (numbers keep their own)")
+
+
+def _as_dtype(field: Field, spark_type: str, dtype: str | None) -> Field:
+    """The field in the precision that is asked for."""
+    if field.dtype != FLOAT32 or field.kind == IMAGE:
+        return field
+    wide = any(name in spark_type for name in ("double", "decimal", "vector"))
+    return replace(field, dtype=dtype or (FLOAT64 if wide else FLOAT32))
+
+
+def _check_counts(field: Field, count: FieldCount) -> None:
+    """Refuse what could not be written."""
+    column = f"column {field.columns[0]!r}"
+    if count.undecodable:
+        raise DataError(f"{column} has {count.undecodable:,} rows whose bytes are no picture: keep JPEG and PNG only")
+    if count.nulls:
+        remedy = "remove them" if field.kind == IMAGE else "remove them, or set fill_value"
+        raise DataError(f"{column} has {count.nulls:,} rows with a null: {remedy}")
+    if len(count.shapes) > 1:
+        shown = ", ".join(f"{shape.replace(',', ' x ')} ({n:,} rows)" for shape, n in list(count.shapes.items())[:4])
+        others = " and others" if len(count.shapes) > 4 or OTHER in count.shapes else ""
+        what = "pictures of different sizes" if field.kind == IMAGE else "arrays of different lengths"
+        remedy = "bring them to one size" if field.kind == IMAGE else "make them equal, or set pad_value"
+        raise DataError(f"{column} holds {what}: {shown}{others}: {remedy}")
