@@ -116,7 +116,7 @@ def test_passes_go_on_counting_epochs_and_the_seed_repeats_them(converter: Spark
     assert first != orders(2)
     assert len({tuple(order) for order in first}) == 3
     with converter.make_torch_dataloader(7, num_epochs=3, seed=1) as loader:
-        assert torch.cat([batch["id"] for batch in loader]).tolist() == sum(first, [])
+        assert torch.cat([batch["id"] for batch in loader]).tolist() == list(itertools.chain(*first))
     with converter.make_torch_dataloader(7, num_epochs=1, shuffling_queue_capacity=0) as loader:
         assert torch.cat([batch["id"] for batch in loader]).tolist() == list(range(36))
 
@@ -128,14 +128,14 @@ def test_without_end_and_left_at_any_time(converter: SparkDatasetConverter) -> N
         endless = iter(loader)
         rows = [next(endless)["id"].tolist() for _ in range(3 * loader.steps_per_epoch)]
         for epoch in range(3):
-            assert sorted(sum(rows[4 * epoch : 4 * epoch + 4], [])) == list(range(36))
+            assert sorted(itertools.chain(*rows[4 * epoch : 4 * epoch + 4])) == list(range(36))
         for batch in loader:
             assert len(batch["id"]) == 10
             break
         with pytest.raises(DataError, match="a newer pass"):
             next(endless)
         whole = [batch["id"].tolist() for batch in itertools.islice(loader, 4)]
-        assert sorted(sum(whole, [])) == list(range(36))
+        assert sorted(itertools.chain(*whole)) == list(range(36))
         suspended = iter(loader)
         next(suspended)
     with pytest.raises(DataError, match="closed"):
@@ -155,7 +155,7 @@ def test_a_rank_is_found_by_its_environment(converter: SparkDatasetConverter, mo
                 environment.setenv(names[0], str(rank))
                 with converter.make_torch_dataloader(5, 1) as loader:
                     shares[names[0], rank] = torch.cat([batch["id"] for batch in loader]).tolist()
-    assert sorted(sum((shares["RANK", rank] for rank in range(3)), [])) == list(range(36))
+    assert sorted(itertools.chain(*(shares["RANK", rank] for rank in range(3)))) == list(range(36))
     assert [shares["RANK", rank] for rank in range(3)] == [shares["HOROVOD_RANK", rank] for rank in range(3)]
 
 
