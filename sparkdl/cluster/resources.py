@@ -111,8 +111,9 @@ def meeting_environment(
         "HOROVOD_GLOO_RENDEZVOUS_ADDR": address[0],
         "HOROVOD_GLOO_RENDEZVOUS_PORT": str(address[1]),
         "HOROVOD_GLOO_TIMEOUT_SECONDS": str(max(1, int(timeout))),
-        # At Horovod's own default of 1 ms a small all-reduce takes ten times as long.
-        "HOROVOD_CYCLE_TIME": "0.1",
+        # At Horovod's own default of 1 ms a small all-reduce waits for the next cycle; at 0.1 ms the cycles
+        # themselves, which talk to the other ranks each time, take the core from the training.
+        "HOROVOD_CYCLE_TIME": "0.3",
     }
     return env | ({"HOROVOD_GLOO_IFACE": interface} if interface else {})
 

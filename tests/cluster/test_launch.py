@@ -112,7 +112,7 @@ def test_two_horovod_ranks_meet_and_rank_0_gives_the_value(spark):
         "WORLD_SIZE": "2",
         "LOCAL_RANK": "0",
         "OMP_NUM_THREADS": "1",
-        "HOROVOD_CYCLE_TIME": "0.1",
+        "HOROVOD_CYCLE_TIME": "0.3",
         "MINE": "1",
         "HOROVOD_GLOO_IFACE": "lo",
     }

@@ -104,7 +104,7 @@ def _horovod(size: int) -> Iterator[list[dict[str, str]]]:
         "HOROVOD_CONTROLLER": "gloo",
         "HOROVOD_CPU_OPERATIONS": "gloo",
         "HOROVOD_GLOO_IFACE": "lo",
-        "HOROVOD_CYCLE_TIME": "0.1",
+        "HOROVOD_CYCLE_TIME": "0.3",
     }
     try:
         yield [{**{k: str(v) for k, v in create_slot_env_vars(slot).items()}, **shared} for slot in plan]
