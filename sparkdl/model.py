@@ -7,7 +7,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from pyspark.ml import Model
 from pyspark.ml.param import Param, Params
 from torch import nn
 
-from sparkdl.data.schema import DataSchema
+from sparkdl.data.schema import MASK, DataSchema
 from sparkdl.errors import PersistenceError, SettingError
 from sparkdl.network import Reference
 from sparkdl.network.check import layer_shapes
@@ -25,7 +25,7 @@ from sparkdl.params.columns import HasInputs, HasOutputs, HasPrediction
 from sparkdl.params.scoring import HasScoring
 from sparkdl.persistence import Savable, read_network, read_stage, trusted, write_network
 from sparkdl.persistence.networks import read_json
-from sparkdl.scoring.inputs import Repair, bound_field
+from sparkdl.scoring.inputs import Repair, bound_inputs
 from sparkdl.scoring.local import LocalScorer
 from sparkdl.scoring.outputs import GenericHead, Head, Shape, column_for
 from sparkdl.scoring.plan import ScoringPlan
@@ -140,11 +140,32 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
     @property
     def numFeatures(self) -> int:
         """Numbers of a row that go into the network, over all inputs."""
-        return sum(field.size for field in self._state.schema.inputs)
+        return sum(field.size for field in self._state.schema.inputs if field.kind != MASK)
 
     def plotHistory(self, ax: Axes | None = None, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draw loss and metrics over the epochs; also into a file if `path` is given."""
         return self.history.plot(ax, path)
+
+    def exportModel(self, path: str | os.PathLike[str], format: str = "onnx") -> None:
+        """Write the network into a file for other programs; it is kept only if it computes what the network does.
+
+        Parameters
+        ----------
+        path : str or PathLike
+            On this machine; refused where something is there.
+        format : str
+            "onnx" (needs the extra ``sparkdl[export]``), "torchscript" or "pt2". Each takes (rows, ...) tensors, any
+            number of rows, and returns the network's outputs: for a classifier its logits.
+
+        Raises
+        ------
+        SettingError, PersistenceError, NetworkError
+            As `sparkdl.export.export_network` says.
+        """
+        # torch's exporters are slow to import, and few need them.
+        from sparkdl.export import export_network
+
+        export_network(self.network, self._state.schema, path, format)
 
     @abstractmethod
     def _head(self) -> Head:
@@ -174,22 +195,13 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
 
     def _plan(self, schema: StructType | None) -> ScoringPlan:
         """Return how rows are scored; the columns' types are those of the training where no schema is given."""
-        state, columns = self._state, self._input_columns()
-        fields = state.schema.inputs
-        if len(columns) != len(fields):
-            names = ", ".join(repr(name) for group in columns for name in group)
-            raise SettingError(
-                f"the network has {len(fields)} inputs, {len(columns)} are named for it ({names}): set inputCols"
-            )
-        if schema is None:
-            bound = [replace(f, columns=names) for f, names in zip(fields, columns, strict=True)]
-        else:
-            bound = [bound_field(f, names, schema) for f, names in zip(fields, columns, strict=True)]
+        state = self._state
+        bound = bound_inputs(state.schema.inputs, self._input_columns(), schema)
         layers: dict[str, str] = self.getOutputLayers()
         shapes = layer_shapes(state.network, state.schema, list(layers)) if layers else {}
         settings = ScorerSettings(self.getBatchSize(), self.getDevice(), self.getPrecision(), tuple(layers))
         inner = tuple(column_for(column, shapes[layer]) for layer, column in layers.items())
-        return ScoringPlan(tuple(bound), self._head(), inner, settings, self.getHandleInvalid())
+        return ScoringPlan(bound, self._head(), inner, settings, self.getHandleInvalid())
 
     def _local(self) -> LocalScorer:
         """Return what scores rows in this process, without Spark."""

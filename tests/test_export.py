@@ -1,0 +1,128 @@
+"""Networks as files for other programs: what they compute, and what is refused."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from sparkdl import TorchModel
+from sparkdl.data.schema import ARRAY, IMAGE, INPUT, SCALAR, DataSchema, Field
+from sparkdl.errors import NetworkError, PersistenceError, SettingError
+from sparkdl.network import check, resolve
+from sparkdl.network.check import outputs_of
+
+
+def schema_of(**inputs: tuple[str, tuple[int, ...]]) -> DataSchema:
+    kinds = {0: SCALAR, 1: ARRAY, 3: IMAGE}
+    return DataSchema(
+        tuple(Field(n, INPUT, kinds[len(shape)], (n,), dtype, shape) for n, (dtype, shape) in inputs.items())
+    )
+
+
+def model_of(module: Any, schema: DataSchema, outputs: int | None = None, **params: Any) -> TorchModel:
+    made = resolve(module, params, schema, outputs)
+    return TorchModel._create(made.module, made.reference, schema, check(made.module, schema))
+
+
+class Tables(nn.Module):
+    """An index and numbers, two outputs; a layer that behaves otherwise in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(1, 3)
+        self.layers = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Dropout(0.9))
+
+    def forward(self, index: torch.Tensor, numbers: torch.Tensor) -> dict[str, torch.Tensor]:
+        wide = torch.cat((self.table(index[:, 0]), numbers), 1)
+        return {"wide": self.layers(wide), "sum": wide.sum(1)}
+
+
+class ByValue(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 2 if float(x.sum()) > 8 else x
+
+
+class ByRows(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * len(x)
+
+
+class Noisy(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.rand_like(x)
+
+
+MODELS: dict[str, Callable[[], TorchModel]] = {
+    "two inputs of one mlp": lambda: model_of("mlp", schema_of(a=("float32", (3,)), b=("float32", (2,))), 2),
+    "pictures": lambda: model_of("cnn", schema_of(image=("float32", (3, 8, 8))), 4),
+    "an index, two outputs": lambda: model_of(
+        Tables(), schema_of(index=("int64", (1,)), numbers=("float32", (2,)))
+    ),
+}
+
+
+def through_file(path: Path, form: str, batch: list[torch.Tensor], names: list[str]) -> list[torch.Tensor]:
+    if form == "onnx":
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        assert [entry.name for entry in session.get_inputs()] == names
+        given = {name: tensor.numpy() for name, tensor in zip(names, batch, strict=True)}
+        return [torch.from_numpy(value) for value in session.run(None, given)]
+    loaded: Any = torch.jit.load(str(path)) if form == "torchscript" else torch.export.load(str(path)).module()
+    return list(outputs_of(loaded(*batch)))
+
+
+@pytest.mark.parametrize("form", ["onnx", "torchscript", "pt2"])
+@pytest.mark.parametrize("kind", list(MODELS))
+def test_file_computes_what_the_model_does(kind: str, form: str, tmp_path: Path) -> None:
+    model = MODELS[kind]()
+    path = tmp_path / "new" / f"net.{form}"
+    model.exportModel(path, form)
+    assert [part.name for part in path.parent.iterdir()] == [path.name]
+    fields = model._trained.schema.inputs  # type: ignore[union-attr]
+    batch = [torch.zeros(13, *f.shape, dtype=getattr(torch, f.dtype)) + 0.5 * (f.dtype != "int64") for f in fields]
+    batch = [tensor.to(getattr(torch, f.dtype)) for tensor, f in zip(batch, fields, strict=True)]
+    with torch.no_grad():
+        expected = outputs_of(model.network(*batch))
+    got = through_file(path, form, batch, [f.name for f in fields])
+    for one, other in zip(expected, got, strict=True):
+        torch.testing.assert_close(one, other.reshape(one.shape), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "form", "words"),
+    [
+        (ByValue(), "torchscript", "the torchscript file is up to .* from the network's on 1 rows: its forward pass"),
+        (ByRows(), "torchscript", "output 0 of the torchscript file is up to .* on 1 rows"),
+        (Noisy(), "pt2", "output 0 of the pt2 file is up to .* or draws at random"),
+        (ByValue(), "pt2", "ByValue cannot be exported as pt2: "),
+        (ByValue(), "onnx", "ByValue cannot be exported as onnx: "),
+    ],
+)
+def test_a_file_that_would_differ_is_not_left(network: nn.Module, form: str, words: str, tmp_path: Path) -> None:
+    model = model_of(network, schema_of(x=("float32", (4,))))
+    with pytest.raises(NetworkError, match=words):
+        model.exportModel(tmp_path / "net", form)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of(nn.Linear(2, 1), schema_of(x=("float32", (2,))))
+    (tmp_path / "there").touch()
+    with pytest.raises(PersistenceError, match="there exists already: remove it"):
+        model.exportModel(tmp_path / "there", "pt2")
+    with pytest.raises(SettingError, match="s3://bucket/net.onnx lies on another file system"):
+        model.exportModel("s3://bucket/net.onnx")
+    with pytest.raises(SettingError, match="format='keras' is none of 'onnx', 'torchscript', 'pt2'"):
+        model.exportModel(tmp_path / "net", "keras")
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else found(name))
+    with pytest.raises(PersistenceError, match=r"needs onnxruntime: pip install 'sparkdl\[export\]'"):
+        model.exportModel(tmp_path / "net")
+    assert [part.name for part in tmp_path.iterdir()] == ["there"]
