@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-import pandas as pd
 import pyarrow as pa
 
-from sparkdl.spark.files import is_connect
+from sparkdl.spark.session import is_local
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pyspark.sql import Column
     from pyspark.sql.types import DataType, StructType
 
@@ -86,8 +86,8 @@ def arrow_types(schema: StructType) -> list[pa.DataType]:
 
 
 def on_local_master(spark: Any) -> bool:
-    """Whether tasks run on the driver's own host, inside its process; unknown (False) on Spark Connect."""
-    return not is_connect(spark) and str(spark.sparkContext.master).startswith("local")
+    """Whether tasks run inside the driver's JVM (on Spark Connect the server's), on a host whose GPUs they share."""
+    return is_local(spark)
 
 
 def _over_arrow(function: Callable[[Batches], Iterator[pa.StructArray]]) -> Callable[..., Any]:
@@ -102,6 +102,9 @@ def _over_arrow(function: Callable[[Batches], Iterator[pa.StructArray]]) -> Call
 def _over_pandas(
     function: Callable[[Batches], Iterator[pa.StructArray]], types: tuple[pa.DataType, ...]
 ) -> Callable[..., Any]:
+    # Only here: a worker that scores Arrow arrays starts a second sooner without pandas.
+    import pandas as pd
+
     def score(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.DataFrame]:
         arrays = (batch if isinstance(batch, tuple) else (batch,) for batch in batches)
         for result in function([_from_pandas(s, t) for s, t in zip(batch, types, strict=False)] for batch in arrays):
@@ -113,6 +116,8 @@ def _over_pandas(
 
 
 def _from_pandas(values: Any, kind: pa.DataType) -> pa.Array:
+    import pandas as pd
+
     # pandas turns nulls of numbers into NaN: there both mean null.
     if isinstance(values, pd.DataFrame):
         return pa.array(values.to_dict("records"), type=kind)
@@ -120,6 +125,8 @@ def _from_pandas(values: Any, kind: pa.DataType) -> pa.Array:
 
 
 def _to_pandas(array: pa.Array) -> pd.Series:
+    import pandas as pd
+
     if pa.types.is_nested(array.type):
         return pd.Series(array.to_pylist(), dtype=object)
     return array.to_pandas()
