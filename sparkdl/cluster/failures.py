@@ -10,6 +10,7 @@ import cloudpickle
 
 from sparkdl.errors import ClusterError, RankError, RankLostError, SparkDLError, StartTimeoutError
 from sparkdl.job import ENVIRONMENT, OK, RANK_LOST, TIMED_OUT, USER_ERROR, Outcome
+from sparkdl.spark.executors import host_in, shortcoming
 
 _LOST = (
     "ExecutorLostFailure",
@@ -113,21 +114,13 @@ def failed_task(error: BaseException) -> tuple[int, int] | None:
 def from_spark(error: BaseException, num_procs: int, host: str | None = None) -> SparkFailure:
     """Return what an exception of the barrier job means for the user; `host` is where the failed task ran."""
     text = str(error)
-    host = host or _host_in(text)
+    host = host or host_in(text)
     late = re.search(r"TimeoutError: (the tasks of the barrier stage did not meet within [^\n]+)", text)
     if late is not None:
         return SparkFailure(StartTimeoutError(late[1]))
-    if "PYTHON_VERSION_MISMATCH" in text:
-        said = re.search(r"different[^:]*: ?(\S+) than that in\s+driver:? ?(\S+?),", text)
-        found = f"has Python {said[1]}, the driver has {said[2]}" if said else "has another Python than the driver"
-        return SparkFailure(
-            ClusterError(f"the executor at {host} {found}: set PYSPARK_PYTHON to the same Python on all hosts")
-        )
-    missing = re.search(r"ModuleNotFoundError: No module named '([\w.]+)'", text)
-    if missing is not None:
-        return SparkFailure(
-            ClusterError(f"the executor at {host} has no {missing[1]}: install it on all hosts (docs/launching.md)")
-        )
+    lacking = shortcoming(error, host)
+    if lacking is not None:
+        return SparkFailure(ClusterError(lacking))
     if any(word in text for word in _CANCELLED) and "barrier" not in text.partition("\n")[0]:
         return SparkFailure(ClusterError(f"the barrier job of {num_procs} ranks was cancelled: {_first_line(text)}"))
     # Spark says of every failure of a barrier stage that it could not recover from it.
@@ -140,11 +133,6 @@ def from_spark(error: BaseException, num_procs: int, host: str | None = None) ->
         )
     reason = raised[1] if raised is not None else _first_line(text)
     return SparkFailure(ClusterError(f"the barrier job of {num_procs} ranks failed: {reason}"), explained=False)
-
-
-def _host_in(text: str) -> str:
-    found = re.search(r"\(TID \d+\) \((\S+) executor (\w+)\)", text)
-    return f"{found[1]} (executor {found[2]})" if found else "an unknown host"
 
 
 def _first_line(text: str) -> str:

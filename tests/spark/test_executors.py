@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from sparkdl.spark.executors import shortcoming
+
+LOST = "Lost task 0.0 in stage 1.0 (TID 3) (10.0.0.7 executor 3): "
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            LOST + "org.apache.spark.api.python.PythonException: ModuleNotFoundError: No module named 'sparkdl.data'",
+            "the executor at 10.0.0.7 (executor 3) has no sparkdl.data: install it on all hosts (docs/executors.md)",
+        ),
+        (
+            "ModuleNotFoundError: No module named 'shop'",
+            "an executor has no shop: install it on all hosts (docs/executors.md)",
+        ),
+        (
+            "[PACKAGE_NOT_INSTALLED] PyArrow >= 18.0.0 must be installed; however, it was not found.",
+            "an executor has no pyarrow: install it on all hosts (docs/executors.md)",
+        ),
+        (
+            LOST + "[PYTHON_VERSION_MISMATCH] Python in worker has different version: 3.10 than that in driver: 3.11,",
+            "the executor at 10.0.0.7 (executor 3) has Python 3.10, the driver has 3.11: "
+            "set PYSPARK_PYTHON to the same Python on all hosts",
+        ),
+        (LOST + "java.lang.OutOfMemoryError: Java heap space", None),
+    ],
+)
+def test_what_an_executor_lacks_is_a_sentence(text: str, said: str | None) -> None:
+    assert shortcoming(RuntimeError(text)) == said
