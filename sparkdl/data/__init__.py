@@ -4,15 +4,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sparkdl.data.converter import make_spark_converter
+    from sparkdl.data.cache import clear_cache
+    from sparkdl.data.converter import make_spark_converter, open_parquet
     from sparkdl.data.dataset import SparkDatasetConverter
 
 _PLACES = {
+    "clear_cache": "sparkdl.data.cache",
     "SparkDatasetConverter": "sparkdl.data.dataset",
     "make_spark_converter": "sparkdl.data.converter",
+    "open_parquet": "sparkdl.data.converter",
 }
 
-__all__ = ["SparkDatasetConverter", "make_spark_converter"]
+__all__ = ["SparkDatasetConverter", "clear_cache", "make_spark_converter", "open_parquet"]
 
 
 def __getattr__(name: str) -> object:

@@ -5,6 +5,7 @@ The names are those of Petastorm's Spark converter; beneath is the feed of the e
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,13 +16,22 @@ from sparkdl.data.dataset import SparkDatasetConverter
 from sparkdl.data.manifest import FieldCount
 from sparkdl.data.materialize import choose_place, materialize, schema_of
 from sparkdl.data.schema import IMAGE, DataSchema, Field
-from sparkdl.errors import DataError, SettingError
-from sparkdl.spark.session import conf_bool
+from sparkdl.data.source import RESULT_SCHEMA, FooterTask
+from sparkdl.data.source_fields import Columns
+from sparkdl.data.source_manifest import manifest_of
+from sparkdl.errors import ClusterError, DataError, SettingError
+from sparkdl.spark.session import active_session, conf_bool, task_slots
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 FLOAT32, FLOAT64 = "float32", "float64"
+
+FEW_FILES = 32
+"""So many footers are read sooner than a Spark job begins."""
+
+_PARTS = 64
+"""Tasks where nobody knows the slots."""
 
 
 def make_spark_converter(
@@ -78,6 +88,56 @@ def make_spark_converter(
             _check_counts(field, train.counts[field.name])
         removal = failure.pop_all()
     return SparkDatasetConverter(train, dtype=dtype, storage_options=storage_options, remove=removal.close)
+
+
+def open_parquet(
+    url: str,
+    columns: Columns = None,
+    dtype: str | None = FLOAT32,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> SparkDatasetConverter:
+    """Open Parquet that exists already, also a data set of Petastorm's or a Delta table, without writing it again.
+
+    Footers are read by Spark tasks; where there is no session, by threads of this process. `delete` leaves the files
+    alone.
+
+    Parameters
+    ----------
+    url : str
+        Folder or file; anything that fsspec opens. Folders called "name=value" are columns, where all values are
+        numbers. A Delta table needs the package deltalake.
+    columns : list of str, or dict, optional
+        Those that are read. As a dict: the name of each tensor, and the column that it is, or a list of columns of
+        numbers that are stacked to (n, k).
+    dtype : str or None
+        Of numbers that are not whole: "float32", "float64", or None: as they are. Whole numbers are int64; bytes of
+        fixed length, and whole arrays of bytes in Petastorm's data sets, stay uint8.
+    storage_options : mapping, optional
+        For fsspec.
+
+    Raises
+    ------
+    DataError
+        No file; a column that is missing or cannot go in; nulls, with the column and the number of rows.
+    """
+    _check_dtype(dtype)
+    options = dict(storage_options or {})
+    manifest = manifest_of(url, columns, dtype, options, _read_footers)
+    return SparkDatasetConverter(manifest, dtype=dtype, storage_options=options)
+
+
+def _read_footers(task: FooterTask) -> list[dict[str, Any]]:
+    files = len(task.files)
+    try:
+        spark = active_session() if files > FEW_FILES else None
+    except ClusterError:
+        spark = None
+    if spark is None:
+        return task.read(range(files))
+    parts = min(files, 2 * (task_slots(spark) or _PARTS))
+    rows = spark.range(0, files, 1, parts).mapInArrow(task, RESULT_SCHEMA).collect()
+    return [entry for row in rows for entry in json.loads(row["entry"])]
 
 
 def _check_dtype(dtype: str | None) -> None:

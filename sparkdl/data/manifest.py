@@ -17,6 +17,9 @@ from sparkdl.data.schema import DataSchema
 
 FORMAT_VERSION = 1
 
+PACKED, COLUMNS, UNISCHEMA = "packed", "columns", "unischema"
+"""What the files hold: rows that we have packed; columns of ordinary Parquet; columns that Petastorm has encoded."""
+
 
 @dataclass(frozen=True)
 class DataFile:
@@ -36,6 +39,8 @@ class DataFile:
         Where it was written.
     checksum : str
         Of the rows, order-free, hexadecimal.
+    constants : tuple of (str, int or float)
+        Columns that are not in the file because all its rows have the same value: those of partition folders.
     """
 
     path: str
@@ -45,6 +50,11 @@ class DataFile:
     bytes: int
     host: str = ""
     checksum: str = ""
+    constants: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        # JSON knows lists only.
+        object.__setattr__(self, "constants", tuple((str(name), value) for name, value in self.constants))
 
     @property
     def rows(self) -> int:
@@ -96,12 +106,16 @@ class Manifest:
         In (partition, sequence) order.
     counts : mapping of str to FieldCount
         By field name.
+    format : str
+        PACKED, COLUMNS or UNISCHEMA.
     """
 
     url: str
     schema: DataSchema
     files: tuple[DataFile, ...]
     counts: Mapping[str, FieldCount] = field(default_factory=dict)
+    lease: str = ""
+    format: str = PACKED
 
     @cached_property
     def rows(self) -> int:
@@ -111,11 +125,14 @@ class Manifest:
     @cached_property
     def hash(self) -> str:
         """Identity of the data: schema, layout of the files and checksums; not where they lie."""
-        identity = {
+        identity: dict[str, Any] = {
             "formatVersion": FORMAT_VERSION,
             "schema": self.schema.to_json(),
             "files": [[f.partition, f.sequence, list(f.row_groups), f.checksum] for f in self.files],
         }
+        if self.format != PACKED:
+            identity["format"] = self.format
+            identity["constants"] = [list(f.constants) for f in self.files]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
@@ -126,6 +143,7 @@ class Manifest:
             "schema": self.schema.to_json(),
             "files": [asdict(f) for f in self.files],
             "counts": {name: asdict(count) for name, count in self.counts.items()},
+            "format": self.format,
         }
 
     @classmethod
@@ -138,4 +156,5 @@ class Manifest:
             schema=DataSchema.from_json(value["schema"]),
             files=tuple(DataFile(**{**f, "row_groups": tuple(f["row_groups"])}) for f in value["files"]),
             counts={name: FieldCount(**count) for name, count in value["counts"].items()},
+            format=value.get("format", PACKED),
         )

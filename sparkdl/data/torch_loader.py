@@ -23,6 +23,9 @@ Tensors = dict[str, torch.Tensor]
 SHARDS = 8
 """Places of the data that a batch is drawn from, at least."""
 
+GROUPS_BYTES = 1 << 30
+"""What the row groups of a rank's shards may take together."""
+
 _AHEAD = 2
 _WAIT_SECONDS = 600.0
 _RANK_VARIABLES = (("RANK", "WORLD_SIZE"), ("HOROVOD_RANK", "HOROVOD_SIZE"))
@@ -190,13 +193,17 @@ def plan_for(
 ) -> Plan:
     """Return the plan in which every rank has `batch_size` rows of each full step, and a window of `window` rows.
 
-    The number of shards is a multiple of the number of ranks: only then do all ranks get equal parts of a step.
+    The number of shards is a multiple of the number of ranks: only then do all ranks get equal parts of a step. A row
+    group that is read in pieces is kept decoded by its shard: where they are large, a rank has fewer shards.
     """
+    largest = max((rows for file in manifest.files for rows in file.row_groups), default=0)
+    group_bytes = largest * sum(field.stored_bytes for field in manifest.schema.fields if field.known)
+    shards = min(-(-SHARDS // size), max(1, GROUPS_BYTES // max(1, group_bytes)))
     return Plan.of(
         manifest,
         batch_size=batch_size * size,
         seed=seed,
-        canonical_shards=size * -(-SHARDS // size),
+        canonical_shards=size * shards,
         shuffle=shuffle,
         window=window * size,
         drop_last=drop_last,

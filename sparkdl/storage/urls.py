@@ -81,6 +81,53 @@ def size(url: str, options: Options | None = None) -> int:
     return int(fs.size(path))
 
 
+def list_folder(url: str, options: Options | None = None) -> list[tuple[str, int]]:
+    """Return name and bytes of what lies in a folder, by name; nothing where there is no folder."""
+    if is_local(url):
+        folder, found = local_path(url), []
+        with suppress(FileNotFoundError):
+            for name in os.listdir(folder):
+                # Others may remove what they have put there.
+                with suppress(FileNotFoundError):
+                    found.append((name, os.stat(os.path.join(folder, name)).st_size))
+        return sorted(found)
+    fs, path = file_system(url, options)
+    # fsspec keeps listings, and others write here too.
+    fs.invalidate_cache()
+    try:
+        details = fs.ls(path, detail=True)
+    except FileNotFoundError:
+        return []
+    inside = [(str(entry["name"]).rstrip("/"), int(entry["size"] or 0)) for entry in details]
+    # Object stores list a folder's own marker with what is in it.
+    return sorted((name.rpartition("/")[2], size) for name, size in inside if name != path.rstrip("/"))
+
+
+def list_files(url: str, options: Options | None = None) -> list[tuple[str, int]]:
+    """Return the files at any depth below a folder, (path relative to it, bytes), sorted; none if it is not there."""
+    if is_local(url):
+        root = local_path(url)
+        found = []
+        for folder, _, names in os.walk(root, followlinks=True):
+            paths = [os.path.join(folder, name) for name in names]
+            found += [(os.path.relpath(path, root).replace(os.sep, "/"), os.path.getsize(path)) for path in paths]
+        return sorted(found)
+    fs, path = file_system(url, options)
+    # A listing that was kept from before would not have what Spark has written since.
+    fs.invalidate_cache(path)
+    base = path.strip("/") + "/"
+    entries = fs.find(path, detail=True)
+    return sorted((name.strip("/").removeprefix(base), int(info["size"])) for name, info in entries.items())
+
+
+def is_file(url: str, options: Options | None = None) -> bool:
+    """Whether there is a file, not a folder."""
+    if is_local(url):
+        return os.path.isfile(local_path(url))
+    fs, path = file_system(url, options)
+    return bool(fs.isfile(path))
+
+
 def make_folder(url: str, options: Options | None = None, *, private: bool = False) -> None:
     """Make a folder and those above it; a private one is for this user only, where the file system knows users."""
     if is_local(url):

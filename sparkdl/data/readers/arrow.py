@@ -11,7 +11,7 @@ from typing import Any
 from sparkdl.data.manifest import Manifest
 from sparkdl.data.pack import Rows
 from sparkdl.data.plan import RowRange
-from sparkdl.data.readers.files import RowGroupFiles
+from sparkdl.data.readers.formats import open_files
 
 _AHEAD = 2
 
@@ -20,7 +20,7 @@ class ArrowReader:
     """Reads with `threads` threads, that many ranges and two more ahead of the consumer."""
 
     def __init__(self, manifest: Manifest, threads: int, storage_options: Mapping[str, Any]) -> None:
-        self._files = RowGroupFiles(manifest, storage_options)
+        self._files = open_files(manifest, storage_options)
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="sparkdl-arrow")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 import pyarrow as pa
@@ -36,9 +36,14 @@ class RowGroupFiles:
 
     def read(self, wanted: RowRange) -> Rows:
         """Return packed rows; DataError if the row group has not the rows that the manifest says."""
+        rows: Rows = self._layout.from_table(self._row_group(wanted))[wanted.start : wanted.stop]
+        return rows
+
+    def _row_group(self, wanted: RowRange, columns: Sequence[str] | None = None) -> pa.Table:
+        """Decode a row group whole."""
         file = self._file(wanted.file)
         try:
-            table = file.read_row_group(wanted.row_group, use_threads=False)
+            table = file.read_row_group(wanted.row_group, columns=columns, use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise self._broken(wanted.file, error) from error
         expected = self._manifest.files[wanted.file].row_groups[wanted.row_group]
@@ -47,8 +52,7 @@ class RowGroupFiles:
                 f"row group {wanted.row_group} of {self.url(wanted.file)} has {table.num_rows} rows, "
                 f"{expected} were written: the file was changed, write the rows again (a new fit does)"
             )
-        rows: Rows = self._layout.from_table(table)[wanted.start : wanted.stop]
-        return rows
+        return table
 
     def open_all(self) -> None:
         """Open each file once; DataError names the first that is missing or not what was written."""
@@ -102,6 +106,9 @@ class RowGroupFiles:
                 f"{self.url(number)} has {metadata.num_rows} rows in {metadata.num_row_groups} row groups, "
                 f"{file.rows} rows in {len(file.row_groups)} were written: write the rows again (a new fit does)"
             )
+        self._check_schema(number, opened)
+
+    def _check_schema(self, number: int, opened: pq.ParquetFile) -> None:
         stored = opened.schema_arrow
         if not stored.equals(self._layout.arrow_schema):
             raise DataError(

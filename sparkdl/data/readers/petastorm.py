@@ -24,10 +24,11 @@ from petastorm.workers_pool.thread_pool import ThreadPool
 from petastorm.workers_pool.ventilator import Ventilator
 from petastorm.workers_pool.worker_base import WorkerBase
 
-from sparkdl.data.manifest import Manifest
+from sparkdl.data.manifest import PACKED, Manifest
 from sparkdl.data.pack import Rows
 from sparkdl.data.plan import RowRange
 from sparkdl.data.readers.files import RowGroupFiles
+from sparkdl.data.readers.formats import open_files
 from sparkdl.errors import DataError
 from sparkdl.storage import urls
 
@@ -39,9 +40,12 @@ class PetastormReader:
     """Reads with `threads` threads of Petastorm's pool, that many ranges and two more ahead of the consumer."""
 
     def __init__(self, manifest: Manifest, threads: int, storage_options: Mapping[str, Any]) -> None:
-        self._files = RowGroupFiles(manifest, storage_options)
+        self._files = open_files(manifest, storage_options)
         self._threads = threads
         self._run = 0
+        if manifest.format != PACKED:
+            self._reader = _PlannedReader.without_a_look(ThreadPool(threads), _worker_class(self._files))
+            return
         paths, file_system = _paths(manifest, storage_options)
         try:
             self._reader = _PlannedReader(
@@ -102,6 +106,21 @@ class PetastormReader:
 
 class _PlannedReader(Reader):  # type: ignore[misc]
     """Petastorm's Reader, told by the plan what to read."""
+
+    @classmethod
+    def without_a_look(cls, pool: ThreadPool, worker_class: Any) -> _PlannedReader:
+        """Return a reader that begins without Petastorm's look at the data set.
+
+        It reads every footer, and knows no nested arrays; the manifest says already what the files hold.
+        """
+        reader: _PlannedReader = cls.__new__(cls)
+        reader.schema = reader.ngram = None
+        reader.last_row_consumed = reader.stopped = False
+        reader._results_queue_reader = worker_class.new_results_queue_reader()
+        reader._workers_pool = pool
+        reader.ventilator = _PlanVentilator(pool.ventilate)
+        pool.start(worker_class, None, ventilator=reader.ventilator)
+        return reader
 
     def _create_ventilator(self, *args: Any, **kwargs: Any) -> _PlanVentilator:
         return _PlanVentilator(self._workers_pool.ventilate)
