@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sparkdl.data.schema import DataSchema, Field
+from sparkdl.data.schema import MASK, DataSchema, Field
 from sparkdl.errors import NetworkError
 from sparkdl.network.seeding import seeded
 
@@ -115,10 +115,12 @@ def materialised(module: nn.Module, schema: DataSchema, seed: int) -> None:
 
 
 def zeros(field: Field, rows: int) -> torch.Tensor:
-    """Return a batch of zeros as the network would get it; 0 is an index that every embedding has."""
+    """Return a batch of zeros as the network would get it; 0 is an index that every embedding has. Masks are true."""
     if not field.known:
         raise NetworkError(f"the shape of input {field.name!r} is not known yet: {field.shape}")
-    return torch.zeros((rows, *field.shape), dtype=getattr(torch, field.dtype))
+    filled = torch.ones if field.kind == MASK else torch.zeros
+    batch = filled((rows, *field.shape), dtype=getattr(torch, field.dtype))
+    return batch.to_sparse() if field.sparse else batch
 
 
 def describe_inputs(schema: DataSchema) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -16,6 +16,9 @@ from sparkdl.network.registry import find_network, name_of
 from sparkdl.network.seeding import seeded
 from sparkdl.network.tensors import signature
 from sparkdl.network.values import UndescribableError, encode
+
+if TYPE_CHECKING:
+    from sparkdl.nn import SizedModule
 
 NAME = "name"
 """A name in sparkdl.nn, called with parameters."""
@@ -130,7 +133,7 @@ def _by_name(
         raise NetworkError(f"module={name!r} takes its sizes from the data, the shape of {unknown[0]!r} is not known")
     shapes = tuple(f.shape for f in schema.inputs)
     try:
-        sizes = cls.sizes(shapes, outputs, dict(module_params))  # type: ignore[attr-defined]
+        sizes = cls.sizes(shapes, outputs, dict(module_params))
     except (TypeError, ValueError, IndexError) as error:
         if isinstance(error, NetworkError):
             raise
@@ -139,7 +142,7 @@ def _by_name(
     return _called(cls, params, seed), params
 
 
-def named_network(name: str) -> type[nn.Module]:
+def named_network(name: str) -> type[SizedModule]:
     """Return the class that sparkdl.nn has under a name.
 
     Raises
@@ -149,7 +152,7 @@ def named_network(name: str) -> type[nn.Module]:
     """
     from sparkdl.nn import NETWORKS
 
-    cls: type[nn.Module] | None = NETWORKS.get(name)
+    cls = NETWORKS.get(name)
     if cls is None:
         there = ", ".join(sorted(NETWORKS))
         raise SettingError(f"module={name!r} is no network of sparkdl.nn: give one of {there}, or an nn.Module")

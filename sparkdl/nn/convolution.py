@@ -11,9 +11,10 @@ from torch import nn
 
 from sparkdl.errors import NetworkError
 from sparkdl.nn.layers import checked_dropout, dense_layers, output_size, whole_number, whole_numbers
+from sparkdl.nn.sized import SizedModule
 
 
-class CNN(nn.Module):
+class CNN(SizedModule):
     """3x3 convolutions, each with ReLU and 2x2 max pooling while the image has two rows and columns, then an MLP.
 
     Parameters
@@ -81,22 +82,9 @@ class CNN(nn.Module):
     def sizes(
         cls, input_shapes: Sequence[tuple[int, ...]], outputs: int | None, params: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return the constructor arguments that follow from the data; those in `params` win.
+        """Return shape and outputs. The data has one input, of (c, h, w), (h, w), or (k,) numbers a row.
 
-        Parameters
-        ----------
-        input_shapes : sequence of tuple of int
-            One shape: (c, h, w), (h, w), or (k,) where `params` has the shape or k is the area of a square
-            image of one channel.
-        outputs : int or None
-            What the task needs.
-        params : mapping
-            The caller's own arguments.
-
-        Raises
-        ------
-        NetworkError
-            If the data does not fit.
+        Rows of k numbers need a shape in `params`, unless k is the area of a square image of one channel.
         """
         if len(input_shapes) != 1:
             raise NetworkError(f"cnn takes one input, the data has {len(input_shapes)}: give one column of images")

@@ -11,9 +11,10 @@ from torch import nn
 
 from sparkdl.errors import NetworkError
 from sparkdl.nn.layers import checked_dropout, dense_layers, output_size, whole_number, whole_numbers
+from sparkdl.nn.sized import SizedModule
 
 
-class MLP(nn.Module):
+class MLP(SizedModule):
     """A multilayer perceptron over everything a row has: (n, ...) inputs are flattened and put side by side.
 
     Parameters
@@ -65,22 +66,7 @@ class MLP(nn.Module):
     def sizes(
         cls, input_shapes: Sequence[tuple[int, ...]], outputs: int | None, params: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return the constructor arguments that follow from the data; those in `params` win.
-
-        Parameters
-        ----------
-        input_shapes : sequence of tuple of int
-            Of one row of each input.
-        outputs : int or None
-            What the task needs.
-        params : mapping
-            The caller's own arguments.
-
-        Raises
-        ------
-        NetworkError
-            If the data does not fit.
-        """
+        """Return inputs and outputs, for data of any shape."""
         total = sum(math.prod(shape) for shape in input_shapes)
         inputs = whole_number("inputs", params.get("inputs", total))
         if inputs != total:
