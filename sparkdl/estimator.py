@@ -131,11 +131,13 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
             labels=labels_of(self),
             weight=weight_of(self),
             case_sensitive=case_sensitive,
+            masks=self.getPadMask(),
+            sparse=self.getSparseTensors(),
         )
         held = self.getValidationIndicatorCol()
         if held:
             check_validation_column(columns, held, case_sensitive)
-        check_cluster(spark, self.getNumProcs())
+        check_cluster(spark, self.getNumProcs(), self.getTaskResources())
         return RowsWanted(
             schema=schema,
             count_classes=tuple(self._counted()),

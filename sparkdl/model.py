@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.ml import Model
 from pyspark.ml.param import Param, Params
+from pyspark.sql.types import StructType
 from torch import nn
 
 from sparkdl.data.schema import MASK, DataSchema
@@ -31,7 +32,7 @@ from sparkdl.scoring.outputs import GenericHead, Head, Shape, column_for
 from sparkdl.scoring.plan import ScoringPlan
 from sparkdl.scoring.scorer import ScorerSettings
 from sparkdl.scoring.ship import send
-from sparkdl.scoring.transform import add_columns
+from sparkdl.scoring.transform import add_columns, added_fields
 from sparkdl.train.history import History
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from pyspark.sql import DataFrame
-    from pyspark.sql.types import StructType
 
 _HISTORY_FILE = "history.json"
 
@@ -174,6 +174,10 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
     def _transform(self, dataset: DataFrame) -> DataFrame:
         plan = self._plan(dataset.schema)
         return add_columns(dataset, plan, self._send, Repair(self._extra("fill_value"), self._extra("pad_value")))
+
+    def transformSchema(self, schema: StructType) -> StructType:
+        """Return the schema of what `transform` returns for a DataFrame of this one, or raise what it would raise."""
+        return StructType([*schema.fields, *added_fields(self._plan(schema), schema)])
 
     @property
     def _state(self) -> Trained:

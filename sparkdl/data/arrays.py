@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 RAGGED = -1
 """Stands for a dimension whose parts differ within one row."""
 
+_IN_A_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
 Mask = npt.NDArray[np.bool_]
 
 
@@ -44,9 +46,9 @@ def null_rows(array: pa.Array) -> Mask | None:
     inner = null_rows(array.flatten())
     if inner is None:
         return own
-    ends = np.cumsum(_lengths(array))
+    ends = np.cumsum(lengths(array))
     before = np.concatenate(([0], np.cumsum(inner)))
-    inside: Mask = before[ends] > before[ends - _lengths(array)]
+    inside: Mask = before[ends] > before[ends - lengths(array)]
     return inside if own is None else own | inside
 
 
@@ -55,21 +57,21 @@ def row_shapes(array: pa.Array, dims: int) -> npt.NDArray[np.int64]:
 
     A null row has zeros. `array` must be nested `dims` deep.
     """
-    lengths = _lengths(array)
+    sizes = lengths(array)
     shapes = np.zeros((len(array), dims), dtype=np.int64)
-    shapes[:, 0] = lengths
+    shapes[:, 0] = sizes
     if dims == 1 or len(array) == 0:
         return shapes
     inner = row_shapes(array.flatten(), dims - 1)
     if len(inner) == 0:
         return shapes
-    starts = np.cumsum(lengths) - lengths
+    starts = np.cumsum(sizes) - sizes
     first = inner[np.minimum(starts, len(inner) - 1)]
     differs = np.concatenate(
-        (np.zeros((1, dims - 1), np.int64), np.cumsum(inner != np.repeat(first, lengths, axis=0), axis=0))
+        (np.zeros((1, dims - 1), np.int64), np.cumsum(inner != np.repeat(first, sizes, axis=0), axis=0))
     )
-    ragged = differs[starts + lengths] > differs[starts]
-    shapes[:, 1:] = np.where(ragged, RAGGED, np.where(lengths[:, None] > 0, first, 0))
+    ragged = differs[starts + sizes] > differs[starts]
+    shapes[:, 1:] = np.where(ragged, RAGGED, np.where(sizes[:, None] > 0, first, 0))
     return shapes
 
 
@@ -79,7 +81,7 @@ def dense(array: pa.Array, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[An
     Parameters
     ----------
     array : pyarrow.Array
-        Numbers, booleans, or lists of them nested ``len(shape)`` deep.
+        Numbers, booleans, dates, timestamps, or lists of them nested ``len(shape)`` deep.
     dtype : str
         Of the result.
     shape : tuple of int
@@ -91,8 +93,21 @@ def dense(array: pa.Array, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[An
         array = array.cast(pa.uint8())
     elif pa.types.is_decimal(array.type):
         array = array.cast(pa.float64())
+    else:
+        array = counted(array)
     values: npt.NDArray[Any] = array.to_numpy(zero_copy_only=False).astype(dtype, copy=False)
     return values.reshape(rows, *shape)
+
+
+def counted(array: pa.Array) -> pa.Array:
+    """Return dates as days, timestamps as whole seconds, since 1970; other arrays as they are."""
+    if pa.types.is_date(array.type):
+        return array.cast(pa.date32()).cast(pa.int32())
+    if not pa.types.is_timestamp(array.type):
+        return array
+    numbers = array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    # Arrow's own division of negative numbers goes towards 0, numpy's goes down.
+    return pa.array(numbers // _IN_A_SECOND[array.type.unit], mask=_nulls(array))
 
 
 def _nulls(array: pa.Array) -> Mask | None:
@@ -102,14 +117,14 @@ def _nulls(array: pa.Array) -> Mask | None:
     return mask
 
 
-def _lengths(array: pa.Array) -> npt.NDArray[np.int64]:
+def lengths(array: pa.Array) -> npt.NDArray[np.int64]:
     """Elements of each row that `flatten` keeps: a null list has none, whatever its slots hold."""
     if pa.types.is_fixed_size_list(array.type):
-        lengths = np.full(len(array), array.type.list_size, dtype=np.int64)
+        sizes = np.full(len(array), array.type.list_size, dtype=np.int64)
     else:
         offsets = array.offsets.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
-        lengths = np.diff(offsets)
+        sizes = np.diff(offsets)
     nulls = _nulls(array)
     if nulls is not None:
-        lengths[nulls] = 0
-    return lengths
+        sizes[nulls] = 0
+    return sizes

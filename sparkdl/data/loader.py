@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -14,9 +15,10 @@ from sparkdl.data.pack import RowLayout
 from sparkdl.data.plan import Plan
 from sparkdl.data.prefetch import Background
 from sparkdl.data.readers import PETASTORM, Reader, import_soon, open_reader
-from sparkdl.data.schema import IMAGE, INPUT, LABEL
+from sparkdl.data.schema import INPUT, LABEL
+from sparkdl.data.tensors import from_packed
 from sparkdl.errors import DataError, SettingError
-from sparkdl.storage import urls
+from sparkdl.storage import leases, urls
 
 
 class Batch(NamedTuple):
@@ -139,6 +141,7 @@ class Loader:
             A file has not the rows that the manifest says, or a batch takes longer than `wait_limit`.
         """
         self._end_epoch()
+        self._renew_lease()
         running = self._running = Background(self._batches(epoch, start_step), self._prefetch, self._wait_limit)
         try:
             yield from running
@@ -155,6 +158,12 @@ class Loader:
     def _end_epoch(self) -> None:
         if self._running is not None:
             self._running.close()
+
+    def _renew_lease(self) -> None:
+        if self._manifest.lease and self._rank == 0:
+            # Rows outlast many a missed renewal; training must not end for one.
+            with suppress(Exception):
+                leases.hold(self._manifest.url, leases.holder_of(self._manifest.lease), self._options)
 
     def _batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
         """Run by the feed's thread."""
@@ -190,9 +199,7 @@ class Loader:
     def _to_batch(self, columns: Columns, planned_rows: int) -> Batch:
         inputs, targets, weights = [], [], None
         for field, column in zip(self._manifest.schema.fields, columns, strict=True):
-            tensor = torch.from_numpy(column)
-            if field.kind == IMAGE:
-                tensor = tensor.to(torch.float32).div_(255)
+            tensor = from_packed(column, field)
             if field.role == INPUT:
                 inputs.append(tensor)
             elif field.role == LABEL:

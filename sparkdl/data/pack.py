@@ -38,7 +38,7 @@ class Slot:
     name : str
         Of the field.
     dtype : str
-        As stored: "float32", "int64" or "uint8".
+        As stored: "float32", "float64", "int64", "uint8", or `schema.ENTRY`.
     shape : tuple of int
         Of one row.
     offset : int
@@ -68,8 +68,8 @@ class RowLayout:
                 raise DataError(f"field {field.name!r} has shape {field.shape}: no row has told its size yet")
             item = np.dtype(field.stored_dtype).itemsize
             offset = -(-end // item) * item
-            slots.append(Slot(field.name, field.stored_dtype, field.shape, offset))
-            end = offset + item * field.size
+            slots.append(Slot(field.name, field.stored_dtype, field.stored_shape, offset))
+            end = offset + field.stored_bytes
         return cls(tuple(slots), max(_ALIGNMENT, -(-end // _ALIGNMENT) * _ALIGNMENT))
 
     @cached_property

@@ -100,7 +100,7 @@ class Plan:
         steps_per_epoch: int | None = None,
     ) -> Plan:
         """Return the plan for the rows of a manifest; the window is cut to `WINDOW_BYTES`."""
-        row_bytes = sum(f.size * np.dtype(f.stored_dtype).itemsize for f in manifest.schema.fields if f.known)
+        row_bytes = sum(f.stored_bytes for f in manifest.schema.fields if f.known)
         return cls(
             row_groups=tuple(file.row_groups for file in manifest.files),
             batch_size=batch_size,

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+_ITEM_BYTES = {"uint8": 1, "float32": 4, "float64": 8, "int64": 8, "i4,f4": 8}
+
 INPUT = "input"
 LABEL = "label"
 WEIGHT = "weight"
@@ -26,6 +28,14 @@ VECTOR = "vector"
 """A Spark ML vector; a row is (k,)."""
 IMAGE = "image"
 """Spark's image struct, or JPEG or PNG bytes; a row is (3, H, W), uint8 as stored, float32 in [0, 1] as a tensor."""
+MASK = "mask"
+"""Which elements of a padded array or vector are its own and not padding; a row is (k,), uint8 as stored, bool."""
+
+DATE, TIMESTAMP, TIMESTAMP_NTZ = "date", "timestamp", "timestamp_ntz"
+"""Types that are counted: days since 1970-01-01, whole seconds since 1970-01-01 00:00:00 (UTC; as written for NTZ)."""
+
+ENTRY = "i4,f4"
+"""An entry of a sparse vector as stored: its place, from 1 on (0: there is none), and its value."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +49,19 @@ class Field:
     role : str
         INPUT, LABEL or WEIGHT.
     kind : str
-        SCALAR, STACKED, ARRAY, VECTOR or IMAGE.
+        SCALAR, STACKED, ARRAY, VECTOR, IMAGE or MASK.
     columns : tuple of str
         The DataFrame's columns it comes from, as the user typed them; one, or several for STACKED.
     dtype : str
-        As a tensor: "float32" or "int64".
+        As a tensor: "float32", "float64", "int64" or "bool".
     shape : tuple of int
         Of one row; -1 where it is not known yet.
+    types : tuple of str
+        For each column DATE, TIMESTAMP or TIMESTAMP_NTZ, for a mask VECTOR or ARRAY, else ""; empty: all are "".
+    entries : int or None
+        Of a vector: how many entries that are not 0 a packed row has room for; None: a packed row holds all numbers.
+    sparse : bool
+        Of a vector: its tensor is a sparse one (COO).
     """
 
     name: str
@@ -54,11 +70,26 @@ class Field:
     columns: tuple[str, ...]
     dtype: str
     shape: tuple[int, ...]
+    types: tuple[str, ...] = ()
+    entries: int | None = None
+    sparse: bool = False
 
     @property
     def stored_dtype(self) -> str:
-        """How a packed row holds it: "uint8" for images, else `dtype`."""
-        return "uint8" if self.kind == IMAGE else self.dtype
+        """How a packed row holds it: "uint8" for images and masks, `ENTRY` for sparse vectors, else `dtype`."""
+        if self.entries is not None:
+            return ENTRY
+        return "uint8" if self.kind in (IMAGE, MASK) else self.dtype
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Of one packed row."""
+        return self.shape if self.entries is None else (self.entries,)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes in a packed row; the shape must be known."""
+        return math.prod(self.stored_shape) * _ITEM_BYTES[self.stored_dtype]
 
     @property
     def size(self) -> int:
@@ -100,6 +131,12 @@ class DataSchema:
         """Return the schema of scoring: inputs alone."""
         return DataSchema(self.inputs)
 
+    @property
+    def masks(self) -> dict[str, Field]:
+        """The mask of each padded input, by the input's name."""
+        masks = {f.columns: f for f in self.inputs if f.kind == MASK}
+        return {f.name: masks[f.columns] for f in self.inputs if f.kind in (ARRAY, VECTOR) and f.columns in masks}
+
     def to_json(self) -> list[dict[str, Any]]:
         """Return plain JSON values."""
         return [asdict(f) for f in self.fields]
@@ -107,4 +144,6 @@ class DataSchema:
     @classmethod
     def from_json(cls, value: list[dict[str, Any]]) -> DataSchema:
         """Return the schema that `to_json` has written."""
-        return cls(tuple(Field(**{**f, "columns": tuple(f["columns"]), "shape": tuple(f["shape"])}) for f in value))
+        lists = ("columns", "shape", "types")
+        fields: list[dict[str, Any]] = [{k: tuple(v) if k in lists else v for k, v in f.items()} for f in value]
+        return cls(tuple(Field(**f) for f in fields))

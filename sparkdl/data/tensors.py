@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from sparkdl.data import arrays, images
-from sparkdl.data.schema import IMAGE, STACKED, Field
+from sparkdl.data import arrays, images, sparse
+from sparkdl.data.schema import IMAGE, MASK, STACKED, Field
 from sparkdl.errors import DataError
 
 DOUBLE = "double"
@@ -30,8 +31,8 @@ def to_tensor(columns: Sequence[pa.Array], field: Field) -> torch.Tensor:
     Returns
     -------
     Tensor
-        (n, *shape), of the field's dtype; images float32 in [0, 1]. It shares memory with Arrow where it can: do not
-        write to it.
+        (n, *shape), of the field's dtype; images float32 in [0, 1]; sparse (COO) where the field says so. It shares
+        memory with Arrow where it can: do not write to it.
 
     Raises
     ------
@@ -46,12 +47,37 @@ def to_tensor(columns: Sequence[pa.Array], field: Field) -> torch.Tensor:
             values[:, place] = arrays.dense(column, field.dtype, ())
         return torch.from_numpy(values)
     array = columns[0]
+    if field.kind == MASK:
+        return _mask(array, field)
+    if sparse.is_vector(array.type):
+        return _vectors(array, field)
     dims = arrays.depth(array.type)
     if dims == 0:
         return _dense(array, field, (1,))
     if dims != len(field.shape):
         raise DataError(f"field {field.name!r} is nested {dims} deep, the network was made for {len(field.shape)}")
-    return _dense(array, field, _shape(array, field))
+    dense = _dense(array, field, _shape(array, field))
+    return dense.to_sparse() if field.sparse else dense
+
+
+def from_packed(values: npt.NDArray[Any], field: Field) -> torch.Tensor:
+    """Return the rows of a field as a tensor, from what packed rows hold of it, (n, *stored_shape).
+
+    The tensor is that of `to_tensor`, and shares memory with `values` where it can.
+    """
+    if field.entries is not None:
+        return _of_entries(sparse.unpacked(values), field.shape[0], field.sparse)
+    tensor = torch.from_numpy(values)
+    if field.kind == IMAGE:
+        return tensor.to(torch.float32).div_(255)
+    if field.kind == MASK:
+        return tensor.to(torch.bool)
+    return tensor.to_sparse() if field.sparse else tensor
+
+
+def as_numbers(array: pa.Array) -> pa.Array:
+    """Return dates as days, timestamps as whole seconds, since 1970; other arrays as they are."""
+    return arrays.counted(array)
 
 
 def null_rows(columns: Sequence[pa.Array]) -> npt.NDArray[np.bool_] | None:
@@ -113,6 +139,36 @@ def _shape(array: pa.Array, field: Field) -> tuple[int, ...]:
             f"{'x'.join(map(str, wanted.tolist()))} is needed: bring all rows to one length"
         )
     return tuple(int(dimension) for dimension in wanted)
+
+
+def _mask(own: pa.Array, field: Field) -> torch.Tensor:
+    """From the number of elements that are not padding."""
+    lengths = torch.from_numpy(arrays.dense(own, "int64", ()).copy())
+    return torch.arange(field.shape[0]) < lengths[:, None]
+
+
+def _vectors(array: pa.StructArray, field: Field) -> torch.Tensor:
+    sizes = sparse.sizes(array)
+    size = field.shape[0] if field.known else int(sizes[0]) if len(sizes) else 0
+    wrong = sizes != size
+    if wrong.any():
+        raise DataError(
+            f"column {field.columns[0]!r} has {int(wrong.sum())} of {len(array)} vectors of the size "
+            f"{int(sizes[wrong][0])}, {size} is needed: bring all rows to one length"
+        )
+    return _of_entries(sparse.entries_of(array), size, field.sparse)
+
+
+def _of_entries(entries: sparse.Entries, size: int, as_sparse: bool) -> torch.Tensor:
+    if as_sparse:
+        places = torch.from_numpy(np.stack([entries.rows, entries.places]))
+        # Rows and places ascend, and none comes twice: so much Spark's vectors promise.
+        return torch.sparse_coo_tensor(
+            places, torch.from_numpy(entries.values), (entries.vectors, size), is_coalesced=True, check_invariants=False
+        )
+    dense = np.zeros((entries.vectors, size), dtype=np.float32)
+    dense[entries.rows, entries.places] = entries.values
+    return torch.from_numpy(dense)
 
 
 def _images(array: pa.Array, field: Field) -> torch.Tensor:

@@ -1,11 +1,11 @@
-"""The rows of a fit, written once for all models that want the same, and removed after the last of them."""
+"""The rows of a fit, written once for all models that want the same; removed, or given back, after the last of them."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sparkdl.data.schema import DataSchema
@@ -51,7 +51,8 @@ class SharedRows:
     """Writes the rows of one DataFrame for several fits, from several threads.
 
     Rows are removed when the last fit that was announced for them is done; when a fit fails, as soon as no other one
-    reads them (a fit that still comes writes them again); and all of them by `close`.
+    reads them (a fit that still comes writes them again); and all of them by `close`. Those below a cacheUrl are kept:
+    there, "removed" means that this program needs them no longer.
 
     Parameters
     ----------
@@ -128,23 +129,25 @@ class _Written:
         self._place.close()
 
     def _write(self, frame: DataFrame) -> Dataset:
-        from sparkdl.data.materialize import choose_place, materialize
+        from sparkdl.data.materialize import choose_place, keep, keeping_base, materialize
 
-        wanted = self.wanted
+        wanted, spark = self.wanted, frame.sparkSession
+        how: dict[str, Any] = {
+            "validation_column": wanted.validation_column,
+            "validation_fraction": wanted.validation_fraction,
+            "seed": wanted.seed,
+            "count_classes": wanted.count_classes,
+            "fill_value": wanted.fill_value,
+            "pad_value": wanted.pad_value,
+        }
+        place = choose_place(spark, wanted.cache_url, wanted.storage_options)
+        base = keeping_base(spark, wanted.cache_url)
+        if base is not None:
+            kept = keep(frame, wanted.schema, replace(place, url=base), **how)
+            self._place.callback(kept.close)
+            return kept.dataset
         with ExitStack() as place_of_failure:
-            place = place_of_failure.enter_context(
-                choose_place(frame.sparkSession, wanted.cache_url, wanted.storage_options)
-            )
-            dataset = materialize(
-                frame,
-                wanted.schema,
-                place,
-                validation_column=wanted.validation_column,
-                validation_fraction=wanted.validation_fraction,
-                seed=wanted.seed,
-                count_classes=wanted.count_classes,
-                fill_value=wanted.fill_value,
-                pad_value=wanted.pad_value,
-            )
+            place_of_failure.enter_context(place)
+            dataset = materialize(frame, wanted.schema, place, **how)
             self._place = place_of_failure.pop_all()
         return dataset

@@ -21,6 +21,15 @@ class HasCache(Settings):
         None,
         "value behind the elements of shorter arrays and vectors, up to the longest; refused where it is not set",
     )
+    padMask = Setting(
+        kinds.flag(),
+        False,
+        "whether the network gets, behind its inputs, a mask for each one that padValue applies to: (n, k) bool, true "
+        "where an element is its own and not padding",
+    )
+    sparseTensors = Setting(
+        kinds.flag(), False, "whether inputs that are vectors reach the network as torch's sparse tensors (COO)"
+    )
     fillValue = Setting(
         kinds.number(), None, "value in place of nulls in the inputs; nulls are refused where it is not set"
     )

@@ -39,6 +39,8 @@ def check_settings(
     _check_ranks(stage)
     _check_objective(stage)
     _check_optimizer(stage)
+    if stage.getPadMask() and stage.getPadValue() is None:
+        raise SettingError("padMask=True marks what padValue has added, and padValue is not set: set padValue as well")
     if isinstance(stage, ClassifierParams) and stage.getNumClasses():
         check_classes(stage, stage.getNumClasses())
 

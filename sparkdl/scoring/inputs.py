@@ -9,15 +9,37 @@ from typing import TYPE_CHECKING
 
 from pyspark.ml.linalg import VectorUDT
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, BinaryType, BooleanType, DataType, NumericType, StructType
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    BooleanType,
+    DataType,
+    DateType,
+    NumericType,
+    StructType,
+    TimestampNTZType,
+    TimestampType,
+)
 
-from sparkdl.data.schema import ARRAY, IMAGE, SCALAR, STACKED, VECTOR, Field
-from sparkdl.errors import DataError
-from sparkdl.spark.columns import column, padded, tensor_column
+from sparkdl.data.schema import (
+    ARRAY,
+    DATE,
+    IMAGE,
+    MASK,
+    SCALAR,
+    STACKED,
+    TIMESTAMP,
+    TIMESTAMP_NTZ,
+    VECTOR,
+    Field,
+)
+from sparkdl.errors import DataError, SettingError
+from sparkdl.spark.columns import column, padded, tensor_column, vector_parts
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
+_TIMES: dict[type[DataType], str] = {DateType: DATE, TimestampType: TIMESTAMP, TimestampNTZType: TIMESTAMP_NTZ}
 _IMAGE_STRUCT = {"height", "width", "nChannels", "mode", "data"}
 
 
@@ -65,15 +87,56 @@ def bound_field(field: Field, columns: Sequence[str], schema: StructType) -> Fie
         raise DataError(
             f"{', '.join(map(repr, columns))} gives {size} numbers for each row, the network was made for {field.shape}"
         )
-    return replace(field, columns=tuple(columns), kind=kind)
+    types = tuple(_TIMES.get(type(_type_of(name, schema)), "") for name in columns)
+    return replace(field, columns=tuple(columns), kind=kind, types=types if any(types) else ())
+
+
+def bound_inputs(
+    fields: Sequence[Field], columns: Sequence[Sequence[str]], schema: StructType | None
+) -> tuple[Field, ...]:
+    """Return the inputs of a network with the columns they are read from now.
+
+    Parameters
+    ----------
+    fields : sequence of Field
+        As the network was trained; masks, which come last, follow the columns of what they mask.
+    columns : sequence of sequence of str
+        For each input that is no mask.
+    schema : StructType or None
+        Of the DataFrame that is scored; None: the columns' types are those of the training.
+
+    Raises
+    ------
+    SettingError
+        If columns are named for more or fewer inputs.
+    DataError
+        As `bound_field`.
+    """
+    own = [f for f in fields if f.kind != MASK]
+    if len(columns) != len(own):
+        names = ", ".join(repr(name) for group in columns for name in group)
+        raise SettingError(
+            f"the network has {len(own)} inputs, {len(columns)} are named for it ({names}): set inputCols"
+        )
+    bound = [
+        replace(f, columns=tuple(names)) if schema is None else bound_field(f, names, schema)
+        for f, names in zip(own, columns, strict=True)
+    ]
+    masked = {before.columns: now for before, now in zip(own, bound, strict=True) if now.kind in (ARRAY, VECTOR)}
+    masks = [
+        replace(f, columns=masked[f.columns].columns, types=(masked[f.columns].kind,)) for f in fields if f.kind == MASK
+    ]
+    return (*bound, *masks)
 
 
 def input_column(field: Field, repair: Repair) -> Column:
     """Return the expression that brings a field to the executors."""
+    if field.kind == VECTOR and field.entries is not None and repair.pad_value is None and not repair.fill_value:
+        return vector_parts(field.columns[0])
     if field.kind == IMAGE:
         return tensor_column(field.kind, field.columns, field.dtype)
     dims = len(field.shape)
-    expression = tensor_column(field.kind, field.columns, field.dtype, dims, repair.fill_value)
+    expression = tensor_column(field.kind, field.columns, field.dtype, dims, repair.fill_value, field.types)
     if repair.pad_value is not None and field.kind in (ARRAY, VECTOR) and dims == 1:
         # Longer rows must stay too long, so that they are refused and not cut.
         missing = padded(expression, field.size, repair.pad_value, field.dtype)
@@ -83,7 +146,8 @@ def input_column(field: Field, repair: Repair) -> Column:
 
 def is_valid(field: Field, expression: Column) -> Column:
     """Return whether a row of a field has no null, inside arrays too; what was filled is none."""
-    if field.kind == VECTOR:
+    if field.kind in (VECTOR, MASK):
+        # A mask has no nulls of its own.
         return column(field.columns[0]).isNotNull()
     depth = {STACKED: 1, ARRAY: len(field.shape)}.get(field.kind, 0)
     return expression.isNotNull() & _all_present(expression, depth) if depth else expression.isNotNull()
@@ -116,7 +180,7 @@ def _kind(name: str, kind: DataType, field: Field) -> str:
             depth, element = depth + 1, element.elementType
         if isinstance(element, (NumericType, BooleanType)):
             return _checked_depth(name, depth, field, ARRAY)
-    if isinstance(kind, (NumericType, BooleanType)):
+    if isinstance(kind, (NumericType, BooleanType, *_TIMES)):
         return SCALAR
     is_image = isinstance(kind, BinaryType) or (isinstance(kind, StructType) and set(kind.names) >= _IMAGE_STRUCT)
     if is_image and field.kind == IMAGE:

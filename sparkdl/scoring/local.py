@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import torch
 from torch import nn
 
-from sparkdl.data.schema import STACKED, Field
+from sparkdl.data.schema import MASK, STACKED, Field
+from sparkdl.data.tensors import as_numbers
 from sparkdl.errors import DataError
 from sparkdl.scoring.plan import SKIP, ScoringPlan
 from sparkdl.scoring.scorer import Scorer
@@ -46,7 +47,7 @@ class LocalScorer:
     @property
     def input_columns(self) -> tuple[str, ...]:
         """The columns that are read."""
-        return tuple(name for field in self._plan.inputs for name in field.columns)
+        return tuple(dict.fromkeys(name for field in self._plan.inputs for name in field.columns))
 
     @property
     def output_columns(self) -> tuple[str, ...]:
@@ -86,7 +87,10 @@ class LocalScorer:
         for name in field.columns:
             if name not in rows:
                 raise DataError(f"column {name!r} is missing, the rows have {', '.join(map(repr, rows))}")
-        arrays = [self._filled(to_array(rows[name], name)) for name in field.columns]
+        if field.kind == MASK:
+            own = pc.list_value_length(to_array(rows[field.columns[0]], field.columns[0]))
+            return own if self._fill is None else own.fill_null(field.size)
+        arrays = [self._filled(as_numbers(to_array(rows[name], name))) for name in field.columns]
         if field.kind != STACKED:
             return self._padded(arrays[0], field)
         count = len(arrays)

@@ -15,6 +15,8 @@ from sparkdl.errors import DataError
 from sparkdl.scoring.outputs import ARRAY, Head, OutputColumn, to_arrow
 from sparkdl.scoring.scorer import Scorer, ScorerSettings
 
+_DENSE_NUMBERS = 1 << 25
+
 ERROR, SKIP, KEEP = "error", "skip", "keep"
 
 
@@ -61,6 +63,10 @@ class ScoringPlan:
             For null rows where `handle_invalid` is ERROR, and for rows of another shape than the network's input.
         """
         rows = len(arrays[0])
+        limit = self._rows_at_once()
+        if rows > limit:
+            parts = [self.score(scorer, [a.slice(start, limit) for a in arrays]) for start in range(0, rows, limit)]
+            return [pa.concat_arrays(columns) for columns in zip(*parts, strict=True)]
         invalid = self._invalid(arrays)
         if invalid is not None:
             chosen = pa.array(~invalid)
@@ -79,6 +85,11 @@ class ScoringPlan:
         """Return which rows are null or hold a null, (n,)."""
         found = null_rows([array])
         return np.zeros(len(array), dtype=np.bool_) if found is None else found
+
+    def _rows_at_once(self) -> int:
+        """Rows whose sparse vectors may be dense at once."""
+        dense = sum(field.size for field in self.inputs if field.entries is not None and not field.sparse)
+        return max(1, _DENSE_NUMBERS // dense) if dense else 1 << 62
 
     def _invalid(self, arrays: Sequence[pa.Array]) -> npt.NDArray[np.bool_] | None:
         found: npt.NDArray[np.bool_] | None = None

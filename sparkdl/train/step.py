@@ -77,7 +77,7 @@ class Network:
         inputs, targets, weights = batch.inputs, batch.targets, batch.weights
         if weights is not None and len(weights) and int(torch.count_nonzero(weights)) < len(weights):
             kept = weights.nonzero().squeeze(1)
-            inputs, targets = tuple(t[kept] for t in inputs), tuple(t[kept] for t in targets)
+            inputs, targets = tuple(t.index_select(0, kept) for t in inputs), tuple(t[kept] for t in targets)
             weights = weights[kept]
         count = len(targets[0])
         if self._device.type != "cpu":
@@ -86,7 +86,7 @@ class Network:
         return _Rows(inputs, targets, weights, count)
 
     def _placed(self, tensor: Tensor) -> Tensor:
-        if tensor.device.type == "cpu" and tensor.numel():
+        if tensor.device.type == "cpu" and tensor.numel() and not tensor.is_sparse:
             tensor = tensor.pin_memory()
         return tensor.to(self._device, non_blocking=True)
 
@@ -231,7 +231,8 @@ def _parts(rows: _Rows, parts: int) -> Sequence[_Rows]:
     cuts = [rows.count * i // parts for i in range(parts + 1)]
     return [
         _Rows(
-            tuple(t[low:high] for t in rows.inputs),
+            # Sparse tensors have no views.
+            tuple(t.narrow_copy(0, low, high - low) if t.is_sparse else t[low:high] for t in rows.inputs),
             tuple(t[low:high] for t in rows.targets),
             None if rows.weights is None else rows.weights[low:high],
             high - low,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pyspark.sql.types import (
     ArrayType,
@@ -24,12 +26,28 @@ from pyspark.sql.types import (
     UserDefinedType,
 )
 
-from sparkdl.data.schema import ARRAY, IMAGE, INPUT, LABEL, SCALAR, STACKED, VECTOR, WEIGHT, DataSchema, Field
-from sparkdl.errors import DataError
+from sparkdl.data.schema import (
+    ARRAY,
+    DATE,
+    IMAGE,
+    INPUT,
+    LABEL,
+    MASK,
+    SCALAR,
+    STACKED,
+    TIMESTAMP,
+    TIMESTAMP_NTZ,
+    VECTOR,
+    WEIGHT,
+    DataSchema,
+    Field,
+)
+from sparkdl.errors import DataError, SettingError
 
 _IMAGE_FIELDS = {"height", "width", "nChannels", "mode", "data"}
 _MLLIB = "pyspark.mllib.linalg"
-_ALLOWED = "numbers, booleans, arrays of numbers, Spark ML vectors, images"
+_ALLOWED = "numbers, booleans, dates, timestamps, arrays of numbers, Spark ML vectors, images"
+_TIMES: dict[type[DataType], str] = {DateType: DATE, TimestampType: TIMESTAMP, TimestampNTZType: TIMESTAMP_NTZ}
 
 
 def schema_of(
@@ -39,6 +57,8 @@ def schema_of(
     labels: Sequence[str],
     weight: str | None,
     case_sensitive: bool = False,
+    masks: bool = False,
+    sparse: bool = False,
 ) -> DataSchema:
     """Return the fields that the named columns make.
 
@@ -54,18 +74,33 @@ def schema_of(
         Column of the row weights.
     case_sensitive : bool
         As ``spark.sql.caseSensitive``.
+    masks : bool
+        Add, behind the inputs, a mask for each of them that can be padded.
+    sparse : bool
+        Inputs that are vectors become sparse tensors.
 
     Raises
     ------
     DataError
         A column is missing, stands there twice, or has a type that cannot go in.
+    SettingError
+        A mask or a sparse tensor is asked for, and there is no input for it.
     """
     found = _Columns(frame_schema, case_sensitive)
     fields = [_input(found, name, columns) for name, columns in inputs]
+    if sparse:
+        fields = [replace(f, sparse=f.kind == VECTOR) for f in fields]
+        if not any(f.sparse for f in fields):
+            raise SettingError("sparseTensors is set, and no input is a Spark ML vector: leave it out")
+    if masks:
+        fields += _masks(fields)
     for label in labels:
         fields.append(_single(found, _free(label, "label", fields), LABEL, label))
     if weight is not None:
-        kind, _, shape = _number(weight, found.type_of(weight), "a weight")
+        data_type = found.type_of(weight)
+        if type(data_type) in _TIMES:
+            raise DataError(_refusal(weight, data_type, "a weight", _remedy(data_type)))
+        kind, _, shape = _number(weight, data_type, "a weight")
         fields.append(Field(_free(weight, "weight", fields), WEIGHT, kind, (weight,), "float32", shape))
     return DataSchema(tuple(fields))
 
@@ -118,17 +153,40 @@ def _input(found: _Columns, name: str, columns: tuple[str, ...]) -> Field:
         raise DataError(f"input {name!r} has no columns")
     if len(columns) == 1:
         return _single(found, name, INPUT, columns[0])
-    dtypes = []
-    for column in columns:
-        _, dtype, _ = _number(column, found.type_of(column), f"one of the {len(columns)} columns that are stacked")
-        dtypes.append(dtype)
-    dtype = "int64" if set(dtypes) == {"int64"} else "float32"
-    return Field(name, INPUT, STACKED, tuple(columns), dtype, (len(columns),))
+    types = [found.type_of(column) for column in columns]
+    use = f"one of the {len(columns)} columns that are stacked"
+    dtypes = {_number(column, data_type, use)[1] for column, data_type in zip(columns, types, strict=True)}
+    dtype = "int64" if dtypes == {"int64"} else "float32"
+    times = [c for c, t in zip(columns, types, strict=True) if isinstance(t, (TimestampType, TimestampNTZType))]
+    if times and dtype == "float32":
+        # 24 bits hold 1.7 billion seconds to the nearest 128.
+        warnings.warn(
+            f"column {times[0]!r} is a timestamp stacked with fractions: as float32 its seconds since 1970 are only "
+            "exact to 64; give it as an input of its own (inputCols), or as the seconds since a later start",
+            stacklevel=2,
+        )
+    return Field(name, INPUT, STACKED, tuple(columns), dtype, (len(columns),), _times(types))
 
 
 def _single(found: _Columns, name: str, role: str, column: str) -> Field:
-    kind, dtype, shape = _tensor(column, found.type_of(column), "a label" if role == LABEL else "an input")
-    return Field(name, role, kind, (column,), dtype, shape)
+    data_type = found.type_of(column)
+    kind, dtype, shape = _tensor(column, data_type, "a label" if role == LABEL else "an input")
+    return Field(name, role, kind, (column,), dtype, shape, _times([data_type]))
+
+
+def _times(types: Sequence[DataType]) -> tuple[str, ...]:
+    found = tuple(_TIMES.get(type(data_type), "") for data_type in types)
+    return found if any(found) else ()
+
+
+def _masks(fields: Sequence[Field]) -> list[Field]:
+    padded = [f for f in fields if f.kind in (ARRAY, VECTOR) and len(f.shape) == 1]
+    if not padded:
+        raise SettingError("padMask is set, and no input is an array or a vector that could be padded: leave it out")
+    names = [_free(f.name, "mask", fields) for f in padded]
+    return [
+        Field(name, INPUT, MASK, f.columns, "bool", f.shape, (f.kind,)) for name, f in zip(names, padded, strict=True)
+    ]
 
 
 def _tensor(column: str, data_type: DataType, use: str) -> tuple[str, str, tuple[int, ...]]:
@@ -144,7 +202,7 @@ def _tensor(column: str, data_type: DataType, use: str) -> tuple[str, str, tuple
         while isinstance(element, ArrayType):
             element, dims = element.elementType, dims + 1
         dtype = _number_dtype(element)
-        if dtype is None:
+        if dtype is None or type(element) in _TIMES:
             raise DataError(_refusal(column, data_type, use, _remedy(element)))
         return ARRAY, dtype, (-1,) * dims
     return _number(column, data_type, use)
@@ -158,7 +216,7 @@ def _number(column: str, data_type: DataType, use: str) -> tuple[str, str, tuple
 
 
 def _number_dtype(data_type: DataType) -> str | None:
-    if isinstance(data_type, (IntegralType, BooleanType)):
+    if isinstance(data_type, (IntegralType, BooleanType, *_TIMES)):
         return "int64"
     return "float32" if isinstance(data_type, (FloatType, DoubleType, DecimalType)) else None
 
@@ -176,10 +234,13 @@ def _user_type(column: str, data_type: UserDefinedType, use: str) -> tuple[str, 
 
 
 def _refusal(column: str, data_type: DataType, use: str, remedy: str) -> str:
-    return (
-        f"column {column!r} is {data_type.simpleString()} and cannot be {use} "
-        f"({_ALLOWED if use.startswith(('a label', 'an input')) else 'numbers and booleans'} can): {remedy}"
-    )
+    return f"column {column!r} is {data_type.simpleString()} and cannot be {use} ({_allowed(use)} can): {remedy}"
+
+
+def _allowed(use: str) -> str:
+    if use == "a weight":
+        return "numbers and booleans"
+    return _ALLOWED if use in ("a label", "an input") else "numbers, booleans, dates and timestamps"
 
 
 def _remedy(data_type: DataType) -> str:
@@ -187,7 +248,7 @@ def _remedy(data_type: DataType) -> str:
     if isinstance(data_type, StringType):
         return "turn strings into numbers first, with StringIndexer (a class), FeatureHasher or a cast"
     if isinstance(data_type, (DateType, TimestampType, TimestampNTZType)):
-        return "turn it into a number first, with F.unix_timestamp, F.dayofyear or F.datediff"
+        return "turn it into numbers first, with F.unix_date or F.unix_seconds (in arrays by F.transform)"
     if isinstance(data_type, (ArrayType, UserDefinedType)):
         return "pass it as an input of its own (inputCols), or stack vectors with VectorAssembler"
     if isinstance(data_type, (StructType, MapType)):

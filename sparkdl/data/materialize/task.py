@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any
@@ -15,16 +14,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sparkdl.data import arrays, images
+from sparkdl.data import arrays
 from sparkdl.data.counts import FieldCounter
 from sparkdl.data.manifest import DataFile
+from sparkdl.data.materialize.reading import FieldReader
 from sparkdl.data.pack import Checksum, RowLayout, Rows
-from sparkdl.data.schema import IMAGE, INPUT, LABEL, DataSchema, Field
+from sparkdl.data.schema import IMAGE, DataSchema
 from sparkdl.storage import urls
 
 TRAIN = "train"
 VALIDATION = "validation"
+CONTENT = "content"
 SPLIT_COLUMN = "split"
+HASH_COLUMN = "hash"
 RESULT_SCHEMA = "entry string"
 
 _PICTURES = 64
@@ -45,7 +47,7 @@ class WriteTask:
     url : str
         Folder of the files.
     schema : DataSchema
-        Fields in the order of the columns "c0", "c1", ...
+        Fields in the order of the columns "c0", "c1", ...; a column "hash" behind them is added up.
     validation_column : str or None
         Its name for the counts; the column itself is called "split".
     validation_fraction, seed
@@ -87,19 +89,25 @@ class WriteTask:
             }
             splits = {split: stack.enter_context(SplitWriter(self, name)) for split, name in names.items()}
             null_flags = 0
+            hashed, total = 0, 0
             for batch in batches:
                 if batch.num_rows == 0:
                     continue
+                if HASH_COLUMN in batch.schema.names:
+                    hashes = batch.column(HASH_COLUMN).to_numpy().view(np.uint64)
+                    hashed, total = hashed + len(hashes), total + int(hashes.sum(dtype=np.uint64))
                 flags, unknown = self._validation(batch, draw)
                 null_flags += int(unknown.sum())
                 for split, chosen in ((TRAIN, ~flags & ~unknown), (VALIDATION, flags)):
                     if chosen.any():
                         splits[split].add(batch if chosen.all() else batch.filter(pa.array(chosen)))
-        entries = [
+        entries: list[dict[str, Any]] = [
             {"split": split, "file": writer.entry(partition), "counts": writer.counts()}
             for split, writer in splits.items()
             if writer.seen
         ]
+        if hashed:
+            entries.append({"split": CONTENT, "rows": hashed, "total": total})
         if null_flags:
             flags_count = asdict(FieldCounter(nulls=null_flags).result())
             entries.append({"split": TRAIN, "file": None, "counts": {str(self.validation_column): flags_count}})
@@ -126,8 +134,7 @@ class SplitWriter:
         self.seen = 0
         self._task = task
         self._name = name
-        self._fields = list(task.schema.fields)
-        self._counters = [_counter(f, task.count_classes) for f in self._fields]
+        self._readers = [FieldReader(f, task.count_classes, task.fill_value) for f in task.schema.fields]
         self._stack = ExitStack()
         self._writer: pq.ParquetWriter | None = None
         self._stream: IO[bytes] | None = None
@@ -154,20 +161,19 @@ class SplitWriter:
     def add(self, batch: pa.RecordBatch) -> None:
         """Count all rows of a batch and write those that can be packed."""
         self.seen += batch.num_rows
-        step = _PICTURES if any(f.kind == IMAGE for f in self._fields) else batch.num_rows
+        step = _PICTURES if any(r.field.kind == IMAGE for r in self._readers) else batch.num_rows
         for start in range(0, batch.num_rows, step):
             self._add(batch.slice(start, step))
 
     def _add(self, batch: pa.RecordBatch) -> None:
-        parts = [self._read(place, batch.column(place)) for place in range(len(self._fields))]
+        parts = [reader.read(batch.column(place)) for place, reader in enumerate(self._readers)]
         good = np.logical_and.reduce([mask for _, mask in parts])
-        kept = int(good.sum())
-        if kept == 0:
+        if not good.any():
             return
-        values: dict[str, npt.NDArray[Any]] = {}
-        for (column, mask), field_, counter in zip(parts, self._fields, self._counters, strict=True):
-            values[field_.name] = self._values(column, field_, mask, good)
-            counter.add_values(values[field_.name])
+        values = {
+            reader.field.name: reader.values(content, good)
+            for (content, _), reader in zip(parts, self._readers, strict=True)
+        }
         self._pack(values)
 
     def entry(self, partition: int) -> dict[str, Any] | None:
@@ -188,68 +194,11 @@ class SplitWriter:
 
     def counts(self) -> dict[str, Any]:
         """Return what was counted, by field name."""
-        return {f.name: asdict(c.result()) for f, c in zip(self._fields, self._counters, strict=True)}
-
-    def _read(self, place: int, column: pa.Array) -> tuple[Any, arrays.Mask]:
-        """Count nulls and shapes of one column; the first row that has a shape fixes that of all that follow.
-
-        Returns the column (or its decoded pictures) and which rows can be packed.
-        """
-        field_, counter = self._fields[place], self._counters[place]
-        if field_.kind == IMAGE:
-            return self._read_images(place, column)
-        nulls = arrays.null_rows(column)
-        good = np.ones(len(column), dtype=bool) if nulls is None else ~nulls
-        if not arrays.is_list(column.type):
-            counter.add_shapes(np.ones((int(good.sum()), 1), dtype=np.int64))
-        else:
-            shapes = arrays.row_shapes(column, len(field_.shape))
-            counter.add_shapes(shapes[good])
-            good = self._fix_shape(place, shapes, good)
-        filled = 0
-        if self._task.fill_value is not None and field_.role == INPUT and self._fields[place].known:
-            # A null array of known length is filled as a whole; nulls inside arrays Spark has filled already.
-            whole = np.zeros(len(column), dtype=bool) if nulls is None else nulls
-            filled = int(whole.sum())
-            good = good | whole
-        counter.nulls += 0 if nulls is None else int(nulls.sum()) - filled
-        return column, good
-
-    def _read_images(self, place: int, column: pa.Array) -> tuple[Any, arrays.Mask]:
-        counter = self._counters[place]
-        pictures = images.decode_all(column)
-        good = np.array([picture is not None for picture in pictures], dtype=bool)
-        counter.nulls += int((~good).sum())
-        counter.undecodable += int((~good).sum()) - column.null_count
-        shapes = np.array([(0, 0, 0) if p is None else p.shape for p in pictures], dtype=np.int64).reshape(-1, 3)
-        counter.add_shapes(shapes[good])
-        return pictures, self._fix_shape(place, shapes, good)
-
-    def _fix_shape(self, place: int, shapes: npt.NDArray[np.int64], good: arrays.Mask) -> arrays.Mask:
-        field_ = self._fields[place]
-        regular = good & (shapes >= 0).all(axis=1)
-        if not field_.known and regular.any():
-            shape = tuple(int(dimension) for dimension in shapes[regular.argmax()])
-            field_ = self._fields[place] = DataSchema((field_,)).resolved({field_.name: shape}).fields[0]
-        matching: arrays.Mask = regular & (shapes == np.array(field_.shape)).all(axis=1)
-        return matching
-
-    def _values(self, column: Any, field_: Field, mask: arrays.Mask, good: arrays.Mask) -> npt.NDArray[Any]:
-        """Dense values, (n, *shape), of the rows that are good in every field."""
-        if field_.kind == IMAGE:
-            chosen: Sequence[Any] = [column[row] for row in np.flatnonzero(good)]
-            return np.stack(chosen)
-        nulls = arrays.null_rows(column) if self._task.fill_value is not None else None
-        if nulls is None or not (nulls & good).any():
-            kept = column if good.all() else column.filter(pa.array(good))
-            return arrays.dense(kept, field_.dtype, field_.shape)
-        values = np.full((int(good.sum()), *field_.shape), self._task.fill_value, dtype=field_.dtype)
-        values[~nulls[good]] = arrays.dense(column.filter(pa.array(good & ~nulls)), field_.dtype, field_.shape)
-        return values
+        return {reader.field.name: asdict(reader.counter.result()) for reader in self._readers}
 
     def _pack(self, values: dict[str, npt.NDArray[Any]]) -> None:
         if self._layout is None:
-            self._layout = RowLayout.of(DataSchema(tuple(self._fields)))
+            self._layout = RowLayout.of(DataSchema(tuple(reader.field for reader in self._readers)))
             self._checksum = Checksum(self._layout.row_bytes)
             self._open(self._layout)
         rows = self._layout.pack(values)
@@ -288,9 +237,3 @@ class SplitWriter:
         assert self._stream is not None
         self._writer.close()
         self._bytes = self._stream.tell()
-
-
-def _counter(field_: Field, count_classes: Sequence[str]) -> FieldCounter:
-    scalar_label = field_.role == LABEL and field_.shape == (1,)
-    wanted = field_.name in count_classes or field_.columns[0] in count_classes
-    return FieldCounter(labels=scalar_label, classes=Counter() if scalar_label and wanted else None)

@@ -8,13 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import functions as F
-
 from sparkdl.data.counts import OTHER, total
 from sparkdl.data.manifest import DataFile, FieldCount, Manifest
+from sparkdl.data.materialize.content import identity, row_hash
 from sparkdl.data.materialize.fields import check_validation_column
+from sparkdl.data.materialize.measure import can_pad, measured
 from sparkdl.data.materialize.place import Place
 from sparkdl.data.materialize.task import (
+    CONTENT,
+    HASH_COLUMN,
     RESULT_SCHEMA,
     SPLIT_COLUMN,
     TRAIN,
@@ -22,9 +24,10 @@ from sparkdl.data.materialize.task import (
     WriteTask,
     input_column,
 )
-from sparkdl.data.schema import ARRAY, INPUT, VECTOR, DataSchema, Field
-from sparkdl.errors import SettingError
-from sparkdl.spark.columns import column, padded, tensor_column
+from sparkdl.data.schema import INPUT, DataSchema
+from sparkdl.errors import ClusterError, SettingError
+from sparkdl.spark.columns import column, padded, tensor_column, vector_parts
+from sparkdl.spark.executors import shortcoming
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -41,12 +44,15 @@ class Dataset:
     validation : Manifest or None
         None if no validation was asked for.
     seconds : float
-        Time of the writing.
+        Time of the writing, or of finding what was written before.
+    checksum : str
+        Number and order-free checksum of the rows, if asked for.
     """
 
     train: Manifest
     validation: Manifest | None
     seconds: float
+    checksum: str = ""
 
 
 def materialize(
@@ -60,12 +66,14 @@ def materialize(
     count_classes: Sequence[str] = (),
     fill_value: float | None = None,
     pad_value: float | None = None,
+    checksum: bool = False,
 ) -> Dataset:
     """Write the rows of `df` as packed Parquet files into `place` and count what they hold.
 
     Rows that cannot be packed (a null, another shape than the rows before) are counted and not written: who calls
     this refuses them by the counts. `nulls` and `shapes` are counted over all rows, the rest over those written.
-    `pad_value` costs one more pass over the data, for the greatest length.
+    `pad_value` costs one more pass over the data, for the greatest length; so do vectors of 256 numbers and more, for
+    the room that their entries need.
 
     Parameters
     ----------
@@ -84,17 +92,26 @@ def materialize(
     fill_value, pad_value : float, optional
         For nulls in inputs; behind the elements of 1-D arrays and vectors that are shorter than the longest.
 
+    checksum : bool
+        Add up a hash of all rows on the way, those that cannot be packed too.
+
     Raises
     ------
     DataError
         The validation column is missing or not boolean.
+    SettingError
+        A value in place of what is missing is not of the column's type.
     """
     if validation_column is not None:
         check_validation_column(df.schema, validation_column)
         if validation_fraction > 0:
             raise SettingError("validationIndicatorCol and validationFraction are both set: set one")
     started = time.perf_counter()
-    columns = _columns(df, schema, fill_value, pad_value)
+    _check_whole("fillValue", fill_value, schema)
+    _check_whole("padValue", pad_value, DataSchema(tuple(f for f in schema.fields if can_pad(f))))
+    hashed = [row_hash(schema, validation_column, fill_value).alias(HASH_COLUMN)] if checksum else []
+    schema = measured(df, schema, fill_value, pad_value)
+    columns = _columns(schema, fill_value, pad_value) + hashed
     if validation_column is not None:
         columns.append(column(validation_column).alias(SPLIT_COLUMN))
     task = WriteTask(
@@ -107,39 +124,46 @@ def materialize(
         fill_value=fill_value,
         storage_options=place.storage_options,
     )
-    rows = df.select(*columns).mapInArrow(task, RESULT_SCHEMA).collect()
+    try:
+        rows = df.select(*columns).mapInArrow(task, RESULT_SCHEMA).collect()
+    except Exception as error:
+        lacking = shortcoming(error)
+        if lacking is None:
+            raise
+        raise ClusterError(lacking) from None
     entries = [json.loads(row["entry"]) for row in rows]
     validated = validation_column is not None or validation_fraction > 0
     train = _manifest(place.url, schema, [e for e in entries if e["split"] == TRAIN])
     validation = _manifest(place.url, train.schema, [e for e in entries if e["split"] == VALIDATION])
-    return Dataset(train, validation if validated else None, time.perf_counter() - started)
+    contents = [e for e in entries if e["split"] == CONTENT]
+    content = identity(sum(e["rows"] for e in contents), sum(e["total"] for e in contents)) if checksum else ""
+    return Dataset(train, validation if validated else None, time.perf_counter() - started, content)
 
 
-def _columns(df: DataFrame, schema: DataSchema, fill_value: float | None, pad_value: float | None) -> list[Column]:
+def _columns(schema: DataSchema, fill_value: float | None, pad_value: float | None) -> list[Column]:
     """One expression for each field, called "c0", "c1", ...: mapInArrow fails on names with dots and on equal ones."""
-    values = [
-        tensor_column(f.kind, f.columns, f.dtype, len(f.shape), fill_value if f.role == INPUT else None)
-        for f in schema.fields
-    ]
-    if pad_value is not None:
-        ragged = [place for place, f in enumerate(schema.fields) if _can_pad(f)]
-        longest = _longest(df, {place: values[place] for place in ragged})
-        for place in ragged:
-            if longest[place]:
-                values[place] = padded(values[place], longest[place], pad_value, schema.fields[place].dtype)
+    values = []
+    for f in schema.fields:
+        fill = fill_value if f.role == INPUT else None
+        if f.entries is not None:
+            value = vector_parts(f.columns[0])
+        else:
+            value = tensor_column(f.kind, f.columns, f.dtype, len(f.shape), fill, f.types)
+        if pad_value is not None and can_pad(f) and f.known and f.size:
+            value = padded(value, f.size, pad_value, f.dtype)
+        values.append(value)
     return [value.alias(input_column(place)) for place, value in enumerate(values)]
 
 
-def _can_pad(field: Field) -> bool:
-    return field.role == INPUT and field.kind in (ARRAY, VECTOR) and len(field.shape) == 1
-
-
-def _longest(df: DataFrame, values: Mapping[int, Column]) -> dict[int, int]:
-    """Greatest length of each array, in one pass."""
-    if not values:
-        return {}
-    row = df.agg(*(F.max(F.size(value)).alias(input_column(place)) for place, value in values.items())).collect()[0]
-    return {place: max(0, row[input_column(place)] or 0) for place in values}
+def _check_whole(param: str, value: float | None, schema: DataSchema) -> None:
+    if value is None or float(value).is_integer():
+        return
+    whole = next((f for f in schema.inputs if f.dtype == "int64"), None)
+    if whole is not None:
+        raise SettingError(
+            f"{param}={value:g} is not a whole number, and column {whole.columns[0]!r} holds whole numbers: "
+            f"set another {param}, or cast the column to double"
+        )
 
 
 def _manifest(url: str, schema: DataSchema, entries: Iterable[Mapping[str, Any]]) -> Manifest:

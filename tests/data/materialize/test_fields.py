@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 from pyspark.ml.linalg import MatrixUDT, VectorUDT
 from pyspark.mllib.linalg import VectorUDT as OldVectorUDT
@@ -12,22 +14,41 @@ from pyspark.sql.types import (
     ByteType,
     DataType,
     DateType,
+    DayTimeIntervalType,
     DecimalType,
     DoubleType,
     FloatType,
     IntegerType,
     LongType,
     MapType,
+    NullType,
     ShortType,
     StringType,
     StructField,
     StructType,
+    TimestampNTZType,
     TimestampType,
+    VariantType,
 )
 
 from sparkdl.data.materialize import check_validation_column, schema_of
-from sparkdl.data.schema import ARRAY, IMAGE, INPUT, LABEL, SCALAR, STACKED, VECTOR, WEIGHT, Field
-from sparkdl.errors import DataError
+from sparkdl.data.schema import (
+    ARRAY,
+    DATE,
+    IMAGE,
+    INPUT,
+    LABEL,
+    MASK,
+    SCALAR,
+    STACKED,
+    TIMESTAMP,
+    TIMESTAMP_NTZ,
+    VECTOR,
+    WEIGHT,
+    DataSchema,
+    Field,
+)
+from sparkdl.errors import DataError, SettingError
 
 IMAGE_STRUCT = StructType(
     [
@@ -67,6 +88,47 @@ def test_what_goes_in(kind: DataType, expected: tuple[str, str, tuple[int, ...]]
     assert schema.fields == (Field("x" if role == INPUT else "c", role, expected[0], ("c",), *expected[1:]),)
 
 
+@pytest.mark.parametrize(
+    ("kind", "counted"), [(DateType(), DATE), (TimestampType(), TIMESTAMP), (TimestampNTZType(), TIMESTAMP_NTZ)]
+)
+def test_dates_and_timestamps_are_whole_numbers(kind: DataType, counted: str) -> None:
+    columns = frame(c=kind, n=LongType())
+    schema = schema_of(columns, inputs=[("x", ("c",)), ("s", ("n", "c"))], labels=["c"], weight=None)
+    assert [(f.kind, f.dtype, f.shape, f.types) for f in schema.fields] == [
+        (SCALAR, "int64", (1,), (counted,)),
+        (STACKED, "int64", (2,), ("", counted)),
+        (SCALAR, "int64", (1,), (counted,)),
+    ]
+    assert DataSchema.from_json(schema.to_json()) == schema
+    with pytest.raises(DataError, match="'c' is .* cannot be a weight"):
+        schema_of(columns, inputs=[], labels=[], weight="c")
+
+
+def test_a_timestamp_that_loses_seconds_is_said() -> None:
+    columns = frame(t=TimestampType(), d=DateType(), x=DoubleType())
+    with pytest.warns(UserWarning, match="'t' is a timestamp stacked with fractions"):
+        schema_of(columns, inputs=[("s", ("t", "x"))], labels=[], weight=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert schema_of(columns, inputs=[("s", ("d", "x"))], labels=[], weight=None).fields[0].dtype == "float32"
+
+
+def test_masks_come_behind_the_inputs_they_belong_to() -> None:
+    columns = frame(a=ArrayType(IntegerType()), n=DoubleType(), v=VectorUDT(), m=ArrayType(ArrayType(FloatType())))
+    schema = schema_of(
+        columns, inputs=[(name, (name,)) for name in "anvm"], labels=["n"], weight=None, masks=True, sparse=True
+    )
+    assert [(f.name, f.kind, f.columns, f.dtype, f.types) for f in schema.inputs[4:]] == [
+        ("a (mask)", MASK, ("a",), "bool", (ARRAY,)),
+        ("v (mask)", MASK, ("v",), "bool", (VECTOR,)),
+    ]
+    assert [f.sparse for f in schema.inputs[:4]] == [False, False, True, False]
+    with pytest.raises(SettingError, match="padMask is set, and no input"):
+        schema_of(columns, inputs=[("n", ("n",))], labels=[], weight=None, masks=True)
+    with pytest.raises(SettingError, match="sparseTensors is set, and no input"):
+        schema_of(columns, inputs=[("a", ("a",))], labels=[], weight=None, sparse=True)
+
+
 def test_columns_are_stacked_and_the_weight_comes_last() -> None:
     schema = schema_of(
         frame(a=IntegerType(), b=DoubleType(), c=LongType(), w=IntegerType()),
@@ -93,8 +155,11 @@ def test_one_column_may_be_input_label_and_weight() -> None:
     ("kind", "words"),
     [
         (StringType(), ["'c' is string", "StringIndexer"]),
-        (DateType(), ["'c' is date", "F.unix_timestamp"]),
-        (TimestampType(), ["timestamp", "F.unix_timestamp"]),
+        (ArrayType(DateType()), ["'c' is array<date>", "F.unix_date"]),
+        (ArrayType(TimestampType()), ["array<timestamp>", "by F.transform"]),
+        (DayTimeIntervalType(), ["'c' is interval day to second", "cast it to a number"]),
+        (VariantType(), ["'c' is variant", "cast it to a number"]),
+        (NullType(), ["'c' is void", "cast it to a number"]),
         (ArrayType(StringType()), ["array<string>", "StringIndexer"]),
         (ArrayType(VectorUDT()), ["'c'", "VectorAssembler"]),
         (MapType(StringType(), DoubleType()), ["map<string,double>", "select the parts"]),

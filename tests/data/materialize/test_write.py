@@ -77,6 +77,86 @@ def test_every_kind_of_column_comes_back(spark: SparkSession, place: Place) -> N
     assert Manifest.from_json(data.train.to_json()) == data.train
 
 
+def test_dates_and_timestamps_are_days_and_seconds_since_1970(spark: SparkSession, place: Place) -> None:
+    df = spark.sql(
+        """select date'1969-12-30' as d, timestamp'1969-12-31 23:59:58.5 UTC' as t,
+                  timestamp_ntz'1969-12-31 23:59:58.5' as n, 0.5 as x
+           union all select date'9999-12-31', timestamp'2026-11-23 04:05:06.999999 UTC',
+                  timestamp_ntz'0001-01-01 00:00:00', 1.5"""
+    ).coalesce(1)
+    fields = schema_of(
+        df.schema,
+        inputs=[("d", ("d",)), ("t", ("t",)), ("n", ("n",)), ("dx", ("d", "x")), ("dt", ("d", "t"))],
+        labels=["t"],
+        weight=None,
+    )
+    batch = read(materialize(df, fields, place).train)
+    assert [x.dtype for x in batch.inputs] == [torch.int64, torch.int64, torch.int64, torch.float32, torch.int64]
+    seconds = [-2, 1795406706]
+    assert batch.inputs[0].flatten().tolist() == [-2, 2932896]
+    assert batch.inputs[1].flatten().tolist() == batch.targets[0].flatten().tolist() == seconds
+    assert batch.inputs[2].flatten().tolist() == [-2, -62135596800]
+    assert batch.inputs[3].tolist() == [[-2, 0.5], [2932896, 1.5]]
+    assert batch.inputs[4].tolist() == [[-2, -2], [2932896, 1795406706]]
+
+
+def test_masks_tell_padding_from_values(spark: SparkSession, place: Place) -> None:
+    df = spark.createDataFrame(
+        [([1, 2, 3], Vectors.dense(1.0)), ([], Vectors.sparse(2, {1: 5.0})), ([0], Vectors.dense(0.0, 0.0))],
+        ["a", "v"],
+    ).coalesce(1)
+    fields = schema_of(df.schema, inputs=[("a", ("a",)), ("v", ("v",))], labels=[], weight=None, masks=True)
+    data = materialize(df, fields, place, pad_value=0.0)
+    assert [f.shape for f in data.train.schema.fields] == [(3,), (2,), (3,), (2,)]
+    assert data.train.counts["a"].shapes == {"3": 3}
+    a, v, of_a, of_v = read(data.train).inputs
+    assert a.tolist() == [[1, 2, 3], [0, 0, 0], [0, 0, 0]]
+    assert v.tolist() == [[1, 0], [0, 5], [0, 0]]
+    assert of_a.dtype == of_v.dtype == torch.bool
+    assert of_a.tolist() == [[True] * 3, [False] * 3, [True, False, False]]
+    assert of_v.tolist() == [[True, False], [True, True], [True, True]]
+
+
+def test_wide_sparse_vectors_stay_sparse_up_to_the_batch(spark: SparkSession, tmp_path: Path) -> None:
+    size = 100_000
+    rows = [
+        (Vectors.sparse(size, {0: 1.0, 99_999: -2.0}),),
+        (Vectors.sparse(size, {}),),
+        (Vectors.dense([0.0] * 7 + [3.0] + [0.0] * (size - 8)),),
+        (Vectors.sparse(size, [5, 6, 7], [0.0, float("nan"), 4.0]),),
+    ]
+    df = spark.createDataFrame(rows, ["v"]).coalesce(1)
+    wanted = torch.zeros(4, size)
+    wanted[0, 0], wanted[0, 99_999], wanted[2, 7], wanted[3, 6], wanted[3, 7] = 1, -2, 3, torch.nan, 4
+    for as_sparse in (False, True):
+        fields = schema_of(df.schema, inputs=[("v", ("v",))], labels=[], weight=None, sparse=as_sparse)
+        data = materialize(df, fields, Place(str(tmp_path / str(as_sparse)), spark))
+        (field,) = data.train.schema.fields
+        assert (field.shape, field.entries) == ((size,), 3)
+        assert data.train.files[0].bytes < 10_000
+        assert data.train.counts["v"].nans == 1
+        (batch,) = read(data.train).inputs
+        assert batch.is_sparse == as_sparse
+        assert torch.equal(batch.to_dense().nan_to_num(-7), wanted.nan_to_num(-7))
+
+
+def test_a_null_vector_is_counted_or_filled(spark: SparkSession, tmp_path: Path) -> None:
+    df = spark.createDataFrame([(Vectors.sparse(300, {3: 1.0}),), (None,)], ["v"]).coalesce(1)
+    for fill, nulls, total in ((None, 1, 1.0), (0.0, 0, 1.0), (2.0, 0, 601.0)):
+        data = materialize(df, schema(df, ["v"]), Place(str(tmp_path / str(fill)), spark), fill_value=fill)
+        assert data.train.counts["v"].nulls == nulls
+        assert (data.train.schema.fields[0].entries is None) == (fill == 2.0)
+        assert read(data.train).inputs[0].sum() == total
+
+
+def test_a_value_that_whole_numbers_cannot_have_is_refused(spark: SparkSession, place: Place) -> None:
+    df = spark.range(1).select(F.array("id").alias("a"))
+    with pytest.raises(SettingError, match=r"fillValue=0.5 is not a whole number, and column 'a'"):
+        materialize(df, schema(df, ["a"]), place, fill_value=0.5)
+    with pytest.raises(SettingError, match=r"padValue=0.5 is not a whole number, and column 'a'"):
+        materialize(df, schema(df, ["a"]), place, pad_value=0.5)
+
+
 def test_vectors_dense_and_sparse(spark: SparkSession, place: Place) -> None:
     rows = [(Vectors.dense(1.0, 2.0, 3.0),), (Vectors.sparse(3, {1: 5.0}),)]
     df = spark.createDataFrame(rows, ["features"]).coalesce(1)
