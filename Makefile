@@ -10,11 +10,12 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 HOROVOD := .venv/.horovod
 
-.PHONY: help env demo test test-slow lint bench docs clean
+.PHONY: help env demo test test-slow test-versions lint bench docs clean
 
 help:
 	@echo "make demo       train a digit classifier on two Horovod ranks, end to end"
 	@echo "make test       run the tests (make test-slow: those that take minutes or need the package index)"
+	@echo "make test-versions  run the core of the tests on every pyspark and Python, and over Spark Connect"
 	@echo "make lint       ruff, mypy --strict, import rules"
 	@echo "make bench      run every benchmark"
 	@echo "make docs       check links and code of the documentation"
@@ -53,6 +54,10 @@ test-slow: env
 	@echo "== slow tests"
 	@PATH="$(CURDIR)/.uv/bin:$$PATH" $(BIN)/python -m pytest -m slow
 
+test-versions: env
+	@echo "== the core of the tests on pyspark 3.5, 4.0, 4.1 and 4.3, on Python 3.12, and over Spark Connect"
+	@$(BIN)/python tests/versions/run.py $(UV) $(VERSIONS)
+
 lint: $(INSTALLED)
 	@echo "== ruff"
 	@$(BIN)/ruff check .
@@ -70,6 +75,6 @@ docs: env
 	@$(BIN)/python -m pytest -q tests/docs
 
 clean:
-	rm -rf .venv .uv build dist *.egg-info results demo-results mlruns mlflow.db spark-warehouse metastore_db derby.log
+	rm -rf .venv .uv .versions build dist *.egg-info results demo-results mlruns mlflow.db spark-warehouse metastore_db derby.log
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

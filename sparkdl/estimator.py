@@ -186,6 +186,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
             listener=report,
             max_restarts=self.getMaxRestarts(),
             min_procs=self.getMinProcs(),
+            task_resources=self.getTaskResources(),
         )
         trained: dict[str, Any] = launched.value
         report.trained(trained["seconds"]["total"])

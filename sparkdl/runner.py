@@ -36,6 +36,9 @@ class HorovodRunner:
         Added to the environment of each rank.
     start_timeout, heartbeat_timeout : float
         Seconds: from the first task's start until all ranks have met, and for a sign of life of one.
+    task_resources : mapping of str to float, optional
+        What each rank's task gets of its executor where that is not what the session says, by Spark's stage-level
+        scheduling: ``{"cpus": 2, "gpu": 1}``. Needs pyspark 4.0 and a cluster; for `np` above 0.
 
     Raises
     ------
@@ -53,6 +56,7 @@ class HorovodRunner:
         env: Mapping[str, str] | None = None,
         start_timeout: float = 300,
         heartbeat_timeout: float = 600,
+        task_resources: Mapping[str, float] | None = None,
     ) -> None:
         if isinstance(np, bool) or not isinstance(np, int):
             raise SettingError(f"np={np!r} must be a whole number: ranks on the cluster, or below 0 on the driver")
@@ -62,7 +66,12 @@ class HorovodRunner:
             )
         if driver_log_verbosity not in ("all", "log_callback_only"):
             raise SettingError(f"driver_log_verbosity={driver_log_verbosity!r} must be 'all' or 'log_callback_only'")
+        if task_resources and np < 0:
+            raise SettingError(
+                f"task_resources needs np above 0: np={np} runs {-np} ranks on the driver, without Spark"
+            )
         self._np = np
+        self._task_resources = dict(task_resources or {})
         self._verbosity = driver_log_verbosity
         self._options: dict[str, Any] = {
             "backend": backend,
@@ -104,7 +113,14 @@ class HorovodRunner:
                 _CALL, arguments, num_procs=-self._np, verbosity="all", listener=printer, **self._options
             )
         spark = active_session()
-        check_cluster(spark, self._np, name="np")
+        check_cluster(spark, self._np, self._task_resources, name="np")
         return launch(
-            spark, _CALL, arguments, num_procs=self._np, verbosity=self._verbosity, listener=printer, **self._options
+            spark,
+            _CALL,
+            arguments,
+            num_procs=self._np,
+            verbosity=self._verbosity,
+            listener=printer,
+            task_resources=self._task_resources,
+            **self._options,
         )

@@ -20,9 +20,13 @@ os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
 os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
 
 
+# Address of a Spark Connect server: then the shared session is one of Connect, and the core what makes sense there.
+REMOTE = os.environ.get("SPARK_REMOTE")
 CORE = tuple(
-    line
-    for line in (Path(__file__).parent / "versions" / "core.txt").read_text().splitlines()
+    line.split()[1]
+    for line in (Path(__file__).parent / "versions" / ("connect.txt" if REMOTE else "core.txt"))
+    .read_text()
+    .splitlines()
     if line and not line.startswith("#")
 )
 
@@ -36,7 +40,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """A classic session with two slots, shared by all tests."""
+    """A session with two slots, shared by all tests."""
+    if REMOTE:
+        connected = SparkSession.builder.remote(REMOTE).getOrCreate()
+        connected.conf.set("spark.sql.shuffle.partitions", "2")
+        yield connected
+        connected.stop()
+        return
     session = (
         SparkSession.builder.master("local[2]")
         .appName("sparkdl-tests")

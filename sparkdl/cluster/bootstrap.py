@@ -164,15 +164,32 @@ def _gather(context: Any, message: str, timeout: float) -> list[str]:
     return answers[0]
 
 
-def make_task(data: bytes) -> Callable[[Iterator[Any]], Iterator[Any]]:
-    """Return the function for `mapInArrow`; it carries this file's code and the job's bytes by value."""
+def received(name: str) -> bytes:
+    """Return the content of a file that the session has sent to its executors."""
+    from pyspark import SparkFiles
+
+    with open(SparkFiles.get(name), "rb") as file:
+        return file.read()
+
+
+def make_task(data: bytes, sent: str | None = None) -> Callable[[Iterator[Any]], Iterator[Any]]:
+    """Return the function for `mapInArrow`; it carries this file's code by value, and the job's bytes too.
+
+    Parameters
+    ----------
+    data : bytes
+        The job; left out where `sent` is given.
+    sent : str, optional
+        Name of a file with the job, which the session has sent to its executors.
+    """
     source = inspect.getsource(sys.modules[__name__])
     namespace: dict[str, Any] = {"__name__": "sparkdl_bootstrap", "__builtins__": __builtins__}
     exec(compile(source, "sparkdl_bootstrap.py", "exec"), namespace)
     run: Callable[[bytes, Iterator[Any]], Iterator[Any]] = namespace["run_task"]
+    fetch: Callable[[str], bytes] = namespace["received"]
 
     def task(batches: Iterator[Any]) -> Iterator[Any]:
-        return run(data, batches)
+        return run(data if sent is None else fetch(sent), batches)
 
     # By its name cloudpickle would take it for a function of this module.
     task.__module__ = "sparkdl_bootstrap"

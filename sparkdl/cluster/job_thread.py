@@ -6,17 +6,21 @@ import contextlib
 import queue
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pyspark.sql import SparkSession
 
 from sparkdl.cluster.bootstrap import make_task
 from sparkdl.job import Job, Outcome
+from sparkdl.spark import files
 from sparkdl.spark import session as spark_session
+from sparkdl.spark.barrier import collect_barrier
 
 _SCHEMA = "task int, part int, parts int, data binary"
 _CANCELLED = 30.0
+_INLINE = 32 << 20
+"""Bytes of a job that travel inside the plan; a message of Spark Connect holds 128 MiB."""
 
 
 class JobThread:
@@ -28,12 +32,21 @@ class JobThread:
     job : Job
     inbox : queue of dict or None
         Is given None when the job is over.
+    resources : mapping of str to float, optional
+        What each task gets, where that is not what the session says.
     """
 
-    def __init__(self, spark: SparkSession, job: Job, inbox: queue.Queue[Mapping[str, Any] | None]) -> None:
+    def __init__(
+        self,
+        spark: SparkSession,
+        job: Job,
+        inbox: queue.Queue[Mapping[str, Any] | None],
+        resources: Mapping[str, float] | None = None,
+    ) -> None:
         self._spark = spark
         self._job = job
         self._inbox = inbox
+        self._resources = resources
         self._tag = f"sparkdl-{secrets.token_hex(8)}"
         self._outcomes: list[Outcome] = []
         self._error: BaseException | None = None
@@ -59,13 +72,17 @@ class JobThread:
         spark_session.cancel_tag(self._spark, self._tag)
         self._thread.join(_CANCELLED)
 
+    def _task(self, data: bytes) -> Callable[[Iterator[Any]], Iterator[Any]]:
+        if len(data) > _INLINE and spark_session.is_connect(self._spark):
+            return make_task(b"", files.send_bytes(self._spark, data))
+        return make_task(data)
+
     def _run(self) -> None:
         try:
             with spark_session.job_tag(self._spark, self._tag):
-                size = self._job.num_procs
-                rows = self._spark.range(0, size, 1, size)
-                task: Any = make_task(self._job.to_bytes())
-                self._outcomes = from_rows(rows.mapInArrow(task, _SCHEMA, barrier=True).collect())
+                task = self._task(self._job.to_bytes())
+                rows = collect_barrier(self._spark, task, self._job.num_procs, _SCHEMA, self._resources)
+                self._outcomes = from_rows(rows)
         except BaseException as error:
             self._error = error
         finally:

@@ -22,6 +22,7 @@ from sparkdl.errors import SettingError
 from sparkdl.job import OK, Job, Outcome
 from sparkdl.report.listener import Listener, PhaseStarted, from_record
 from sparkdl.spark import session as spark_session
+from sparkdl.spark.barrier import barrier_slots
 
 _POLL = 0.5
 _BACKENDS = ("horovod", "torch", "local")
@@ -65,6 +66,7 @@ def launch(
     listener: Listener | None = None,
     max_restarts: int = 0,
     min_procs: int | None = None,
+    task_resources: Mapping[str, float] | None = None,
 ) -> Launched:
     """Run a function on `num_procs` ranks, one for each task of a barrier stage.
 
@@ -96,6 +98,9 @@ def launch(
         How often a new job may follow one that lost a rank or an executor. What the user's code raises ends all.
     min_procs : int, optional
         Ranks that are enough for a restart where the cluster has shrunk; `num_procs` by default.
+    task_resources : mapping of str to float, optional
+        What each rank's task gets of its executor ("cpus", "gpu"), by stage-level scheduling; by default what the
+        session says.
 
     Returns
     -------
@@ -139,7 +144,7 @@ def launch(
     attempt = 0
     while True:
         try:
-            outcomes, waited = _run_job(spark, job, listener)
+            outcomes, waited = _run_job(spark, job, listener, task_resources)
         except SparkFailure as failure:
             if not failure.executor_lost or attempt >= max_restarts:
                 raise failure.error from None if failure.explained else failure.__cause__
@@ -149,7 +154,7 @@ def launch(
             if not worth_another_try(outcomes) or attempt >= max_restarts:
                 raise_failure(outcomes)
         attempt += 1
-        job = _next_attempt(spark, job, min_procs)
+        job = _next_attempt(job, barrier_slots(spark, task_resources), min_procs)
         listener.on_event(PhaseStarted("wait", f"restart {attempt} of {max_restarts} with {job.num_procs} ranks"))
 
 
@@ -255,14 +260,16 @@ class _Waited:
         self._listener.on_event(PhaseStarted(phase, detail))
 
 
-def _run_job(spark: SparkSession, job: Job, listener: Listener) -> tuple[list[Outcome], _Waited]:
+def _run_job(
+    spark: SparkSession, job: Job, listener: Listener, resources: Mapping[str, float] | None
+) -> tuple[list[Outcome], _Waited]:
     inbox: queue.Queue[Mapping[str, Any] | None] = queue.Queue(10_000)
     waited = _Waited(listener)
     host = spark_session.driver_host(spark)
     waited.say("wait", "" if host else "over Spark Connect progress comes at the end")
     bind = spark_session.conf(spark, "spark.driver.bindAddress", host) if host else "127.0.0.1"
     with EventServer(bind or "127.0.0.1", job.secret, inbox, job.num_procs) as events:
-        running = JobThread(spark, replace(job, driver=(host, events.port) if host else None), inbox)
+        running = JobThread(spark, replace(job, driver=(host, events.port) if host else None), inbox, resources)
         try:
             _hear(running, inbox, waited)
         except BaseException:
@@ -319,9 +326,8 @@ def _launched(outcomes: list[Outcome], waited: _Waited, begun: float) -> Launche
     return Launched(value=cloudpickle.loads(outcomes[0].blob), outcomes=bare, seconds=seconds)
 
 
-def _next_attempt(spark: SparkSession, job: Job, min_procs: int | None) -> Job:
+def _next_attempt(job: Job, slots: int | None, min_procs: int | None) -> Job:
     enough = job.num_procs if min_procs is None else min(min_procs, job.num_procs)
-    slots = spark_session.task_slots(spark)
     size = job.num_procs if slots is None else max(enough, min(job.num_procs, slots))
     backend = "local" if size == 1 else job.backend
     # A hub of the attempt before, should one still live, must not hear this one.

@@ -23,7 +23,8 @@ def warm_allowed(spark: SparkSession) -> bool:
 def prestart(spark: SparkSession, function: str, env: Mapping[str, str] | None = None) -> bool:
     """Let this host import torch while Spark still reads data or starts its workers; return whether it does.
 
-    Only on a `local` master, and only where Spark's workers are this very Python: elsewhere the tasks start it.
+    Only on a `local` master of this very process, and only where Spark's workers are this very Python: elsewhere the
+    tasks start it.
 
     Parameters
     ----------
@@ -33,16 +34,17 @@ def prestart(spark: SparkSession, function: str, env: Mapping[str, str] | None =
     env : mapping of str to str, optional
         What the ranks will have besides, as `launch` is given it.
     """
-    if not spark_session.is_local(spark) or not warm_allowed(spark):
+    if not spark_session.shares_host(spark) or not warm_allowed(spark):
         return False
-    workers = shutil.which(str(spark.sparkContext.pythonExec))
+    program, hash_seed = spark_session.worker_python(spark)
+    workers = shutil.which(program)
     if workers is None or os.path.abspath(workers) != os.path.abspath(sys.executable):
         return False
     # As Spark's workers will have it, or the task would ask for another server.
     whole = {
         **os.environ,
         "OMP_NUM_THREADS": str(spark_session.conf_int(spark, "spark.task.cpus", 1)),
-        "PYTHONHASHSEED": str(spark.sparkContext.environment.get("PYTHONHASHSEED", "0")),
+        "PYTHONHASHSEED": hash_seed,
         **(env or {}),
     }
     return begin(whole, [os.path.abspath(entry) for entry in sys.path], function.partition(":")[0])

@@ -89,6 +89,11 @@ def options() -> Kind:
     return Kind("dict[str, Any]", "a dict with names as keys", _options)
 
 
+def amounts() -> Kind:
+    """How much of each thing: positive numbers by name."""
+    return Kind("dict[str, float]", "a dict from names to numbers above 0", _amounts)
+
+
 def options_for_each() -> Kind:
     """Arguments by name, or a list of such dicts."""
     return Kind(
@@ -226,6 +231,10 @@ def _options(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise TypeError
     return dict(value)
+
+
+def _amounts(value: Any) -> dict[str, float]:
+    return {key: _number(0.0, None, None, amount) for key, amount in _options(value).items()}
 
 
 def _options_for_each(value: Any) -> dict[str, Any] | list[dict[str, Any]]:

@@ -29,6 +29,12 @@ class HasRanks(Settings):
         "shards into which the rows are divided: any number of ranks up to it takes the same steps on the same rows; "
         "8, or numProcs if that is more, where it is not set",
     )
+    taskResources = Setting(
+        kinds.amounts(),
+        {},
+        "what each rank's task gets of its executor (cpus, gpu) where that is not what the session says; "
+        "needs pyspark 4.0 and a cluster",
+    )
     backend = Setting(
         kinds.one_of("horovod", "torch", "local"),
         "horovod",

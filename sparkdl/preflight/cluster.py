@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from pyspark.sql import SparkSession
 
 from sparkdl.errors import ClusterError, SettingError
 from sparkdl.spark import session as spark_session
+from sparkdl.spark.barrier import barrier_slots
 
 _DYNAMIC = "spark.dynamicAllocation.enabled"
 _REGISTERING = 20.0
@@ -15,15 +17,22 @@ _REGISTERING = 20.0
 
 
 def check_cluster(
-    spark: SparkSession, num_procs: int, *, name: str = "numProcs", patience: float = _REGISTERING
+    spark: SparkSession,
+    num_procs: int,
+    resources: Mapping[str, float] | None = None,
+    *,
+    name: str = "numProcs",
+    patience: float = _REGISTERING,
 ) -> None:
     """Refuse a number of ranks that this cluster can never run at once.
 
     Parameters
     ----------
     spark : SparkSession
-        Over Spark Connect the number of slots is unknown, and only the settings are looked at.
+        Over Spark Connect only the settings are looked at: they may promise slots, or leave their number unknown.
     num_procs : int
+    resources : mapping of str to float, optional
+        What each rank's task gets ("cpus", "gpu") where that is not what the session says.
     name : str
         How the user calls that number.
     patience : float
@@ -34,7 +43,8 @@ def check_cluster(
     SettingError
         If `num_procs` is below 1.
     ClusterError
-        If dynamic allocation is on (every barrier job fails with it), or there are too few task slots.
+        If dynamic allocation is on (every barrier job fails with it), there are too few task slots, or Spark cannot
+        give tasks resources of their own here.
     """
     if num_procs < 1:
         raise SettingError(f"{name}={num_procs} is not a number of ranks: give 1 or more")
@@ -43,13 +53,14 @@ def check_cluster(
             f"{_DYNAMIC}=true, and Spark runs no barrier stage with it (SPARK-24942): "
             "set it to false for this application"
         )
-    slots = spark_session.task_slots(spark)
+    slots = barrier_slots(spark, resources)
     deadline = time.monotonic() + (0 if spark_session.is_local(spark) else patience)
     while slots is not None and slots < num_procs and time.monotonic() < deadline:
         time.sleep(0.5)
-        slots = spark_session.task_slots(spark)
+        slots = barrier_slots(spark, resources)
     if slots is not None and slots < num_procs:
         slot = "slot" if num_procs == 1 else "slots"
-        raise ClusterError(
-            f"{name}={num_procs} needs {num_procs} task {slot}, this cluster has {slots}: lower {name} or add executors"
-        )
+        each = "".join(f", {amount:g} {what}" for what, amount in (resources or {}).items())
+        needs = f"{num_procs} task {slot}{f' of{each[1:]} each' if each else ''}"
+        raise ClusterError(f"{name}={num_procs} needs {needs}, this cluster has {slots}: lower {name} or add executors")
+

@@ -6,6 +6,7 @@ import re
 
 UNKNOWN = "an unknown host"
 
+
 def shortcoming(error: BaseException, host: str | None = None) -> str | None:
     """Return what an executor's Python lacks, with its host and the remedy; None if Spark failed for another reason.
 

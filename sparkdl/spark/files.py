@@ -1,10 +1,12 @@
 """Folders on Spark's own file systems, and files that every executor gets.
 
-A path means what it means to Spark: without a scheme it lies on ``fs.defaultFS``.
+A path means what it means to Spark: without a scheme it lies on ``fs.defaultFS``. A Spark Connect client has no
+JVM that could open them: there `sparkdl.spark.connect_files` does what the server lets it do.
 """
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,16 +16,15 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from sparkdl.errors import PersistenceError
-
-
-def is_connect(spark: Any) -> bool:
-    """Whether a session (or a DataFrame) is one of Spark Connect."""
-    return type(spark).__module__.startswith("pyspark.sql.connect")
+from sparkdl.spark import connect_files
+from sparkdl.spark.session import is_connect
 
 
 def exists(spark: SparkSession, url: str) -> bool:
     """Whether there is a file or a folder."""
     with _explained(url):
+        if is_connect(spark):
+            return connect_files.exists(spark, url)
         system, path = _system(spark, url)
         return bool(system.exists(path))
 
@@ -47,10 +48,15 @@ def upload(spark: SparkSession, folder: Path, url: str, last: str = "") -> None:
     PersistenceError
         If it cannot be written.
     """
+    sources = sorted(folder.rglob("*"), key=lambda p: (p.relative_to(folder).parts[0] == last, p))
     with _explained(url):
+        if is_connect(spark):
+            parts = [(path, path.relative_to(folder).parts) for path in sources if path.is_file()]
+            connect_files.upload(spark, parts, url)
+            return
         system, target = _system(spark, url)
         system.delete(target, True)
-        for source in sorted(folder.rglob("*"), key=lambda p: (p.relative_to(folder).parts[0] == last, p)):
+        for source in sources:
             destination = _java_path(spark, str(target), *source.relative_to(folder).parts)
             if source.is_dir():
                 system.mkdirs(destination)
@@ -67,6 +73,13 @@ def downloaded(spark: SparkSession, url: str) -> Iterator[Path]:
     PersistenceError
         If there is nothing, or it cannot be read.
     """
+    if is_connect(spark):
+        with tempfile.TemporaryDirectory(prefix="sparkdl-load-") as folder:
+            copy = Path(folder) / "stage"
+            with _explained(url):
+                connect_files.download(spark, url, copy)
+            yield copy
+        return
     with _explained(url):
         system, path = _system(spark, url)
         if not system.exists(path):
@@ -84,11 +97,6 @@ def downloaded(spark: SparkSession, url: str) -> Iterator[Path]:
 
 
 def _system(spark: SparkSession, url: str) -> tuple[Any, Any]:
-    if is_connect(spark):
-        raise PersistenceError(
-            f"{url}: a Spark Connect session gives no access to its file systems: save and load models in a "
-            "classic session"
-        )
     path = _java_path(spark, url)
     return path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf()), path
 
@@ -108,10 +116,11 @@ def _local_path(spark: SparkSession, path: Path) -> Any:
 @contextmanager
 def _explained(url: str) -> Iterator[None]:
     from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
 
     try:
         yield
-    except Py4JError as error:
+    except (Py4JError, PySparkException) as error:
         cause = getattr(error, "java_exception", None)
         text = cause.toString() if cause is not None else str(error)
         raise PersistenceError(f"{url} cannot be read or written: {text.splitlines()[0]}") from error
@@ -146,6 +155,17 @@ def send_file(spark: Any, path: Path) -> None:
         path.replace(kept)
         spark.sparkContext.addFile(str(kept))
     _SENT.setdefault(_receivers(spark), set()).add(path.name)
+
+
+def send_bytes(spark: Any, data: bytes) -> str:
+    """Send bytes to every executor as a file, once; return its name."""
+    name = f"sparkdl-{hashlib.sha256(data).hexdigest()[:32]}.bin"
+    if not was_sent(spark, name):
+        with tempfile.TemporaryDirectory(prefix="sparkdl-ship-", dir=shipping_folder(spark)) as folder:
+            path = Path(folder) / name
+            path.write_bytes(data)
+            send_file(spark, path)
+    return name
 
 
 def received_file(name: str) -> Path:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pyspark
 from pyspark.sql import SparkSession
 
 from sparkdl.errors import ClusterError
@@ -75,13 +76,27 @@ def conf_bytes(spark: SparkSession, key: str, default: str) -> int:
 
 
 def master(spark: SparkSession) -> str | None:
-    """Return the master's URL; None for Connect, which does not say."""
-    return None if is_connect(spark) else str(spark.sparkContext.master)
+    """Return the master's URL; the server's over Connect, None where it does not say."""
+    return conf(spark, "spark.master") if is_connect(spark) else str(spark.sparkContext.master)
 
 
 def is_local(spark: SparkSession) -> bool:
-    """Return whether the tasks run inside the driver's JVM (`local[...]`; local-cluster has executors of its own)."""
+    """Return whether the tasks run inside the driver's JVM (`local[...]`; local-cluster has executors of its own).
+
+    Over Connect that JVM is the server, on whatever host it runs.
+    """
     return re.fullmatch(r"local(\[.*\])?", master(spark) or "") is not None
+
+
+def shares_host(spark: SparkSession) -> bool:
+    """Return whether this process and all tasks are sure to run on one host."""
+    return is_local(spark) and not is_connect(spark)
+
+
+def worker_python(spark: SparkSession) -> tuple[str, str]:
+    """Return the program that runs Python tasks and its PYTHONHASHSEED; of a classic session."""
+    context = spark.sparkContext
+    return str(context.pythonExec), str(context.environment.get("PYTHONHASHSEED", "0"))
 
 
 def driver_host(spark: SparkSession) -> str | None:
@@ -97,24 +112,38 @@ def default_fs(spark: SparkSession) -> str | None:
 
 
 def task_slots(spark: SparkSession) -> int | None:
-    """Return how many tasks the cluster can run at once; None where nobody can tell (Connect, executors to come).
+    """Return how many tasks the cluster can run at once; None where nobody can tell (executors to come).
 
     Spark's own count over the registered executors (cores and GPUs), or what `spark.executor.instances` and
-    `spark.executor.cores` promise, whichever is more.
+    `spark.executor.cores` promise, whichever is more; over Connect only what the settings promise.
     """
-    if is_connect(spark):
-        return None
-    context: Any = spark.sparkContext._jsc.sc()
-    # The number that Spark itself compares a barrier stage with.
-    present = int(context.maxNumConcurrentTasks(context.resourceProfileManager().defaultResourceProfile()))
-    if is_local(spark):
+    present = 0 if is_connect(spark) else registered_slots(spark)
+    if present and is_local(spark):
         return present
     per_task = conf_int(spark, "spark.task.cpus", 1)
+    threads = re.fullmatch(r"local(?:\[\s*(\d+)\s*(?:,.*)?\])?", master(spark) or "")
+    if threads is not None:
+        return int(threads[1] or 1) // per_task
     simulated = re.fullmatch(r"local-cluster\[\s*(\d+)\s*,\s*(\d+)\s*,.*\]", master(spark) or "")
     if simulated is not None:
         return int(simulated[1]) * (int(simulated[2]) // per_task)
     promised = conf_int(spark, "spark.executor.instances", 0) * (conf_int(spark, "spark.executor.cores", 1) // per_task)
     return max(present, promised) or None
+
+
+def registered_slots(spark: SparkSession, profile: Any = None) -> int:
+    """Return how many tasks the executors that have registered run at once; of a classic session.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    profile : ResourceProfile, optional
+        One that Spark knows; the session's own by default.
+    """
+    context: Any = spark.sparkContext._jsc.sc()
+    default = context.resourceProfileManager().defaultResourceProfile()
+    # The number that Spark itself compares a barrier stage with.
+    return int(context.maxNumConcurrentTasks(default if profile is None else profile._java_resource_profile))
 
 
 def host_of_task(spark: SparkSession, stage: int, partition: int) -> str | None:
@@ -160,8 +189,8 @@ def in_this_session(spark: SparkSession, function: Callable[[], Any]) -> Callabl
     """Return `function` for another thread, with this thread's job groups, tags, pool and other local properties."""
     from pyspark.util import inheritable_thread_target
 
-    # Before 4.0 classic Spark has no tags of the session, and the decorator takes the function itself.
-    takes_session = is_connect(spark) or hasattr(spark, "getTags")
+    # Before 4.0 tags do not belong to the session, and the decorator takes the function itself.
+    takes_session = int(pyspark.__version__.partition(".")[0]) >= 4
     wrapped: Callable[[], Any] = (
         inheritable_thread_target(spark)(function) if takes_session else inheritable_thread_target(function)
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pyarrow as pa
 import pytest
 from pyspark.ml.linalg import Vectors, VectorUDT
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
@@ -14,8 +16,19 @@ from sparkdl.spark.columns import padded, quoted, tensor_column
 NAMES = ["plain", "with.dot", "two words", "dollar$1", "back`tick", "größe"]
 
 
-def arrow(df: DataFrame, *columns: object) -> pa.Table:
-    return df.select(*[column.alias(f"c{i}") for i, column in enumerate(columns)]).toArrow()  # type: ignore[attr-defined]
+def arrow(df: DataFrame, *columns: Column) -> pa.Table:
+    """What reaches a function on the executors; `DataFrame.toArrow` came with pyspark 4.0."""
+
+    def packed(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, batch.schema) as writer:
+                writer.write_batch(batch)
+            yield pa.RecordBatch.from_pydict({"stream": [sink.getvalue().to_pybytes()]})
+
+    chosen = df.select(*[column.alias(f"c{i}") for i, column in enumerate(columns)])
+    rows = chosen.mapInArrow(packed, "stream binary").collect()
+    return pa.concat_tables(pa.ipc.open_stream(row["stream"]).read_all() for row in rows)
 
 
 def test_names_are_quoted_whatever_they_hold(spark: SparkSession) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sparkdl.errors import ClusterError
-from sparkdl.spark.session import conf, default_fs
+from sparkdl.spark.session import conf, default_fs, is_connect
 from sparkdl.storage import urls
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def choose_place(spark: SparkSession, cache_url: str | None, storage_options: Ma
     """Return the private folder for the rows of one fit.
 
     It lies below `cache_url`; else below the conf ``spark.sparkdl.cacheUrl``; else, on a local master, in the temporary
-    folder of this host (mode 0700); else below ``fs.defaultFS`` if that is shared. No code guesses that a local
-    path is shared.
+    folder of its host (mode 0700); else below ``fs.defaultFS`` if that is shared. No code guesses that a local
+    path is shared: over Spark Connect the server's host makes and removes it.
 
     Raises
     ------
@@ -88,14 +88,17 @@ def choose_place(spark: SparkSession, cache_url: str | None, storage_options: Ma
     """
     options = dict(storage_options or {})
     local_master = (conf(spark, "spark.master") or "").startswith("local")
+    same_host = local_master and not is_connect(spark)
     base = cache_url or conf(spark, CACHE_CONF)
     name = f"sparkdl-{uuid.uuid4().hex}"
     if base:
         if urls.is_local(base):
             base = urls.local_path(base)
-        return Place(urls.join(base, name), spark, options, local_master)
-    if local_master:
+        return Place(urls.join(base, name), spark, options, same_host)
+    if same_host:
         return Place(tempfile.mkdtemp(prefix="sparkdl-"), spark, options)
+    if local_master:
+        return Place(_made_by_task(spark), spark, options, one_host=False)
     shared = default_fs(spark) or conf(spark, "spark.hadoop.fs.defaultFS")
     if shared is None or urls.is_local(shared):
         raise ClusterError(
@@ -103,3 +106,14 @@ def choose_place(spark: SparkSession, cache_url: str | None, storage_options: Ma
             f"{CACHE_CONF}, to a folder that driver and executors reach (hdfs://..., s3://..., or a shared mount)"
         )
     return Place(urls.join(shared, "tmp", name), spark, options, one_host=False)
+
+
+def _made_by_task(spark: SparkSession) -> str:
+    """Return a new private folder on the host of the tasks, which are all on one."""
+
+    def make(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield pa.RecordBatch.from_pydict({"folder": [tempfile.mkdtemp(prefix="sparkdl-")] * batch.num_rows})
+
+    (row,) = spark.range(1).coalesce(1).mapInArrow(make, "folder string").collect()
+    return str(row["folder"])

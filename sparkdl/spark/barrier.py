@@ -1,0 +1,117 @@
+"""A barrier stage and what each of its tasks gets: the session's resources, or a profile of its own (stage-level
+scheduling).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from sparkdl.errors import ClusterError
+from sparkdl.spark.session import conf_int, is_connect, is_local, registered_slots, task_slots
+
+CPUS = "cpus"
+
+_REMEDY = "leave taskResources out, and set spark.task.cpus and spark.task.resource.gpu.amount instead"
+_PROFILES: dict[tuple[str, tuple[tuple[str, float], ...]], Any] = {}
+
+
+def collect_barrier(
+    spark: SparkSession,
+    task: Callable[[Iterator[Any]], Iterator[Any]],
+    size: int,
+    schema: str,
+    resources: Mapping[str, float] | None = None,
+) -> list[Any]:
+    """Run `size` tasks at once and return their rows.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    task : callable
+        As for ``DataFrame.mapInArrow``.
+    size : int
+    schema : str
+        Of the rows.
+    resources : mapping of str to float, optional
+        As for `profile_of`.
+    """
+    rows = spark.range(0, size, 1, size)
+    profile = profile_of(spark, resources)
+    chosen = {} if profile is None else {"profile": profile}
+    done: Any = rows.mapInArrow(task, schema, barrier=True, **chosen)
+    found: list[Any] = done.collect()
+    return found
+
+
+def profile_of(spark: SparkSession, resources: Mapping[str, float] | None) -> Any:
+    """Return the resource profile for tasks that get these resources; None where they get what the session says.
+
+    Parameters
+    ----------
+    spark : SparkSession
+    resources : mapping of str to float or None
+        Amount by name: "cpus", and those that the executors have ("gpu").
+
+    Raises
+    ------
+    ClusterError
+        If this pyspark or this master has no stage-level scheduling of tasks.
+    """
+    if not resources:
+        return None
+    shown = ", ".join(f"{name}: {amount:g}" for name, amount in resources.items())
+    if "profile" not in inspect.signature(DataFrame.mapInArrow).parameters:
+        raise ClusterError(f"taskResources={{{shown}}} needs pyspark 4.0 or later: {_REMEDY}")
+    if is_local(spark):
+        raise ClusterError(f"taskResources={{{shown}}} needs a cluster, a local master has one kind of task: {_REMEDY}")
+    # Every profile that is made stays with the application, so equal ones are made once.
+    key = (_application(spark), tuple(sorted(resources.items())))
+    if key not in _PROFILES:
+        _PROFILES[key] = _registered(spark, resources, shown)
+    return _PROFILES[key]
+
+
+def barrier_slots(spark: SparkSession, resources: Mapping[str, float] | None = None) -> int | None:
+    """Return how many tasks with these resources the cluster can run at once; None where nobody can tell.
+
+    Raises
+    ------
+    ClusterError
+        As `profile_of`.
+    """
+    profile = profile_of(spark, resources)
+    if profile is None:
+        return task_slots(spark)
+    return None if is_connect(spark) else registered_slots(spark, profile)
+
+
+def _application(spark: SparkSession) -> str:
+    connected: Any = spark
+    return str(connected.session_id if is_connect(spark) else spark.sparkContext.applicationId)
+
+
+def _registered(spark: SparkSession, resources: Mapping[str, float], shown: str) -> Any:
+    from pyspark.resource import ResourceProfileBuilder, TaskResourceRequests
+
+    # Spark fails on a profile that does not say how many CPUs a task takes.
+    requests = TaskResourceRequests().cpus(int(resources.get(CPUS, conf_int(spark, "spark.task.cpus", 1))))
+    for name, amount in resources.items():
+        if name != CPUS:
+            requests = requests.resource(name, amount)
+    profile = ResourceProfileBuilder().require(requests).build
+    try:
+        if is_connect(spark):
+            # Asking for its number is what makes the server register it.
+            _ = profile.id
+        else:
+            context: Any = spark.sparkContext._jsc.sc()
+            context.resourceProfileManager().addResourceProfile(profile._java_resource_profile)
+    except Exception as error:
+        cause = getattr(error, "java_exception", None)
+        said = (cause.getMessage() if cause is not None else str(error)).splitlines()[0]
+        raise ClusterError(f"Spark refuses taskResources={{{shown}}} ({said}): {_REMEDY}") from error
+    return profile
