@@ -28,6 +28,7 @@ KEEP_SECONDS = 7 * 86_400.0
 
 MANIFEST = "manifest.json"
 _USED = "used.json"
+_TRIES = 5
 _PREFIX = "sparkdl-rows-"
 
 Options = Mapping[str, Any] | None
@@ -78,7 +79,7 @@ def take(base: str, name: str, checksum: str, holder: str, options: Options = No
     sizes = dict(urls.list_folder(folder, options))
     if MANIFEST in sizes and all(sizes.get(path) == size for path, size in content["files"].items()):
         return content
-    leave(base, name, holder, options)
+    leases.release(folder, holder, options)
     return None
 
 
@@ -96,7 +97,15 @@ def drop(base: str, name: str, options: Options = None) -> None:
     """Remove an entry, its manifest first, so that no half of it is taken for whole."""
     folder = urls.join(base, name)
     urls.remove(urls.join(folder, MANIFEST), options)
-    urls.remove(folder, options)
+    for left in reversed(range(_TRIES)):
+        try:
+            urls.remove(folder, options)
+            break
+        except OSError:
+            # Who wants to take the entry in this moment puts a lease into it, and takes it out again.
+            if not left:
+                raise
+            time.sleep(0.05)
 
 
 def clear(base: str, older_than: float, options: Options = None) -> list[str]:
@@ -108,8 +117,8 @@ def clear(base: str, older_than: float, options: Options = None) -> list[str]:
     for name, _ in urls.list_folder(base, options):
         if not name.startswith(_PREFIX):
             continue
-        # Another program may remove the same at the same time.
-        with suppress(FileNotFoundError):
+        # Another program may remove the same at the same time. What is left now goes the next time.
+        with suppress(OSError):
             if _expired(urls.join(base, name), older_than, options) and _withdrawn(base, name, options):
                 drop(base, name, options)
                 removed.append(name)

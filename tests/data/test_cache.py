@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sparkdl.data import cache, clear_cache
-from sparkdl.storage import leases
+from sparkdl.storage import leases, urls
 
 KEY = cache.key_of({"schema": []})
 ROWS = {"checksum": "3-00000000000000ff", "files": {"part": 4}}
@@ -145,3 +145,20 @@ def test_many_programs_at_once_never_see_half_an_entry(tmp_path: Path) -> None:
     assert wrong == []
     clear_cache(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_without_folders_keeps_entries_too(tmp_path: Path, later: Any) -> None:
+    base = f"memory://cache{tmp_path}"
+    name = cache.new_entry(KEY)
+    cache.begin(base, name, "writer")
+    assert cache.look(base, KEY) == []
+    with urls.write_atomic(urls.join(base, name, "part")) as stream:
+        stream.write(b"rows")
+    cache.publish(base, name, ROWS)
+    assert cache.look(base, KEY) == [name]
+    assert cache.take(base, name, SUM, "reader") == ROWS
+    cache.leave(base, name, "writer")
+    assert clear_cache(base, older_than=10) == []
+    later(cache.KEEP_SECONDS + 1)
+    assert cache.look(base, KEY) == []
+    assert urls.list_folder(base) == []
