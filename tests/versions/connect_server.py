@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -71,5 +72,7 @@ def _wait(running: subprocess.Popen[bytes], port: int, log: Path) -> None:
 
 
 if __name__ == "__main__":
+    # Whoever ends this program ends the server too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="sparkdl-connect-") as scratch, server(Path(scratch)) as address:
         sys.exit(subprocess.run(sys.argv[1:], env={**os.environ, "SPARK_REMOTE": address}, check=False).returncode)
