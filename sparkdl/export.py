@@ -166,8 +166,8 @@ def _compare(expected: Tensors, got: Tensors, form: str) -> None:
 
 
 _REMEDY = (
-    ": its forward pass decides by the values or the number of its rows, or draws at random in evaluation mode; make it "
-    "the same computation for every batch"
+    ": its forward pass decides by the values or the number of its rows, or draws at random in evaluation mode; "
+    "make it the same computation for every batch"
 )
 
 

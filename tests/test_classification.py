@@ -97,7 +97,7 @@ def test_the_models_head_follows_its_params() -> None:
 
     assert names == ["probability", "class"]
     assert (model.numClasses, model.numFeatures, model.uid) == (2, 3, estimator.uid)
-    assert model.getBatchSize() == 1024
+    assert model.getBatchSize() == 0
     assert model.copy({model.predictionCol: "other"})._head().columns()[-1].name == "other"
     with pytest.raises(SettingError, match="thresholds has 3 entries for 2 classes"):
         model.copy({model.thresholds: [0.1, 0.2, 0.7]})._head()

@@ -10,7 +10,9 @@ from sparkdl.params.setting import Setting
 class HasScoring(HasDevice, HasBatchSize, HasHandleInvalid):
     """How rows are scored."""
 
-    batchSize = Setting(kinds.whole(1), 1024, "rows that the network computes at once")
+    batchSize = Setting(
+        kinds.whole(0), 0, "rows that the network computes at once; 0: as many as suit network and device"
+    )
     outputLayers = Setting(
         kinds.words(), {}, "columns to add with what inner layers return: {name of the layer: column}"
     )

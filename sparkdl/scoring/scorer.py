@@ -11,6 +11,7 @@ from torch import nn
 
 from sparkdl.errors import SettingError
 from sparkdl.network.check import captured, outputs_of
+from sparkdl.scoring.tuning import ROWS, channels_last, prefers_channels_last, rows_at_once
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -22,7 +23,7 @@ class ScorerSettings:
     Attributes
     ----------
     batch_size : int
-        Rows at once.
+        Rows at once; 0 leaves it to the scorer.
     device : str
         As torch names it: "cpu", "cuda:0".
     precision : str
@@ -31,7 +32,7 @@ class ScorerSettings:
         Inner layers whose outputs are wanted too.
     """
 
-    batch_size: int = 1024
+    batch_size: int = 0
     device: str = "cpu"
     precision: str = "float32"
     layers: tuple[str, ...] = ()
@@ -59,6 +60,7 @@ class Scorer:
             raise SettingError("precision='fp16' needs device='cuda': use float32 or bf16 on a cpu")
         self._module = module.to(self._device).eval()
         self._rows_at_once = settings.batch_size
+        self._channels_last: bool | None = None
 
     def __call__(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Return the outputs of the network, then those of the inner layers, on the CPU.
@@ -68,6 +70,8 @@ class Scorer:
         inputs : sequence of Tensor
             One for each input, (n, ...), n at least 1.
         """
+        if self._channels_last is None:
+            self._tune([tensor[:ROWS].to(self._device) for tensor in inputs])
         rows = len(inputs[0])
         parts: list[list[torch.Tensor]] = []
         start = 0
@@ -75,21 +79,32 @@ class Scorer:
             piece = [tensor[start : start + self._rows_at_once] for tensor in inputs]
             try:
                 parts.append(self._forward(piece))
-            except torch.OutOfMemoryError:
-                if self._device.type != "cuda" or len(piece[0]) == 1:
-                    raise
-                self._rows_at_once = max(1, len(piece[0]) // 2)
-                torch.cuda.empty_cache()
+                start += len(piece[0])
                 continue
-            start += len(piece[0])
+            except RuntimeError as error:
+                if len(piece[0]) == 1 or not _out_of_memory(error):
+                    raise
+            # Here the error no longer holds the tensors of the failed pass. The task goes on with what fits.
+            self._rows_at_once = len(piece[0]) // 2
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
         if len(parts) == 1:
             return parts[0]
         return [torch.cat(column) for column in zip(*parts, strict=True)]
 
+    def _tune(self, inputs: Sequence[torch.Tensor]) -> None:
+        with torch.no_grad(), self._precision():
+            self._channels_last = prefers_channels_last(self._module, inputs)
+            if not self._rows_at_once:
+                self._rows_at_once = rows_at_once(self._module, inputs)
+
     def _forward(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         layers = self._settings.layers
+        given = [tensor.to(self._device) for tensor in inputs]
+        if self._channels_last:
+            given = [channels_last(tensor) for tensor in given]
         with torch.no_grad(), self._precision(), captured(self._module, layers) as caught:
-            outputs = outputs_of(self._module(*(tensor.to(self._device) for tensor in inputs)))
+            outputs = outputs_of(self._module(*given))
             return [tensor.detach().cpu() for tensor in (*outputs, *(caught[name] for name in layers))]
 
     def _precision(self) -> AbstractContextManager[None]:
@@ -97,3 +112,8 @@ class Scorer:
         if kind is None:
             return nullcontext()
         return torch.autocast(self._device.type, dtype=kind)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether it is torch's sign that memory ran out; on CPUs that is a RuntimeError of its allocator."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyspark.ml.functions import array_to_vector
+from pyspark.ml.linalg import VectorUDT
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
     DataType,
     DoubleType,
     FloatType,
-    MapType,
     StructField,
     StructType,
-    UserDefinedType,
 )
 
 from sparkdl.errors import SettingError
@@ -27,9 +26,12 @@ from sparkdl.scoring.outputs import ARRAY, VECTOR, OutputColumn
 from sparkdl.scoring.plan import SKIP, ScoringPlan
 from sparkdl.scoring.worker import score_batches
 from sparkdl.spark.functions import arrow_types, iterator_udf, on_local_master
+from sparkdl.spark.session import conf_bool
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
+
+_COLUMNAR = "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled"
 
 
 def add_columns(
@@ -70,9 +72,10 @@ def add_columns(
         arrow=arrow,
     )
     extra: list[Column] = []
-    if holds_udt(dataset.schema):
-        # Spark 4.2 and 4.3 hand the columns of a scan to Python as they lie in memory and fail if one of them, used or
-        # only kept, is a UDT (UNSUPPORTED_DATATYPE UDT). A projection that cannot be merged makes them form rows first.
+    if conf_bool(spark, _COLUMNAR, True):
+        # Spark 4.2 and 4.3 hand the columns of a scan to Python as they lie in memory. That is slower than by rows, and
+        # fails if one of them, used or only kept, is a UDT (UNSUPPORTED_DATATYPE UDT). A projection that cannot be
+        # merged makes them form rows first.
         rows = _unused("rows", (*dataset.columns, *(column.name for column in plan.columns)))
         dataset, extra = dataset.select("*", F.spark_partition_id().alias(rows)), [F.col(rows)]
     # Spark computes equal expressions once: the same call for every column costs one pass.
@@ -81,15 +84,16 @@ def add_columns(
     return result.drop(rows) if extra else result
 
 
-def holds_udt(kind: DataType) -> bool:
-    """Whether a type is or holds a user-defined one, such as a vector."""
-    if isinstance(kind, StructType):
-        return any(holds_udt(field.dataType) for field in kind.fields)
-    if isinstance(kind, ArrayType):
-        return holds_udt(kind.elementType)
-    if isinstance(kind, MapType):
-        return holds_udt(kind.keyType) or holds_udt(kind.valueType)
-    return isinstance(kind, UserDefinedType)
+def added_fields(plan: ScoringPlan, schema: StructType) -> list[StructField]:
+    """Return the fields that `add_columns` puts behind those of a schema.
+
+    Raises
+    ------
+    SettingError
+        If a column of that name exists already, or two have the same name.
+    """
+    _check_names(plan.columns, schema.names)
+    return [StructField(c.name, VectorUDT() if c.type == VECTOR else _spark_type(c)) for c in plan.columns]
 
 
 def _unused(stem: str, names: Sequence[str]) -> str:
