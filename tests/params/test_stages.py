@@ -24,6 +24,7 @@ BY_TYPE: dict[str, Any] = {
     "list[str]": ["one", "two"],
     "list[float]": [1.0, 2.0],
     "dict[str, Any]": {"hidden": [8]},
+    "dict[str, float]": {"cpus": 2.0},
     "dict[str, str]": {"fc": "hidden"},
     "dict[str, Any] | list[dict[str, Any]]": [{"reduction": "none"}],
     "str | type | Callable[..., Any]": max,
