@@ -16,6 +16,7 @@ from pyspark.ml.base import _FitMultipleIterator
 
 from sparkdl.cluster.launch import launch
 from sparkdl.cluster.prestart import prestart
+from sparkdl.cluster.ranks import Ranks
 from sparkdl.data.materialize import check_validation_column, schema_of
 from sparkdl.errors import SettingError
 from sparkdl.fitting.config import config_of, measuring_plan_of, plan_of, seed_of
@@ -178,15 +179,17 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
             frame.sparkSession,
             _WORK,
             prepared.work,
-            num_procs=self.getNumProcs(),
-            backend=self.getBackend(),
-            device=self.getDevice(),
-            start_timeout=self.getStartTimeout(),
-            heartbeat_timeout=self.getHeartbeatTimeout(),
+            Ranks(
+                self.getNumProcs(),
+                backend=self.getBackend(),
+                device=self.getDevice(),
+                start_timeout=self.getStartTimeout(),
+                heartbeat_timeout=self.getHeartbeatTimeout(),
+                task_resources=self.getTaskResources(),
+            ),
             listener=report,
             max_restarts=self.getMaxRestarts(),
             min_procs=self.getMinProcs(),
-            task_resources=self.getTaskResources(),
         )
         trained: dict[str, Any] = launched.value
         report.trained(trained["seconds"]["total"])

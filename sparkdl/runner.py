@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sparkdl.cluster.launch import Launched, launch, launch_local
+from sparkdl.cluster.ranks import Ranks
 from sparkdl.errors import SettingError
 from sparkdl.preflight.cluster import check_cluster
 from sparkdl.report.listener import Listeners
@@ -71,15 +72,16 @@ class HorovodRunner:
                 f"task_resources needs np above 0: np={np} runs {-np} ranks on the driver, without Spark"
             )
         self._np = np
-        self._task_resources = dict(task_resources or {})
-        self._verbosity = driver_log_verbosity
-        self._options: dict[str, Any] = {
-            "backend": backend,
-            "device": device,
-            "env": dict(env or {}),
-            "start_timeout": start_timeout,
-            "heartbeat_timeout": heartbeat_timeout,
-        }
+        self._ranks = Ranks(
+            abs(np),
+            backend=backend,
+            device=device,
+            env=dict(env or {}),
+            start_timeout=start_timeout,
+            heartbeat_timeout=heartbeat_timeout,
+            verbosity="all" if np < 0 else driver_log_verbosity,
+            task_resources=dict(task_resources or {}),
+        )
 
     @property
     def num_processes(self) -> int:
@@ -109,18 +111,7 @@ class HorovodRunner:
         # Output that cannot be printed must not end the training.
         printer = Listeners([LogPrinter()])
         if self._np < 0:
-            return launch_local(
-                _CALL, arguments, num_procs=-self._np, verbosity="all", listener=printer, **self._options
-            )
+            return launch_local(_CALL, arguments, self._ranks, listener=printer)
         spark = active_session()
-        check_cluster(spark, self._np, self._task_resources, name="np")
-        return launch(
-            spark,
-            _CALL,
-            arguments,
-            num_procs=self._np,
-            verbosity=self._verbosity,
-            listener=printer,
-            task_resources=self._task_resources,
-            **self._options,
-        )
+        check_cluster(spark, self._np, self._ranks.task_resources, name="np")
+        return launch(spark, _CALL, arguments, self._ranks, listener=printer)

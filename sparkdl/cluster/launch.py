@@ -15,19 +15,15 @@ from pyspark.sql import SparkSession
 from sparkdl.cluster.failures import SparkFailure, failed_task, from_spark, raise_failure, worth_another_try
 from sparkdl.cluster.job_thread import JobThread
 from sparkdl.cluster.local import LocalJob
-from sparkdl.cluster.pack import driver_path, driver_versions, pickle_arguments
 from sparkdl.cluster.prestart import prestart, warm_allowed
+from sparkdl.cluster.ranks import Ranks
 from sparkdl.cluster.uplink import EventServer
-from sparkdl.errors import SettingError
 from sparkdl.job import OK, Job, Outcome
 from sparkdl.report.listener import Listener, PhaseStarted, from_record
 from sparkdl.spark import session as spark_session
 from sparkdl.spark.barrier import barrier_slots
 
 _POLL = 0.5
-_BACKENDS = ("horovod", "torch", "local")
-_DEVICES = ("auto", "cpu", "cuda")
-_VERBOSITIES = ("all", "log_callback_only")
 _UNLIMITED = 1 << 40
 
 
@@ -55,20 +51,13 @@ def launch(
     spark: SparkSession,
     function: str,
     kwargs: Mapping[str, Any],
+    ranks: Ranks,
     *,
-    num_procs: int,
-    backend: str = "horovod",
-    device: str = "auto",
-    env: Mapping[str, str] | None = None,
-    start_timeout: float = 300,
-    heartbeat_timeout: float = 600,
-    verbosity: str = "log_callback_only",
     listener: Listener | None = None,
     max_restarts: int = 0,
     min_procs: int | None = None,
-    task_resources: Mapping[str, float] | None = None,
 ) -> Launched:
-    """Run a function on `num_procs` ranks, one for each task of a barrier stage.
+    """Run a function on ranks, one for each task of a barrier stage.
 
     Parameters
     ----------
@@ -78,29 +67,13 @@ def launch(
         "module:name", importable on the ranks; called there as ``function(context, **kwargs)`` with a `RankContext`.
     kwargs : mapping
         Sent by cloudpickle.
-    num_procs : int
-        At least 1; a single rank takes the backend "local".
-    backend : str
-        "horovod", "torch" or "local".
-    device : str
-        "auto", "cpu" or "cuda".
-    env : mapping of str to str, optional
-        Added to the environment of each rank.
-    start_timeout : float
-        Seconds from the start of the first task until all ranks have met. Waiting for task slots does not count.
-    heartbeat_timeout : float
-        Seconds without a sign of life of a rank, after which it counts as lost.
-    verbosity : str
-        "all": each line that a rank writes becomes a `RankOutput` event; "log_callback_only": none does.
+    ranks : Ranks
     listener : Listener, optional
         Hears the events, from the thread that called.
     max_restarts : int
         How often a new job may follow one that lost a rank or an executor. What the user's code raises ends all.
     min_procs : int, optional
-        Ranks that are enough for a restart where the cluster has shrunk; `num_procs` by default.
-    task_resources : mapping of str to float, optional
-        What each rank's task gets of its executor ("cpus", "gpu"), by stage-level scheduling; by default what the
-        session says.
+        Ranks that are enough for a restart where the cluster has shrunk; all of them by default.
 
     Returns
     -------
@@ -109,7 +82,7 @@ def launch(
     Raises
     ------
     SettingError
-        If an argument cannot be sent to the ranks, or a setting is none of its possible values.
+        If an argument cannot be sent to the ranks.
     RankError
         If the function raised on a rank: the one that failed first. Its cause is the exception itself where that can
         be pickled. A SparkDLError that the function raised comes back as its own class.
@@ -121,20 +94,9 @@ def launch(
         If an executor cannot run a rank, or the job was cancelled.
     """
     begun = time.monotonic()
-    job = make_job(
-        function,
-        kwargs,
-        num_procs=num_procs,
-        backend=backend,
-        device=device,
-        env=env,
-        start_timeout=start_timeout,
-        heartbeat_timeout=heartbeat_timeout,
-        verbosity=verbosity,
-    )
     limit = spark_session.conf_bytes(spark, "spark.driver.maxResultSize", "1g") // 2
     job = replace(
-        job,
+        ranks.job(function, kwargs),
         local_master=spark_session.is_local(spark),
         warm=warm_allowed(spark),
         max_result_bytes=limit or _UNLIMITED,
@@ -144,7 +106,7 @@ def launch(
     attempt = 0
     while True:
         try:
-            outcomes, waited = _run_job(spark, job, listener, task_resources)
+            outcomes, waited = _run_job(spark, job, listener, ranks.task_resources)
         except SparkFailure as failure:
             if not failure.executor_lost or attempt >= max_restarts:
                 raise failure.error from None if failure.explained else failure.__cause__
@@ -154,37 +116,16 @@ def launch(
             if not worth_another_try(outcomes) or attempt >= max_restarts:
                 raise_failure(outcomes)
         attempt += 1
-        job = _next_attempt(job, barrier_slots(spark, task_resources), min_procs)
+        job = _next_attempt(job, barrier_slots(spark, ranks.task_resources), min_procs)
         listener.on_event(PhaseStarted("wait", f"restart {attempt} of {max_restarts} with {job.num_procs} ranks"))
 
 
 def launch_local(
-    function: str,
-    kwargs: Mapping[str, Any],
-    *,
-    num_procs: int,
-    backend: str = "horovod",
-    device: str = "auto",
-    env: Mapping[str, str] | None = None,
-    start_timeout: float = 300,
-    heartbeat_timeout: float = 600,
-    verbosity: str = "all",
-    listener: Listener | None = None,
+    function: str, kwargs: Mapping[str, Any], ranks: Ranks, *, listener: Listener | None = None
 ) -> Launched:
-    """Run a function on `num_procs` ranks that are processes on this host, without Spark; otherwise as `launch`."""
+    """Run a function on ranks that are processes on this host, without Spark; otherwise as `launch`."""
     begun = time.monotonic()
-    job = make_job(
-        function,
-        kwargs,
-        num_procs=num_procs,
-        backend=backend,
-        device=device,
-        env=env,
-        start_timeout=start_timeout,
-        heartbeat_timeout=heartbeat_timeout,
-        verbosity=verbosity,
-    )
-    job = replace(job, local_master=True, max_result_bytes=_UNLIMITED)
+    job = replace(ranks.job(function, kwargs), local_master=True, max_result_bytes=_UNLIMITED)
     inbox: queue.Queue[Mapping[str, Any] | None] = queue.Queue(10_000)
     waited = _Waited(listener or Listener())
     with EventServer("127.0.0.1", job.secret, inbox, job.num_procs) as events:
@@ -199,49 +140,6 @@ def launch_local(
     if not all(outcome.kind == OK for outcome in outcomes):
         raise_failure(outcomes)
     return _launched(outcomes, waited, begun)
-
-
-def make_job(
-    function: str,
-    kwargs: Mapping[str, Any],
-    *,
-    num_procs: int,
-    backend: str,
-    device: str,
-    env: Mapping[str, str] | None,
-    start_timeout: float,
-    heartbeat_timeout: float,
-    verbosity: str,
-) -> Job:
-    """Return the message for the tasks, with what does not depend on Spark; SettingError for impossible values."""
-    if num_procs < 1:
-        raise SettingError(f"num_procs={num_procs} is no number of ranks: give 1 or more")
-    for name, value, possible in (
-        ("backend", backend, _BACKENDS),
-        ("device", device, _DEVICES),
-        ("verbosity", verbosity, _VERBOSITIES),
-    ):
-        if value not in possible:
-            raise SettingError(f"{name}={value!r} is not one of {', '.join(possible)}")
-    if backend == "local" and num_procs > 1:
-        raise SettingError(f"backend='local' runs one rank, not {num_procs}: use 'horovod' or 'torch'")
-    for name, seconds in (("start_timeout", start_timeout), ("heartbeat_timeout", heartbeat_timeout)):
-        if not seconds > 0:
-            raise SettingError(f"{name}={seconds} must be more than 0 seconds")
-    return Job(
-        function=function,
-        num_procs=num_procs,
-        backend="local" if num_procs == 1 else backend,
-        versions=driver_versions(),
-        secret=secrets.token_hex(32),
-        env={str(name): str(value) for name, value in (env or {}).items()},
-        sys_path=driver_path(),
-        device=device,
-        start_timeout=float(start_timeout),
-        heartbeat_timeout=float(heartbeat_timeout),
-        verbosity=verbosity,
-        blob=pickle_arguments(kwargs),
-    )
 
 
 class _Waited:
@@ -261,7 +159,7 @@ class _Waited:
 
 
 def _run_job(
-    spark: SparkSession, job: Job, listener: Listener, resources: Mapping[str, float] | None
+    spark: SparkSession, job: Job, listener: Listener, resources: Mapping[str, float]
 ) -> tuple[list[Outcome], _Waited]:
     inbox: queue.Queue[Mapping[str, Any] | None] = queue.Queue(10_000)
     waited = _Waited(listener)
