@@ -82,7 +82,7 @@ def test_nulls_and_the_ends_of_arrays_count(spark: SparkSession) -> None:
         "(array(array(1, 2), array(3)), 1)",
         "(array(array(1), array(2, 3)), 1)",
         "(array(array(1), array(2, 3)), 1), (array(array(1), array(2, 3)), 1)",
-        "(array(array(1), array(2, 3)), null)",
+        "(array(array(1), array(2, 3)), cast(null as int))",
         "(cast(null as array<array<int>>), 1)",
         "(cast(array() as array<array<int>>), 1)",
     ]
