@@ -158,6 +158,23 @@ def test_a_fork_is_as_isolated_as_a_fresh_interpreter(warm_place):
     assert len(list(server_folder().glob("*.sock"))) == 1
 
 
+def loaded(context):
+    return sorted({"petastorm", "torchmetrics", "torch._dynamo"} & set(sys.modules))
+
+
+def test_a_fork_for_a_fit_has_what_a_fit_imports(warm_place):
+    import cloudpickle
+
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    assert warm.begin(env, sys.path, "sparkdl.worker")
+    process = start_warm(env, sys.path, "sparkdl.worker")
+    begin(process, env, f"{__name__}:loaded", _no_arguments())
+    message = hear(process)
+    process.close()
+    assert message["type"] == "value", message
+    assert cloudpickle.loads(message["blob"]) == ["petastorm", "torchmetrics"]
+
+
 def test_a_killed_server_is_replaced_and_an_idle_one_leaves_with_its_folder(warm_place, monkeypatch):
     assert warm.IDLE == 60.0
     monkeypatch.setattr(warm, "IDLE", 1.0)
