@@ -106,6 +106,9 @@ class Manifest:
         In (partition, sequence) order.
     counts : mapping of str to FieldCount
         By field name.
+    lease : str
+        Name of a lease in the folder, which rank 0 renews at each epoch; empty where the files are the fit's own. Not
+        saved.
     format : str
         PACKED, COLUMNS or UNISCHEMA.
     """
