@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -219,11 +220,11 @@ def measure_throughput(
 
 def measure(spark: SparkSession, quick: bool, by_rows: bool, folder: Path) -> tuple[Any, Any]:
     """Return CPU seconds by layout and way, and rows per second by network and way."""
-    rows, many, pictures = (50_000, 50_000, 500) if quick else (1_000_000, 2_000_000, 24_000)
+    rows, times, pictures = (50_000, 1, 500) if quick else (1_000_000, 3, 24_000)
     rounds, seconds = (1, 0.5) if quick else (3, 5.0)
-    frames = numbers(spark, rows, folder / "few")
+    frames = numbers(spark, rows, folder)
     cpu = measure_cpu(spark, frames, rows, rounds, by_rows, folder)
-    frame = numbers(spark, many, folder / "many")["array"]
+    frame = reduce(DataFrame.unionAll, [frames["array"]] * times)
     wide = trained("mlp", {"hidden": [512, 512], "outputs": 1}, frame.withColumn("label", F.lit(0.0)))
     speed = {"mlp512": measure_throughput(frame, wide, torch.rand(100_000, WIDTH), (256, 1024, 4096), rounds, seconds)}
     photos = images(spark, pictures, folder)

@@ -162,7 +162,7 @@ def test_estimators_refuse_nulls_and_no_rows(name: str, spark: SparkSession, fra
     with pytest.raises(SparkDLError, match="no rows|without rows|is empty|0 rows"):
         stage.fit(frame.filter("id < 0"))
     nulls = frame.selectExpr("if(id = 3, null, features) as features", "label")
-    with pytest.raises(DataError, match="'features' has 1 null"):
+    with pytest.raises(DataError, match="'features' has 1 row with a null"):
         stage.fit(nulls)
 
 

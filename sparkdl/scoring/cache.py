@@ -11,10 +11,15 @@ from collections.abc import Callable
 
 from torch import nn
 
+from sparkdl.network.tensors import named_tensors
+
 LIMIT = 8
 """Networks kept, the last used ones; CrossValidator scores many and returns to none."""
 
-_LOADED: OrderedDict[tuple[str, str], nn.Module] = OrderedDict()
+LIMIT_BYTES = 4 << 30
+"""Bytes of their tensors, on all devices; the last used network is kept whatever its size."""
+
+_LOADED: OrderedDict[tuple[str, str], tuple[nn.Module, int]] = OrderedDict()
 _LOCK = threading.Lock()
 
 
@@ -32,8 +37,13 @@ def loaded(name: str, device: str, load: Callable[[], nn.Module]) -> nn.Module:
     key = (name, device)
     with _LOCK:
         if key not in _LOADED:
-            _LOADED[key] = load()
-            while len(_LOADED) > LIMIT:
+            module = load()
+            _LOADED[key] = module, sum(tensor.nbytes for tensor in named_tensors(module).values())
+            while len(_LOADED) > 1 and (len(_LOADED) > LIMIT or _bytes() > LIMIT_BYTES):
                 _LOADED.popitem(last=False)
         _LOADED.move_to_end(key)
-        return _LOADED[key]
+        return _LOADED[key][0]
+
+
+def _bytes() -> int:
+    return sum(size for _, size in _LOADED.values())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import nn
 
 from sparkdl.errors import SettingError
+from sparkdl.scoring import cache
 from sparkdl.scoring.cache import LIMIT, loaded
 from sparkdl.scoring.scorer import Scorer, ScorerSettings
 from sparkdl.scoring.worker import choose_device
@@ -62,6 +65,57 @@ def test_cache_is_bounded_and_loads_once() -> None:
     assert loaded("n1", "cpu", lambda: load("never")) is first[1]
     assert loaded("n0", "cpu", lambda: load("again")) is not first[0]
     assert calls == [*names, "one more", "again"]
+
+
+def test_cache_holds_some_bytes_and_always_the_last_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_LOADED", OrderedDict())
+    monkeypatch.setattr(cache, "LIMIT_BYTES", 4 * 100)
+    small = [loaded(f"small{i}", "cpu", lambda: nn.Linear(39, 1)) for i in range(2)]
+    assert loaded("small0", "cpu", lambda: nn.Identity()) is small[0]
+    loaded("small2", "cpu", lambda: nn.Linear(39, 1))
+    assert [name for name, _ in cache._LOADED] == ["small0", "small2"]
+    large = loaded("large", "cpu", lambda: nn.Linear(1000, 1))
+    assert [name for name, _ in cache._LOADED] == ["large"]
+    assert loaded("large", "cpu", lambda: nn.Identity()) is large
+
+
+class Small(nn.Module):
+    """Takes so many rows at once and no more, as a device of little memory."""
+
+    def __init__(self, most: int, error: str) -> None:
+        super().__init__()
+        self.most, self.error = most, error
+        self.seen: list[int] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(len(x))
+        if len(x) > self.most:
+            raise torch.OutOfMemoryError(self.error) if "CUDA" in self.error else RuntimeError(self.error)
+        return x * 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    ["CUDA out of memory. Tried to allocate 2.00 GiB", "[enforce fail] DefaultCPUAllocator: can't allocate memory"],
+)
+def test_out_of_memory_halves_the_rows_and_goes_on(error: str) -> None:
+    network = Small(5, error)
+    scorer = Scorer(network, ScorerSettings(batch_size=32))
+    rows = torch.arange(50.0).reshape(50, 1)
+    torch.testing.assert_close(scorer([rows])[0], rows * 2)
+    assert network.seen[:4] == [32, 16, 8, 4]
+    network.seen.clear()
+    torch.testing.assert_close(scorer([rows])[0], rows * 2)
+    assert set(network.seen) == {4, 2}, "what fits is remembered"
+    with pytest.raises(RuntimeError, match="allocate"):
+        Scorer(Small(0, error), ScorerSettings(batch_size=4))([rows])
+
+
+def test_other_errors_of_a_network_are_not_tried_again() -> None:
+    network = Small(3, "shapes do not fit")
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        Scorer(network, ScorerSettings(batch_size=8))([torch.ones(9, 1)])
+    assert network.seen.count(8) == 1
 
 
 @pytest.mark.parametrize(
