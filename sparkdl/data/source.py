@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -18,7 +19,6 @@ from sparkdl.errors import DataError
 from sparkdl.storage import urls
 
 RESULT_SCHEMA = "entry string"
-_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _REMOTE_THREADS = 16
 
 
@@ -103,25 +103,73 @@ class FooterTask:
 
     def read(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
         """Return for each file: number, rows of each row group, nulls by column, and what is wrong with it."""
+        footers = _Footers(self)
         if urls.is_local(self.url):
-            return [self._entry(number) for number in numbers]
+            return [footers.entry(number) for number in numbers]
         with ThreadPoolExecutor(_REMOTE_THREADS) as pool:
-            return list(pool.map(self._entry, numbers))
+            return list(pool.map(footers.entry, numbers))
 
-    def _entry(self, number: int) -> dict[str, Any]:
-        url = urls.join(self.url, self.files[number].path)
+
+class _Seen(NamedTuple):
+    """What a schema has told, for all files that have it.
+
+    Attributes
+    ----------
+    schema : pyarrow.parquet.ParquetSchema
+    wrong : str
+        Why its columns are not those of the first file; empty where they are.
+    leaves : dict of str to list of int
+        The places of the needed columns that may hold nulls.
+    """
+
+    schema: pq.ParquetSchema
+    wrong: str
+    leaves: dict[str, list[int]]
+
+
+class _Footers:
+    """Reads footers one by one; almost all have the same schema."""
+
+    def __init__(self, task: FooterTask) -> None:
+        self._task = task
+        self._seen: _Seen | None = None
+
+    def entry(self, number: int) -> dict[str, Any]:
+        url = urls.join(self._task.url, self._task.files[number].path)
         try:
-            with urls.open_read(url, self.storage_options) as stream, pq.ParquetFile(stream) as opened:
-                wrong = self._wrong(opened.schema_arrow)
-                nulls = {} if wrong else self._nulls(opened)
+            with self._open(url) as opened:
                 footer = opened.metadata
+                seen = self._seen
+                if seen is None or not footer.schema.equals(seen.schema):
+                    seen = self._seen = self._look(footer.schema, opened.schema_arrow)
+                nulls = {} if seen.wrong else _nulls(opened, seen.leaves)
                 groups = [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
         except (OSError, pa.ArrowException) as error:
             return {"file": number, "groups": [], "nulls": {}, "wrong": f"cannot be read: {error}"}
-        return {"file": number, "groups": groups, "nulls": nulls, "wrong": wrong}
+        return {"file": number, "groups": groups, "nulls": nulls, "wrong": seen.wrong}
+
+    @contextmanager
+    def _open(self, url: str) -> Iterator[pq.ParquetFile]:
+        if urls.is_local(url):
+            # Arrow's own file is quicker than Python's.
+            with pq.ParquetFile(urls.local_path(url)) as opened:
+                yield opened
+            return
+        with urls.open_read(url, self._task.storage_options) as stream, pq.ParquetFile(stream) as opened:
+            yield opened
+
+    def _look(self, schema: pq.ParquetSchema, arrow: pa.Schema) -> _Seen:
+        columns = self._task.columns
+        leaves: dict[str, list[int]] = {}
+        for place in range(len(schema)):
+            leaf = schema.column(place)
+            name = next((n for n in columns if leaf.path == n or leaf.path.startswith(n + ".")), None)
+            if name is not None and leaf.max_definition_level:
+                leaves.setdefault(name, []).append(place)
+        return _Seen(schema, self._wrong(arrow), leaves)
 
     def _wrong(self, schema: pa.Schema) -> str:
-        for name, kind in zip(self.columns, self.kinds, strict=True):
+        for name, kind in zip(self._task.columns, self._task.kinds, strict=True):
             place = schema.get_field_index(name)
             if place < 0:
                 return f"has no column {name!r}, the first file has"
@@ -129,28 +177,21 @@ class FooterTask:
                 return f"has column {name!r} as {schema.field(place).type}, the first file as {kind}"
         return ""
 
-    def _nulls(self, opened: pq.ParquetFile) -> dict[str, int]:
-        """Rows with a null in each column that has some, from the statistics where these can tell."""
-        footer = opened.metadata
-        leaves: dict[str, list[int]] = {}
-        for place in range(footer.num_columns):
-            column = footer.schema.column(place)
-            if column.max_definition_level:
-                name = next((n for n in self.columns if column.path == n or column.path.startswith(n + ".")), None)
-                if name is not None:
-                    leaves.setdefault(name, []).append(place)
-        nulls: dict[str, int] = {}
-        for group in range(footer.num_row_groups):
-            row_group = footer.row_group(group)
-            for name, places in leaves.items():
-                if all(_has_none(row_group.column(place)) for place in places):
-                    continue
-                column = opened.read_row_group(group, columns=[name], use_threads=False).column(name)
-                mask = [arrays.null_rows(chunk) for chunk in column.chunks]
-                count = sum(int(rows.sum()) for rows in mask if rows is not None)
-                if count:
-                    nulls[name] = nulls.get(name, 0) + count
-        return nulls
+
+def _nulls(opened: pq.ParquetFile, leaves: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """Rows with a null in each column that has some, from the statistics where these can tell."""
+    nulls: dict[str, int] = {}
+    for group in range(opened.num_row_groups):
+        row_group = opened.metadata.row_group(group)
+        for name, places in leaves.items():
+            if all(_has_none(row_group.column(place)) for place in places):
+                continue
+            column = opened.read_row_group(group, columns=[name], use_threads=False).column(name)
+            masks = [arrays.null_rows(chunk) for chunk in column.chunks]
+            count = sum(int(rows.sum()) for rows in masks if rows is not None)
+            if count:
+                nulls[name] = nulls.get(name, 0) + count
+    return nulls
 
 
 def kind_of(data_type: pa.DataType) -> str:

@@ -162,7 +162,11 @@ def rename(source: str, target: str, options: Options | None = None) -> None:
         return
     fs, source_path = file_system(source, options)
     _, target_path = file_system(target, options)
-    fs.mv(source_path, target_path)
+    try:
+        fs.mv(source_path, target_path)
+    except FileExistsError:
+        # HDFS puts a file in the place of another only when it is told to.
+        fs.mv(source_path, target_path, overwrite=True)
 
 
 def open_read(url: str, options: Options | None = None) -> IO[bytes]:
