@@ -1,0 +1,34 @@
+"""Barrier stages, and tasks with resources of their own; tests/integration/test_standalone_gpus.py uses a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+from pyspark.sql import SparkSession
+
+from sparkdl.errors import ClusterError
+from sparkdl.spark.barrier import barrier_slots, collect_barrier, profile_of
+
+
+def meet(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    from pyspark import BarrierTaskContext
+
+    for _ in batches:
+        pass
+    context = BarrierTaskContext.get()
+    numbers = context.allGather(str(context.partitionId()))
+    yield pa.RecordBatch.from_pydict({"seen": [",".join(numbers)]})
+
+
+def test_all_tasks_run_at_once(spark: SparkSession) -> None:
+    assert [row["seen"] for row in collect_barrier(spark, meet, 2, "seen string")] == ["0,1", "0,1"]
+
+
+def test_resources_of_their_own_need_a_cluster(spark: SparkSession) -> None:
+    assert profile_of(spark, {}) is None
+    assert barrier_slots(spark, None) == 2
+    # On pyspark 3.5 the version is named, else the master.
+    with pytest.raises(ClusterError, match=r"taskResources=\{cpus: 1, gpu: 0.5\} needs .*: leave taskResources out"):
+        barrier_slots(spark, {"cpus": 1, "gpu": 0.5})
