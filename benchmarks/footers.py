@@ -44,7 +44,7 @@ def write(folder: Path, files: int, groups: int) -> None:
 
 
 def by_tasks(folder: Path) -> int:
-    return sum(len(file.row_groups) for file in open_parquet(str(folder))._manifest.files)
+    return sum(len(file.row_groups) for file in open_parquet(str(folder)).manifest.files)
 
 
 def by_one_thread(folder: Path) -> int:

@@ -58,6 +58,11 @@ class SparkDatasetConverter:
         return self._manifest.rows
 
     @property
+    def manifest(self) -> Manifest:
+        """The files and their row groups, for a `Loader` of one's own."""
+        return self._manifest
+
+    @property
     def dataset_size(self) -> int:
         """Number of rows."""
         return self._manifest.rows

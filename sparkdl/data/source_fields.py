@@ -107,8 +107,9 @@ def with_shapes(schema: DataSchema, url: str, files: Sequence[SourceFile], optio
         with urls.open_read(place, options) as stream, pq.ParquetFile(stream) as opened:
             for group in range(opened.num_row_groups):
                 if opened.metadata.row_group(group).num_rows:
-                    row = opened.read_row_group(group, columns=names, use_threads=False).slice(0, 1)
-                    return schema.resolved({f.name: _shape(f, row.column(f.columns[0]), place) for f in unknown})
+                    rows = opened.read_row_group(group, columns=names, use_threads=False)
+                    shapes = {f.name: _shape(f, rows.column(f.columns[0]), place) for f in unknown}
+                    return schema.resolved({name: shape for name, shape in shapes.items() if shape is not None})
     return schema
 
 
@@ -172,10 +173,14 @@ def _times(data_type: pa.DataType) -> tuple[str, ...]:
     return ()
 
 
-def _shape(field: Field, column: pa.ChunkedArray, place: str) -> tuple[int, ...]:
-    row = column.chunk(0)
-    if arrays.null_rows(row) is not None and row.null_count:
-        raise DataError(f"column {field.columns[0]!r} has a null in the first row of {place}: remove rows with nulls")
+def _shape(field: Field, column: pa.ChunkedArray, place: str) -> tuple[int, ...] | None:
+    """The shape of the first row that is not null; None where all are, which is refused with all other nulls."""
+    rows = column.drop_null()
+    if len(rows) == 0:
+        return None
+    row = rows.slice(0, 1).combine_chunks()
+    if isinstance(row, pa.ChunkedArray):
+        row = row.chunk(0)
     if field.kind == IMAGE:
         picture = images.decode_all(row)[0]
         if picture is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from itertools import count, islice
 from typing import Any
 
@@ -14,7 +15,7 @@ from sparkdl.data.loader import Batch, Loader
 from sparkdl.data.manifest import Manifest
 from sparkdl.data.plan import Plan
 from sparkdl.data.prefetch import Background
-from sparkdl.data.schema import SCALAR
+from sparkdl.data.schema import IMAGE, SCALAR
 from sparkdl.data.transform_spec import Transform
 from sparkdl.errors import DataError, SettingError
 
@@ -197,14 +198,16 @@ def plan_for(
     group that is read in pieces is kept decoded by its shard: where they are large, a rank has fewer shards.
     """
     largest = max((rows for file in manifest.files for rows in file.row_groups), default=0)
-    group_bytes = largest * sum(field.stored_bytes for field in manifest.schema.fields if field.known)
+    group_bytes = largest * sum(f.stored_bytes for f in manifest.schema.fields if f.known and f.kind != IMAGE)
     shards = min(-(-SHARDS // size), max(1, GROUPS_BYTES // max(1, group_bytes)))
-    return Plan.of(
+    plan = Plan.of(
         manifest,
         batch_size=batch_size * size,
         seed=seed,
         canonical_shards=size * shards,
         shuffle=shuffle,
-        window=window * size,
+        window=window,
         drop_last=drop_last,
     )
+    # A plan's window is that of all shards together.
+    return replace(plan, window=plan.window * size)

@@ -114,8 +114,21 @@ def test_what_columns_become(tmp_path: Path) -> None:
     stream = io.BytesIO()
     Image.fromarray(np.full((2, 3, 3), 51, dtype=np.uint8)).save(stream, "png")
     when = datetime.datetime(2001, 9, 9, 1, 46, 40, 500_000)
+    vectors = [
+        {"type": 0, "size": 3, "indices": [1], "values": [0.5]},
+        {"type": 1, "size": None, "indices": None, "values": [1.0, 2.0, 3.0]},
+    ]
+    vector_type = pa.struct(
+        [
+            ("type", pa.int8()),
+            ("size", pa.int32()),
+            ("indices", pa.list_(pa.int32())),
+            ("values", pa.list_(pa.float64())),
+        ]
+    )
     table = pa.table(
         {
+            "vector": pa.array(vectors, vector_type),
             "bool": [True, False],
             "decimal": [Decimal("1.25"), Decimal("-2.5")],
             "float": pa.array([0.1, 0.2], pa.float32()),
@@ -130,6 +143,7 @@ def test_what_columns_become(tmp_path: Path) -> None:
     )
     pq.write_table(table, tmp_path / "one.parquet")
     batch = whole(open_parquet((tmp_path / "one.parquet").as_uri(), dtype=None))
+    assert batch["vector"].tolist() == [[0, 0.5, 0], [1, 2, 3]]
     assert batch["bool"].tolist() == [1, 0]
     assert batch["decimal"].tolist() == [1.25, -2.5]
     assert batch["float"].dtype == torch.float32

@@ -106,13 +106,13 @@ def test_footers_are_read_by_tasks(spark: SparkSession, tmp_path: Path, monkeypa
     for number in range(files):
         table = pa.table({"id": np.arange(number * 10, number * 10 + 10)})
         pq.write_table(table, tmp_path / f"{number:03d}.parquet", row_group_size=4)
-    here = open_parquet(str(tmp_path))._manifest
+    here = open_parquet(str(tmp_path)).manifest
 
     def not_here(self: FooterTask, numbers: object) -> object:
         raise AssertionError("the driver read footers itself")
 
     monkeypatch.setattr(FooterTask, "read", not_here)
     by_tasks = open_parquet(str(tmp_path))
-    assert by_tasks._manifest == here
+    assert by_tasks.manifest == here
     assert len(by_tasks) == files * 10
     assert [f.row_groups for f in here.files] == [(4, 4, 2)] * files

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sparkdl.data import arrays, images, tensors
-from sparkdl.data.manifest import DataFile, Manifest
+from sparkdl.data.manifest import Manifest
 from sparkdl.data.plan import RowRange
 from sparkdl.data.readers.files import RowGroupFiles
 from sparkdl.data.schema import IMAGE, SCALAR, STACKED, Field
@@ -42,25 +42,39 @@ class ColumnFiles(RowGroupFiles):
     def read(self, wanted: RowRange) -> Block:  # type: ignore[override]
         """Return the values of a range; DataError if the row group is not what the scan of the footers has found."""
         expected = self._manifest.files[wanted.file].row_groups[wanted.row_group]
-        whole = wanted.start == 0 and wanted.stop == expected
-        if whole:
-            table = self._decoded(wanted)
+        if wanted.start == 0 and wanted.stop == expected:
+            group = self._decoded(wanted)
         else:
-            table = self._kept.get(wanted, expected, lambda: self._decoded(wanted))
-            table = table.slice(wanted.start, wanted.stop - wanted.start)
-        file = self._manifest.files[wanted.file]
-        return {str(place): self._values(field, table, file, wanted) for place, field in enumerate(self._fields)}
+            group = self._kept.get(wanted, expected, lambda: self._decoded(wanted))
+        block = {place: values[wanted.start : wanted.stop] for place, values in group.values.items()}
+        late = group.late.slice(wanted.start, wanted.stop - wanted.start)
+        for place, field in enumerate(self._fields):
+            if str(place) not in block:
+                block[str(place)] = self._values(field, late, wanted)
+        return block
 
     def close(self) -> None:
         self._kept.clear()
         super().close()
 
-    def _decoded(self, wanted: RowRange) -> pa.Table:
-        constants = dict(self._manifest.files[wanted.file].constants)
-        return self._row_group(wanted, [name for name in self._columns if name not in constants]).combine_chunks()
+    def _is_late(self, field: Field) -> bool:
+        """Whether the values of a field are far larger than what is stored, so that they are made piece by piece."""
+        return field.kind == IMAGE
 
-    def _values(self, field: Field, table: pa.Table, file: DataFile, wanted: RowRange) -> npt.NDArray[Any]:
-        constants = dict(file.constants)
+    def _decoded(self, wanted: RowRange) -> _Group:
+        constants = dict(self._manifest.files[wanted.file].constants)
+        table = self._row_group(wanted, [name for name in self._columns if name not in constants]).combine_chunks()
+        late = [name for field in self._fields if self._is_late(field) for name in field.columns]
+        values = {
+            str(place): self._values(field, table, wanted)
+            for place, field in enumerate(self._fields)
+            if not self._is_late(field)
+        }
+        return _Group(values, table.select(list(dict.fromkeys(late))), table.nbytes)
+
+    def _values(self, field: Field, table: pa.Table, wanted: RowRange) -> npt.NDArray[Any]:
+        """The values of a field in all rows of a table."""
+        constants = dict(self._manifest.files[wanted.file].constants)
         columns = []
         for name in field.columns:
             if name in constants:
@@ -98,44 +112,63 @@ class ColumnFiles(RowGroupFiles):
             raise DataError(f"{self.url(number)} has no column {missing[0]!r}: the file was changed, open it again")
 
 
+class _Group(NamedTuple):
+    """A decoded row group.
+
+    Attributes
+    ----------
+    values : dict of str to array
+        Of the fields that are ready, by place.
+    late : pyarrow.Table
+        The columns of the others.
+    bytes : int
+    """
+
+    values: Block
+    late: pa.Table
+    bytes: int
+
+
+class _Waiting:
+    """A row group of which pieces are still to come."""
+
+    def __init__(self, rows: int) -> None:
+        self.lock = threading.Lock()
+        self.left = rows
+        self.group: _Group | None = None
+
+
 class _Kept:
     """Decoded row groups that are read in several pieces; one thread decodes, others that want the same wait for it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._groups: OrderedDict[tuple[int, int], _Group] = OrderedDict()
+        self._groups: OrderedDict[tuple[int, int], _Waiting] = OrderedDict()
 
-    def get(self, wanted: RowRange, rows: int, decode: Any) -> pa.Table:
+    def get(self, wanted: RowRange, rows: int, decode: Callable[[], _Group]) -> _Group:
         key = (wanted.file, wanted.row_group)
         with self._lock:
-            group = self._groups.setdefault(key, _Group(rows))
+            waiting = self._groups.setdefault(key, _Waiting(rows))
             self._groups.move_to_end(key)
-        with group.lock:
-            if group.table is None:
-                group.table = decode()
-            table = group.table
+        with waiting.lock:
+            if waiting.group is None:
+                waiting.group = decode()
+            group = waiting.group
         with self._lock:
-            group.left -= wanted.stop - wanted.start
+            waiting.left -= wanted.stop - wanted.start
             # A shard takes the pieces of a group in order, and a group's end is the end of its last piece.
-            if group.left <= 0 or wanted.stop == rows:
+            if waiting.left <= 0 or wanted.stop == rows:
                 self._groups.pop(key, None)
-            while sum(g.table.nbytes for g in self._groups.values() if g.table is not None) > KEPT_BYTES:
+            while sum(w.group.bytes for w in self._groups.values() if w.group is not None) > KEPT_BYTES:
                 oldest = next((k for k in self._groups if k != key), None)
                 if oldest is None:
                     break
                 del self._groups[oldest]
-        return table
+        return group
 
     def clear(self) -> None:
         with self._lock:
             self._groups.clear()
-
-
-class _Group:
-    def __init__(self, rows: int) -> None:
-        self.lock = threading.Lock()
-        self.left = rows
-        self.table: pa.Table | None = None
 
 
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:

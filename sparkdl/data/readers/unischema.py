@@ -51,8 +51,14 @@ class UnischemaFiles(ColumnFiles):
         super().__init__(manifest, storage_options)
         self._unischema = load_unischema(manifest.url, storage_options)
 
+    def _is_late(self, field: Field) -> bool:
+        return self._has_codec(field)
+
+    def _has_codec(self, field: Field) -> bool:
+        return field.kind != STACKED and self._unischema.fields[field.columns[0]].codec is not None
+
     def _dense(self, field: Field, columns: list[pa.Array], rows: int) -> npt.NDArray[Any]:
-        if field.kind == STACKED or self._unischema.fields[field.columns[0]].codec is None:
+        if not self._has_codec(field):
             return super()._dense(field, columns, rows)
         values = _decoded(self._unischema, field.columns[0], columns[0])
         shapes = {value.shape for value in values}
