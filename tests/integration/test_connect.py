@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,6 +38,10 @@ def refused(name, call):
 def size(blob, factor):
     return len(blob) * factor
 
+def fail():
+    raise ArithmeticError("mine")
+
+refused("user", lambda: HorovodRunner(np=1).run(fail))
 # More than a message of Connect holds.
 print("SIZE", HorovodRunner(np=1, device="cpu").run(size, blob=bytes(140 << 20), factor=2), flush=True)
 refused("ranks", lambda: HorovodRunner(np=3).run(size, blob=b"", factor=1))
@@ -92,7 +96,7 @@ def test_a_session_without_a_jvm(tmp_path: Path) -> None:
         [sys.executable, str(ROOT / "tests/versions/connect_server.py"), sys.executable, str(script), str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=1200,
         check=False,
         env=env,
         cwd=tmp_path,
@@ -100,6 +104,7 @@ def test_a_session_without_a_jvm(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
     refused = {line[1]: line[2] for line in lines if line[0] == "REFUSED"}
+    assert "ArithmeticError: mine" in refused["user"]
     assert f"SIZE {280 << 20}" in done.stdout
     assert refused["ranks"].startswith("np=3 needs 3 task slots, this cluster has 2: lower np or add executors")
     assert refused["profile"].startswith("taskResources={gpu: 1} needs a cluster, a local master has one kind of task")

@@ -18,7 +18,7 @@ from pathlib import Path
 import pyspark
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 HOME = Path(pyspark.__file__).parent
 ADDRESSES = ["5", "7"]
@@ -85,7 +85,7 @@ def daemon(folder: Path, name: str, *arguments: str) -> Iterator[Path]:
             process.wait(30)
 
 
-def wait_for(log: Path, words: str, seconds: float = 120) -> None:
+def wait_for(log: Path, words: str, seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while words not in log.read_text():
         assert time.monotonic() < deadline, log.read_text()[-2000:]
@@ -123,7 +123,7 @@ def test_each_rank_sees_its_own_device_and_no_other(cluster: str, tmp_path: Path
         [sys.executable, str(script), cluster, str(tmp_path / "rows")],
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=1200,
         check=False,
         cwd=tmp_path,
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 import pyspark
 
 _CLASS = "org.apache.spark.sql.connect.service.SparkConnectServer"
-_START = 120.0
+_START = 300.0
 
 
 @contextmanager

@@ -27,7 +27,7 @@ PLACE = ROOT / ".versions"
 RESULTS = PLACE / "results.json"
 MAIN = ROOT / ".venv"
 CONNECT = "connect"
-LIMIT = 900.0
+LIMIT = 1800.0
 SHOWN = ("pyspark", "torch", "horovod", "petastorm", "pyarrow", "numpy", "pandas")
 TOOLS = ("pytest", "pytest-timeout", "hypothesis", "psutil")
 
@@ -41,7 +41,11 @@ def main(arguments: list[str]) -> int:
     failed = False
     for name in names or [*every, CONNECT]:
         began = time.monotonic()
-        result = _over_connect() if name == CONNECT else _in_environment(uv, name)
+        try:
+            result = _over_connect() if name == CONNECT else _in_environment(uv, name)
+        except subprocess.SubprocessError as error:
+            # One environment that cannot be made says nothing about the others.
+            result = {"failures": [f"{name}: {error}"]}
         result["seconds"] = round(time.monotonic() - began)
         results[name] = result
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
