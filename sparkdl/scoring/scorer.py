@@ -71,12 +71,12 @@ class Scorer:
             One for each input, (n, ...), n at least 1.
         """
         if self._channels_last is None:
-            self._tune([tensor[:ROWS].to(self._device) for tensor in inputs])
+            self._tune([_rows(tensor, 0, ROWS).to(self._device) for tensor in inputs])
         rows = len(inputs[0])
         parts: list[list[torch.Tensor]] = []
         start = 0
         while start < rows:
-            piece = [tensor[start : start + self._rows_at_once] for tensor in inputs]
+            piece = [_rows(tensor, start, self._rows_at_once) for tensor in inputs]
             try:
                 parts.append(self._forward(piece))
                 start += len(piece[0])
@@ -112,6 +112,13 @@ class Scorer:
         if kind is None:
             return nullcontext()
         return torch.autocast(self._device.type, dtype=kind)
+
+
+def _rows(tensor: torch.Tensor, start: int, count: int) -> torch.Tensor:
+    if not tensor.is_sparse:
+        return tensor[start : start + count]
+    # Sparse tensors have no views.
+    return tensor.narrow_copy(0, start, min(count, len(tensor) - start))
 
 
 def _out_of_memory(error: BaseException) -> bool:
