@@ -145,10 +145,11 @@ def send_file(spark: Any, path: Path) -> None:
     ----------
     spark : SparkSession
     path : Path
-        Its name must tell its content. It is moved where Spark keeps such files.
+        Its name must tell its content. It is moved to where Spark keeps such files.
     """
     if is_connect(spark):
         spark.addArtifacts(str(path), file=True)
+        path.unlink()
     else:
         # Executors fetch it from the driver whenever they start, so it has to stay as long as the application does.
         kept = Path(str(shipping_folder(spark))) / path.name
