@@ -37,11 +37,17 @@ def corners(spark: SparkSession) -> DataFrame:
     return frame
 
 
+@pytest.fixture(scope="module")
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One place of temporary files for all tests, or each would start a server of its own to fork ranks from."""
+    return tmp_path_factory.mktemp("temporary")
+
+
 @pytest.fixture
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def places(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder in which this process makes its temporary ones."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return tmp_path
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    return temporary
 
 
 def folders(places: Path) -> set[str]:

@@ -37,17 +37,23 @@ def is_below(pid: int) -> bool:
         return False
 
 
+@pytest.fixture(scope="module")
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One place of temporary files for all tests, or each would start a server of its own to fork ranks from."""
+    return tmp_path_factory.mktemp("temporary")
+
+
 @pytest.fixture
-def clean(good: DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def clean(good: DataFrame, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Check that neither a folder nor a rank is left."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     yield
     deadline = time.monotonic() + 20
     while ranks() and time.monotonic() < deadline:
         time.sleep(0.2)
     assert ranks() == []
     # The server that forks ranks may stay for a minute, and its address with it.
-    ours = {path.name for path in tmp_path.glob("sparkdl*")} - {path.name for path in tmp_path.glob("sparkdl-warm-*")}
+    ours = {path.name for path in temporary.glob("sparkdl*")} - {path.name for path in temporary.glob("sparkdl-warm-*")}
     assert ours == set()
 
 
