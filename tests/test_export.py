@@ -62,9 +62,7 @@ class Noisy(nn.Module):
 MODELS: dict[str, Callable[[], TorchModel]] = {
     "two inputs of one mlp": lambda: model_of("mlp", schema_of(a=("float32", (3,)), b=("float32", (2,))), 2),
     "pictures": lambda: model_of("cnn", schema_of(image=("float32", (3, 8, 8))), 4),
-    "an index, two outputs": lambda: model_of(
-        Tables(), schema_of(index=("int64", (1,)), numbers=("float32", (2,)))
-    ),
+    "an index, two outputs": lambda: model_of(Tables(), schema_of(index=("int64", (1,)), numbers=("float32", (2,)))),
 }
 
 
