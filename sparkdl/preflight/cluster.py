@@ -63,4 +63,3 @@ def check_cluster(
         each = "".join(f", {amount:g} {what}" for what, amount in (resources or {}).items())
         needs = f"{num_procs} task {slot}{f' of{each[1:]} each' if each else ''}"
         raise ClusterError(f"{name}={num_procs} needs {needs}, this cluster has {slots}: lower {name} or add executors")
-
