@@ -17,7 +17,7 @@ help:
 	@echo "make test       run the tests (make test-slow: those that take minutes or need the package index)"
 	@echo "make test-versions  run the core of the tests on every pyspark and Python, and over Spark Connect"
 	@echo "make lint       ruff, mypy --strict, import rules"
-	@echo "make bench      run every benchmark"
+	@echo "make bench      run the benchmarks (not soak.py and large_model.py, which take half an hour)"
 	@echo "make docs       check links and code of the documentation"
 	@echo "make clean      remove what these made, .venv included"
 
@@ -68,7 +68,7 @@ lint: $(INSTALLED)
 	@$(BIN)/lint-imports
 
 bench: env
-	@for program in benchmarks/*.py; do echo "== $$program"; $(BIN)/python "$$program"; done
+	@for program in $(filter-out benchmarks/soak.py benchmarks/large_model.py,$(wildcard benchmarks/*.py)); do echo "== $$program"; $(BIN)/python "$$program"; done
 
 docs: env
 	@echo "== links and code blocks of the documentation"
