@@ -28,6 +28,8 @@ VECTOR = "vector"
 """A Spark ML vector; a row is (k,)."""
 IMAGE = "image"
 """Spark's image struct, or JPEG or PNG bytes; a row is (3, H, W), uint8 as stored, float32 in [0, 1] as a tensor."""
+IMAGE_PARTS = frozenset({"height", "width", "nChannels", "mode", "data"})
+"""What Spark's image struct has."""
 MASK = "mask"
 """Which elements of a padded array or vector are its own and not padding; a row is (k,), uint8 as stored, bool."""
 

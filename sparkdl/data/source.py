@@ -21,6 +21,9 @@ from sparkdl.storage import urls
 RESULT_SCHEMA = "entry string"
 _REMOTE_THREADS = 16
 
+COMMON_METADATA, UNISCHEMA_KEY = "_common_metadata", b"dataset-toolkit.unischema.v1"
+"""Where Petastorm keeps the Unischema of a data set: file, and key in its schema's metadata."""
+
 
 @dataclass(frozen=True)
 class SourceFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from sparkdl.data.schema import (
     ARRAY,
     DATE,
     IMAGE,
+    IMAGE_PARTS,
     INPUT,
     SCALAR,
     STACKED,
@@ -22,12 +24,11 @@ from sparkdl.data.schema import (
     DataSchema,
     Field,
 )
-from sparkdl.data.source import SourceFile, constants_of
+from sparkdl.data.source import SourceFile
 from sparkdl.errors import DataError, SettingError
 from sparkdl.storage import urls
 
 Columns = Sequence[str] | Mapping[str, str | Sequence[str]] | None
-_IMAGE_FIELDS = {"height", "width", "nChannels", "mode", "data"}
 
 
 def named(columns: Columns, there: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -82,18 +83,22 @@ def fields_of(schema: pa.Schema, constants: Mapping[str, float], columns: Column
     fields = []
     for name, group in named(columns, list(types)).items():
         parts = [_field(column, types[column], dtype) for column in group]
-        if len(parts) == 1:
-            fields.append(Field(name, INPUT, parts[0].kind, group, parts[0].dtype, parts[0].shape, parts[0].types))
-            continue
         for part in parts:
-            if part.kind != SCALAR:
+            if len(parts) > 1 and part.kind != SCALAR:
                 raise DataError(
                     f"column {part.name!r} is {types[part.name]} and cannot be one of the {len(group)} columns that "
                     f"are stacked to {name!r}: numbers can, give it a name of its own"
                 )
-        wider = next((d for d in ("float64", "float32") if any(p.dtype == d for p in parts)), "int64")
-        fields.append(Field(name, INPUT, STACKED, group, wider, (len(group),)))
+        fields.append(joined(name, group, parts))
     return DataSchema(tuple(fields))
+
+
+def joined(name: str, group: tuple[str, ...], parts: Sequence[Field]) -> Field:
+    """Return the field of that name: its one column, or several scalars that are stacked, in the widest dtype."""
+    if len(parts) == 1:
+        return replace(parts[0], name=name, columns=group)
+    wider = next((d for d in ("float64", "float32") if any(p.dtype == d for p in parts)), "int64")
+    return Field(name, INPUT, STACKED, group, wider, (len(group),))
 
 
 def with_shapes(schema: DataSchema, url: str, files: Sequence[SourceFile], options: Mapping[str, Any]) -> DataSchema:
@@ -101,16 +106,25 @@ def with_shapes(schema: DataSchema, url: str, files: Sequence[SourceFile], optio
     unknown = [field for field in schema.fields if not field.known]
     if not unknown:
         return schema
-    names = [field.columns[0] for field in unknown]
+    found = first_rows(url, files, options, [field.columns[0] for field in unknown])
+    if found is None:
+        return schema
+    place, rows = found
+    shapes = {f.name: _shape(f, rows.column(f.columns[0]), place) for f in unknown}
+    return schema.resolved({name: shape for name, shape in shapes.items() if shape is not None})
+
+
+def first_rows(
+    url: str, files: Sequence[SourceFile], options: Mapping[str, Any], columns: Sequence[str]
+) -> tuple[str, pa.Table] | None:
+    """Return the first row group that has rows, with the url of its file; None where there are no rows."""
     for file in files:
         place = urls.join(url, file.path)
         with urls.open_read(place, options) as stream, pq.ParquetFile(stream) as opened:
             for group in range(opened.num_row_groups):
                 if opened.metadata.row_group(group).num_rows:
-                    rows = opened.read_row_group(group, columns=names, use_threads=False)
-                    shapes = {f.name: _shape(f, rows.column(f.columns[0]), place) for f in unknown}
-                    return schema.resolved({name: shape for name, shape in shapes.items() if shape is not None})
-    return schema
+                    return place, opened.read_row_group(group, columns=list(columns), use_threads=False)
+    return None
 
 
 def first_schema(url: str, files: Sequence[SourceFile], options: Mapping[str, Any]) -> pa.Schema:
@@ -121,11 +135,6 @@ def first_schema(url: str, files: Sequence[SourceFile], options: Mapping[str, An
             return pq.read_schema(stream)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{place} cannot be read: {error}") from error
-
-
-def constants_of_first(files: Sequence[SourceFile]) -> dict[str, float]:
-    """Return the partition columns that are numbers, with the values of the first file."""
-    return dict(constants_of(files)[0])
 
 
 def _field(name: str, data_type: pa.DataType, dtype: str | None) -> Field:
@@ -146,7 +155,7 @@ def _field(name: str, data_type: pa.DataType, dtype: str | None) -> Field:
         return Field(name, INPUT, IMAGE, (name,), "float32", (3, -1, -1))
     if pa.types.is_struct(data_type):
         parts = {data_type.field(place).name for place in range(data_type.num_fields)}
-        if parts >= _IMAGE_FIELDS:
+        if parts >= IMAGE_PARTS:
             return Field(name, INPUT, IMAGE, (name,), "float32", (3, -1, -1))
         if sparse.is_vector(data_type):
             return Field(name, INPUT, VECTOR, (name,), "float32", (-1,))

@@ -8,13 +8,18 @@ from typing import Any
 
 from sparkdl.data.manifest import COLUMNS, UNISCHEMA, Manifest
 from sparkdl.data.schema import DataSchema
-from sparkdl.data.source import FooterTask, data_files, kind_of, list_source
+from sparkdl.data.source import (
+    COMMON_METADATA,
+    UNISCHEMA_KEY,
+    FooterTask,
+    constants_of,
+    data_files,
+    kind_of,
+    list_source,
+)
 from sparkdl.data.source_delta import delta_files, is_delta
-from sparkdl.data.source_fields import Columns, constants_of_first, fields_of, first_schema, with_shapes
+from sparkdl.data.source_fields import Columns, fields_of, first_schema, with_shapes
 from sparkdl.storage import urls
-
-COMMON_METADATA = "_common_metadata"
-UNISCHEMA_KEY = b"dataset-toolkit.unischema.v1"
 
 ReadFooters = Callable[[FooterTask], Sequence[Mapping[str, Any]]]
 
@@ -43,7 +48,7 @@ def manifest_of(
     else:
         folder, files = list_source(url, options)
     stored = first_schema(folder, files, options)
-    constants = constants_of_first(files)
+    constants = dict(constants_of(files)[0])
     if _is_petastorm(folder, options):
         from sparkdl.data.readers.unischema import load_unischema, schema_of_rows
 

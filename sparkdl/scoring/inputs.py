@@ -14,33 +14,25 @@ from pyspark.sql.types import (
     BinaryType,
     BooleanType,
     DataType,
-    DateType,
     NumericType,
     StructType,
-    TimestampNTZType,
-    TimestampType,
 )
 
 from sparkdl.data.schema import (
     ARRAY,
-    DATE,
     IMAGE,
+    IMAGE_PARTS,
     MASK,
     SCALAR,
     STACKED,
-    TIMESTAMP,
-    TIMESTAMP_NTZ,
     VECTOR,
     Field,
 )
 from sparkdl.errors import DataError, SettingError
-from sparkdl.spark.columns import column, padded, tensor_column, vector_parts
+from sparkdl.spark.columns import column, padded, tensor_column, time_of, vector_parts
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
-
-_TIMES: dict[type[DataType], str] = {DateType: DATE, TimestampType: TIMESTAMP, TimestampNTZType: TIMESTAMP_NTZ}
-_IMAGE_STRUCT = {"height", "width", "nChannels", "mode", "data"}
 
 
 @dataclass(frozen=True)
@@ -87,7 +79,7 @@ def bound_field(field: Field, columns: Sequence[str], schema: StructType) -> Fie
         raise DataError(
             f"{', '.join(map(repr, columns))} gives {size} numbers for each row, the network was made for {field.shape}"
         )
-    types = tuple(_TIMES.get(type(_type_of(name, schema)), "") for name in columns)
+    types = tuple(time_of(_type_of(name, schema)) for name in columns)
     return replace(field, columns=tuple(columns), kind=kind, types=types if any(types) else ())
 
 
@@ -180,9 +172,9 @@ def _kind(name: str, kind: DataType, field: Field) -> str:
             depth, element = depth + 1, element.elementType
         if isinstance(element, (NumericType, BooleanType)):
             return _checked_depth(name, depth, field, ARRAY)
-    if isinstance(kind, (NumericType, BooleanType, *_TIMES)):
+    if isinstance(kind, (NumericType, BooleanType)) or time_of(kind):
         return SCALAR
-    is_image = isinstance(kind, BinaryType) or (isinstance(kind, StructType) and set(kind.names) >= _IMAGE_STRUCT)
+    is_image = isinstance(kind, BinaryType) or (isinstance(kind, StructType) and set(kind.names) >= IMAGE_PARTS)
     if is_image and field.kind == IMAGE:
         return IMAGE
     raise DataError(

@@ -7,14 +7,25 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
+from pyspark.sql.types import DataType, DateType, TimestampNTZType, TimestampType
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
 
 SPARK_TYPES = {"float32": "float", "float64": "double", "int64": "bigint"}
 
+_TIMES: dict[type[DataType], str] = {
+    DateType: "date",
+    TimestampType: "timestamp",
+    TimestampNTZType: "timestamp_ntz",
+}
 _SECONDS_TO_1970 = 62_135_596_800
 _ALL = (1 << 31) - 1
+
+
+def time_of(data_type: DataType) -> str:
+    """Return "date", "timestamp" or "timestamp_ntz" for a type that is counted, "" for any other."""
+    return _TIMES.get(type(data_type), "")
 
 
 def quoted(name: str) -> str:

@@ -12,7 +12,6 @@ from pyspark.sql.types import (
     BinaryType,
     BooleanType,
     DataType,
-    DateType,
     DecimalType,
     DoubleType,
     FloatType,
@@ -28,26 +27,23 @@ from pyspark.sql.types import (
 
 from sparkdl.data.schema import (
     ARRAY,
-    DATE,
     IMAGE,
+    IMAGE_PARTS,
     INPUT,
     LABEL,
     MASK,
     SCALAR,
     STACKED,
-    TIMESTAMP,
-    TIMESTAMP_NTZ,
     VECTOR,
     WEIGHT,
     DataSchema,
     Field,
 )
 from sparkdl.errors import DataError, SettingError
+from sparkdl.spark.columns import time_of
 
-_IMAGE_FIELDS = {"height", "width", "nChannels", "mode", "data"}
 _MLLIB = "pyspark.mllib.linalg"
 _ALLOWED = "numbers, booleans, dates, timestamps, arrays of numbers, Spark ML vectors, images"
-_TIMES: dict[type[DataType], str] = {DateType: DATE, TimestampType: TIMESTAMP, TimestampNTZType: TIMESTAMP_NTZ}
 
 
 def schema_of(
@@ -98,7 +94,7 @@ def schema_of(
         fields.append(_single(found, _free(label, "label", fields), LABEL, label))
     if weight is not None:
         data_type = found.type_of(weight)
-        if type(data_type) in _TIMES:
+        if time_of(data_type):
             raise DataError(_refusal(weight, data_type, "a weight", _remedy(data_type)))
         kind, _, shape = _number(weight, data_type, "a weight")
         fields.append(Field(_free(weight, "weight", fields), WEIGHT, kind, (weight,), "float32", shape))
@@ -175,7 +171,7 @@ def _single(found: _Columns, name: str, role: str, column: str) -> Field:
 
 
 def _times(types: Sequence[DataType]) -> tuple[str, ...]:
-    found = tuple(_TIMES.get(type(data_type), "") for data_type in types)
+    found = tuple(time_of(data_type) for data_type in types)
     return found if any(found) else ()
 
 
@@ -195,14 +191,14 @@ def _tensor(column: str, data_type: DataType, use: str) -> tuple[str, str, tuple
         return _user_type(column, data_type, use)
     if isinstance(data_type, BinaryType):
         return IMAGE, "float32", (3, -1, -1)
-    if isinstance(data_type, StructType) and set(data_type.fieldNames()) >= _IMAGE_FIELDS:
+    if isinstance(data_type, StructType) and set(data_type.fieldNames()) >= IMAGE_PARTS:
         return IMAGE, "float32", (3, -1, -1)
     if isinstance(data_type, ArrayType):
         element, dims = data_type.elementType, 1
         while isinstance(element, ArrayType):
             element, dims = element.elementType, dims + 1
         dtype = _number_dtype(element)
-        if dtype is None or type(element) in _TIMES:
+        if dtype is None or time_of(element):
             raise DataError(_refusal(column, data_type, use, _remedy(element)))
         return ARRAY, dtype, (-1,) * dims
     return _number(column, data_type, use)
@@ -216,7 +212,7 @@ def _number(column: str, data_type: DataType, use: str) -> tuple[str, str, tuple
 
 
 def _number_dtype(data_type: DataType) -> str | None:
-    if isinstance(data_type, (IntegralType, BooleanType, *_TIMES)):
+    if isinstance(data_type, (IntegralType, BooleanType)) or time_of(data_type):
         return "int64"
     return "float32" if isinstance(data_type, (FloatType, DoubleType, DecimalType)) else None
 
@@ -247,7 +243,7 @@ def _remedy(data_type: DataType) -> str:
     """What to do about a type that cannot go in."""
     if isinstance(data_type, StringType):
         return "turn strings into numbers first, with StringIndexer (a class), FeatureHasher or a cast"
-    if isinstance(data_type, (DateType, TimestampType, TimestampNTZType)):
+    if time_of(data_type):
         return "turn it into numbers first, with F.unix_date or F.unix_seconds (in arrays by F.transform)"
     if isinstance(data_type, (ArrayType, UserDefinedType)):
         return "pass it as an input of its own (inputCols), or stack vectors with VectorAssembler"

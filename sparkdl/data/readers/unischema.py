@@ -24,13 +24,11 @@ from sparkdl.data import arrays
 from sparkdl.data.manifest import Manifest
 from sparkdl.data.readers.columns import ColumnFiles
 from sparkdl.data.schema import ARRAY, INPUT, SCALAR, STACKED, DataSchema, Field
-from sparkdl.data.source import SourceFile
-from sparkdl.data.source_fields import Columns, named
+from sparkdl.data.source import COMMON_METADATA, UNISCHEMA_KEY, SourceFile
+from sparkdl.data.source_fields import Columns, first_rows, joined, named
 from sparkdl.errors import DataError
 from sparkdl.storage import urls
 
-_COMMON_METADATA = "_common_metadata"
-_KEY = b"dataset-toolkit.unischema.v1"
 _PLAIN = {
     "builtins": {"bool", "bytes", "float", "int", "object", "str"},
     "__builtin__": {"bool", "bytes", "float", "int", "object", "str", "unicode", "long"},
@@ -84,9 +82,9 @@ def load_unischema(url: str, options: Mapping[str, Any]) -> Unischema:
     DataError
         There is none, or it names something else, such as a codec of the user's own.
     """
-    place = urls.join(url, _COMMON_METADATA)
+    place = urls.join(url, COMMON_METADATA)
     with urls.open_read(place, options) as stream:
-        pickled = (pq.read_schema(stream).metadata or {}).get(_KEY)
+        pickled = (pq.read_schema(stream).metadata or {}).get(UNISCHEMA_KEY)
     if pickled is None:
         raise DataError(f"{place} has no Unischema: the data set was not written by Petastorm's materialize_dataset")
     try:
@@ -116,14 +114,10 @@ def schema_of_rows(
     fields = []
     for name, group in named(columns, list(unischema.fields)).items():
         parts = [_field(unischema.fields[column], dtype) for column in group]
-        if len(parts) == 1:
-            fields.append(Field(name, INPUT, parts[0].kind, group, parts[0].dtype, parts[0].shape))
-            continue
         for part in parts:
-            if part.kind != SCALAR or unischema.fields[part.name].codec is not None:
+            if len(parts) > 1 and (part.kind != SCALAR or unischema.fields[part.name].codec is not None):
                 raise DataError(f"field {part.name!r} cannot be stacked to {name!r}: give it a name of its own")
-        wider = next((d for d in ("float64", "float32") if any(p.dtype == d for p in parts)), "int64")
-        fields.append(Field(name, INPUT, STACKED, group, wider, (len(group),)))
+        fields.append(joined(name, group, parts))
     schema = DataSchema(tuple(fields))
     if all(field.known for field in fields):
         return schema
@@ -151,15 +145,11 @@ def _field(field: UnischemaField, dtype: str | None) -> Field:
 def _first_shapes(
     unischema: Unischema, fields: Sequence[Field], url: str, files: Sequence[SourceFile], options: Mapping[str, Any]
 ) -> dict[str, tuple[int, ...]]:
-    names = [field.columns[0] for field in fields]
-    for file in files:
-        with urls.open_read(urls.join(url, file.path), options) as stream, pq.ParquetFile(stream) as opened:
-            for group in range(opened.num_row_groups):
-                if opened.metadata.row_group(group).num_rows == 0:
-                    continue
-                row = opened.read_row_group(group, columns=names, use_threads=False).slice(0, 1)
-                return {f.name: _first_shape(unischema, f, row.column(f.columns[0]).chunk(0)) for f in fields}
-    return {}
+    found = first_rows(url, files, options, [field.columns[0] for field in fields])
+    if found is None:
+        return {}
+    row = found[1].slice(0, 1)
+    return {f.name: _first_shape(unischema, f, row.column(f.columns[0]).chunk(0)) for f in fields}
 
 
 def _first_shape(unischema: Unischema, field: Field, row: pa.Array) -> tuple[int, ...]:
