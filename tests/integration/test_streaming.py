@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -27,8 +27,8 @@ def model() -> TorchModel:
     return model.setFeaturesCol("value")
 
 
-def scored_in_two_runs(stream: DataFrame, folder: Path, until: Callable[[int], bool]) -> DataFrame:
-    """Write a stream, stop it when `until` holds for the rows it has written, and let the rest follow."""
+def scored_in_two_runs(stream: DataFrame, folder: Path, rows: int, more: Callable[[], None]) -> DataFrame:
+    """Write a stream, stop it when it has written that many rows, call for `more`, and let them follow."""
     spark, sink = stream.sparkSession, str(folder / "out")
     options = {"path": sink, "checkpointLocation": str(folder / "checkpoint")}
 
@@ -37,13 +37,14 @@ def scored_in_two_runs(stream: DataFrame, folder: Path, until: Callable[[int], b
 
     first = stream.writeStream.options(**options).trigger(processingTime="0 seconds").start()
     limit = time.monotonic() + 180
-    while not until(written()):
+    while written() < rows:
         assert first.isActive, first.exception()
         assert time.monotonic() < limit, "the stream has not come that far in 180 s"
         time.sleep(0.05)
     first.stop()
     assert not first.isActive
     before = written()
+    more()
     second = stream.writeStream.options(**options).trigger(availableNow=True).start()
     assert second.awaitTermination(180)
     result = spark.read.parquet(sink)
@@ -63,17 +64,22 @@ def check_rows(result: DataFrame, model: TorchModel) -> list[int]:
 
 def test_file_stream_restarted_in_the_middle(spark: SparkSession, model: TorchModel, tmp_path: Path) -> None:
     source = str(tmp_path / "in")
-    for number in range(FILES):
-        numbers = spark.range(number * ROWS, (number + 1) * ROWS, numPartitions=1)
-        numbers.select(F.col("id").alias("value"), F.lit("kept").alias("a.b")).write.mode("append").parquet(source)
+
+    def add_files(numbers: Iterable[int]) -> None:
+        for number in numbers:
+            rows = spark.range(number * ROWS, (number + 1) * ROWS, numPartitions=1)
+            rows.select(F.col("id").alias("value"), F.lit("kept").alias("a.b")).write.mode("append").parquet(source)
+
+    add_files(range(FILES // 2))
     stream = spark.readStream.schema("value long, `a.b` string").option("maxFilesPerTrigger", 1).parquet(source)
-    result = scored_in_two_runs(model.transform(stream), tmp_path, lambda rows: rows >= ROWS)
+    result = scored_in_two_runs(model.transform(stream), tmp_path, ROWS, lambda: add_files(range(FILES // 2, FILES)))
     assert check_rows(result, model) == list(range(FILES * ROWS))
     assert result.columns == ["value", "a.b", "prediction"]
 
 
 def test_rate_stream_restarted_in_the_middle(spark: SparkSession, model: TorchModel, tmp_path: Path) -> None:
     stream = spark.readStream.format("rate").option("rowsPerSecond", 50).option("numPartitions", 2).load()
-    result = scored_in_two_runs(model.transform(stream), tmp_path, lambda rows: rows >= 20)
+    # The source has rows for each whole second since its start, which the checkpoint keeps.
+    result = scored_in_two_runs(model.transform(stream), tmp_path, 20, lambda: time.sleep(2))
     values = check_rows(result, model)
     assert values == list(range(len(values)))
