@@ -172,7 +172,7 @@ class _Training:
         began = time.monotonic()
         weight = loss = 0.0
         rows = stepper.rows = 0
-        with _batches(self.train.epoch(epoch - 1)) as batches:
+        with _batches(self.network.ahead(self.train.epoch(epoch - 1))) as batches:
             for number, batch in enumerate(batches, 1):
                 where = _Place(epoch, number, steps)
                 sums = stepper.step(batch, where.__str__, state.stopping)
@@ -198,7 +198,7 @@ class _Training:
         began = time.monotonic()
         self.module.eval()
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
-        with _batches(feed.epoch(0)) as batches:
+        with _batches(self.network.ahead(feed.epoch(0))) as batches:
             for batch in batches:
                 rows = self.network.rows(batch)
                 if rows.count:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from sparkdl.comm.backend import Backend
 from sparkdl.errors import NetworkError, SettingError
+from sparkdl.train.ahead import Placed, SideStream, one_ahead
 from sparkdl.train.config import Batch, TrainConfig
 from sparkdl.train.metrics import MetricSet
 from sparkdl.train.objectives import Objective, as_outputs
@@ -53,6 +54,9 @@ class _Rows:
     weights: Tensor | None
     count: int
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        return (*self.inputs, *self.targets, *(() if self.weights is None else (self.weights,)))
+
 
 class Network:
     """The module with its loss: the forward pass of training and validation alike.
@@ -72,8 +76,18 @@ class Network:
         self._device = device
         self._proven = False
 
+    def ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Return the batches: on a GPU, each is copied while the step before it runs; on a cpu, just as they are."""
+        if self._device.type != "cuda":
+            return batches
+        side = SideStream(self._device)
+        return one_ahead(batches, lambda batch: side.start(batch, self._rows_of, _Rows.tensors))
+
     def rows(self, batch: Batch) -> _Rows:
         """Return the rows of a batch that count, on the device. Rows of weight 0 are left out: they equal no row."""
+        return batch.arrived() if isinstance(batch, Placed) else self._rows_of(batch)
+
+    def _rows_of(self, batch: Batch) -> _Rows:
         inputs, targets, weights = batch.inputs, batch.targets, batch.weights
         if weights is not None and len(weights) and int(torch.count_nonzero(weights)) < len(weights):
             kept = weights.nonzero().squeeze(1)

@@ -1,8 +1,12 @@
-"""S3 and HDFS as they are, on loopback: files, existing Parquet, materialised rows and a fit on two ranks."""
+"""S3 and HDFS as they are, on loopback: files, leases, dead writers, existing Parquet, kept rows, fits on two ranks."""
 
 from __future__ import annotations
 
 import itertools
+import json
+import subprocess
+import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
@@ -17,9 +21,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from sparkdl import TorchRegressor
+from sparkdl.data import cache, clear_cache, make_spark_converter, open_parquet
 from sparkdl.data import converter as converter_module
-from sparkdl.data import make_spark_converter, open_parquet
-from sparkdl.storage import urls
+from sparkdl.storage import leases, urls
 from tests.servers.hdfs import hdfs_server
 from tests.servers.s3 import s3_server
 
@@ -71,6 +75,86 @@ def test_files(store: Store) -> None:
     assert urls.list_files(folder, options) == []
 
 
+def test_leases(store: Store) -> None:
+    folder, options = store
+    urls.make_folder(folder, options)
+    assert leases.held_until(folder, options) == 0
+    leases.hold(folder, "a", options)
+    first = leases.held_until(folder, options)
+    assert first > time.time()
+    leases.hold(folder, "b", options)
+    leases.release(folder, "a", options)
+    assert leases.held_until(folder, options) >= first
+    leases.hold(folder, "b", options)
+    assert [name for name, _ in urls.list_folder(folder, options)] == [leases.name_of("b")]
+    leases.release(folder, "b", options)
+    leases.release(folder, "b", options)
+    assert leases.held_until(folder, options) == 0
+
+
+def test_entries_of_a_cache(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    base, options = store
+    key, name = cache.key_of({"schema": []}), cache.new_entry(cache.key_of({"schema": []}))
+    assert cache.look(base, key, options) == []
+    cache.begin(base, name, "writer", options)
+    assert cache.look(base, key, options) == []
+    with urls.write_atomic(urls.join(base, name, "part"), options) as stream:
+        stream.write(b"rows")
+    content = {"checksum": "1-ff", "files": {"part": 4}}
+    cache.publish(base, name, content, options)
+    assert cache.look(base, key, options) == [name]
+    assert cache.take(base, name, "1-fe", "reader", options) is None
+    assert cache.take(base, name, "1-ff", "reader", options) == content
+    cache.leave(base, name, "writer", options)
+    assert clear_cache(base, storage_options=options) == []
+    cache.leave(base, name, "reader", options)
+    assert clear_cache(base, older_than=3600, storage_options=options) == []
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + cache.KEEP_SECONDS + 60)
+    assert cache.look(base, key, options) == []
+    assert urls.list_folder(base, options) == []
+
+
+WRITER = """
+import json, sys, time
+from sparkdl.data import cache
+from sparkdl.storage import urls
+base, name, options = json.loads(sys.stdin.readline())
+cache.begin(base, name, "writer", options)
+with urls.write_atomic(urls.join(base, name, "part"), options) as stream:
+    for _ in range(8):
+        stream.write(bytes(1 << 20))
+    stream.flush()
+    print("half", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_writer_that_is_killed_leaves_nothing_that_is_taken_for_whole(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, options = store
+    key, name = cache.key_of({"schema": []}), cache.new_entry(cache.key_of({"schema": []}))
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        try:
+            assert writer.stdin is not None
+            assert writer.stdout is not None
+            print(json.dumps([base, name, options]), file=writer.stdin, flush=True)
+            assert writer.stdout.readline() == "half\n"
+        finally:
+            writer.kill()
+    assert cache.look(base, key, options) == []
+    assert cache.take(base, name, "1-ff", "reader", options) is None
+    assert not urls.exists(urls.join(base, name, "part"), options)
+    assert clear_cache(base, storage_options=options) == []
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + leases.SECONDS + 60)
+    assert clear_cache(base, storage_options=options) == [name]
+    assert urls.list_files(base, options) == []
+
+
 def test_existing_parquet(spark: SparkSession, store: Store) -> None:
     url, options = store
     urls.make_folder(url, options)
@@ -101,14 +185,28 @@ def test_materialised_rows(spark: SparkSession, store: Store) -> None:
     assert [name for name, _ in urls.list_files(url, options) if name.endswith(".parquet")] == []
 
 
-def test_a_fit_on_two_ranks(spark: SparkSession, store: Store) -> None:
+def test_fits_on_two_ranks_find_the_rows_of_the_first(spark: SparkSession, store: Store) -> None:
     url, options = store
     frame = spark.range(0, 400, numPartitions=3).select(
         (F.col("id") / 400).alias("x"), (F.col("id") / 200 - 1).alias("label")
     )
-    settings: dict[str, Any] = {"cacheUrl": url, "storageOptions": options}
-    model = TorchRegressor(
-        featuresCols=["x"], module="mlp", epochs=3, batchSize=50, learningRate=0.02, numProcs=2, seed=1, **settings
-    ).fit(frame)
-    assert [row["rows"] for row in model.history] == [400] * 3
-    assert model.history[-1]["loss"] < model.history[0]["loss"]
+    estimator = TorchRegressor(
+        featuresCols=["x"],
+        module="mlp",
+        epochs=3,
+        batchSize=50,
+        learningRate=0.02,
+        numProcs=2,
+        seed=1,
+        cacheUrl=url,
+        storageOptions=options,
+    )
+    first = estimator.fit(frame)
+    assert [row["rows"] for row in first.history] == [400] * 3
+    assert first.history[-1]["loss"] < first.history[0]["loss"]
+    (kept,) = [name for name, _ in urls.list_folder(url, options)]
+    second = estimator.fit(frame.repartition(2))
+    assert [name for name, _ in urls.list_folder(url, options)] == [kept]
+    assert [row["loss"] for row in second.history] == pytest.approx([row["loss"] for row in first.history])
+    assert clear_cache(url, storage_options=options) == [kept]
+    assert urls.list_files(url, options) == []
