@@ -28,6 +28,7 @@ KEEP_SECONDS = 7 * 86_400.0
 
 MANIFEST = "manifest.json"
 _USED = "used.json"
+_FOUND = "found-empty"
 _TRIES = 5
 _PREFIX = "sparkdl-rows-"
 
@@ -147,15 +148,25 @@ def clear_cache(url: str, older_than: float = 0.0, *, storage_options: Mapping[s
 
 def _expired(folder: str, older_than: float, options: Options) -> bool:
     now = time.time()
-    until = leases.held_until(folder, options)
+    ends = leases.ends(folder, options)
+    whole = urls.exists(urls.join(folder, MANIFEST), options)
+    until = _last(ends, whole)
     if until > now:
         return False
-    if not urls.exists(urls.join(folder, MANIFEST), options):
-        # One that is being made holds nothing until it has its lease.
-        return until > 0 or any(not leases.is_lease(name) for name, _ in urls.list_folder(folder, options))
+    if not whole:
+        if until > 0 or any(not leases.is_lease(name) for name, _ in urls.list_folder(folder, options)):
+            return True
+        # One that is being made holds nothing until it has its lease, and one whose maker has died then never will.
+        leases.hold(folder, _FOUND, options)
+        return False
     used = _read(urls.join(folder, _USED), options)
     last = max(until - leases.SECONDS, 0.0 if used is None else float(used["at"]))
     return now - last >= older_than
+
+
+def _last(ends: Mapping[str, float], whole: bool) -> float:
+    """Return the end of the last lease that counts; who found an entry empty holds none on one that is whole."""
+    return max((end for holder, end in ends.items() if not (whole and holder == _FOUND)), default=0.0)
 
 
 def _withdrawn(base: str, name: str, options: Options) -> bool:
@@ -166,7 +177,7 @@ def _withdrawn(base: str, name: str, options: Options) -> bool:
     folder = urls.join(base, name)
     content = _read(urls.join(folder, MANIFEST), options)
     urls.remove(urls.join(folder, MANIFEST), options)
-    if leases.held_until(folder, options) <= time.time():
+    if _last(leases.ends(folder, options), whole=content is not None) <= time.time():
         return True
     if content is not None:
         publish(base, name, content, options)

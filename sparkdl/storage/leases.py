@@ -46,12 +46,17 @@ def release(folder: str, holder: str, options: Mapping[str, Any] | None = None) 
     urls.remove(urls.join(folder, name_of(holder)), options)
 
 
-def held_until(folder: str, options: Mapping[str, Any] | None = None) -> float:
-    """Return when the last lease on a folder ends, in seconds since 1970; 0 where there is none."""
-    ends = [0.0]
+def ends(folder: str, options: Mapping[str, Any] | None = None) -> dict[str, float]:
+    """Return the holders of leases on a folder, and when each lease ends, in seconds since 1970."""
+    found = {}
     for name, _ in urls.list_folder(folder, options):
         if is_lease(name) and name.endswith(".json"):
             # One that is given back in this moment is none.
             with suppress(FileNotFoundError), urls.open_read(urls.join(folder, name), options) as stream:
-                ends.append(float(json.loads(stream.read())["until"]))
-    return max(ends)
+                found[holder_of(name)] = float(json.loads(stream.read())["until"])
+    return found
+
+
+def held_until(folder: str, options: Mapping[str, Any] | None = None) -> float:
+    """Return when the last lease on a folder ends, in seconds since 1970; 0 where there is none."""
+    return max(ends(folder, options).values(), default=0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -78,6 +80,31 @@ def test_what_a_dead_writer_left_is_never_read_and_goes_with_its_lease(tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_whose_maker_died_before_it_had_a_lease_goes_in_time(tmp_path: Path, later: Any) -> None:
+    name = cache.new_entry(KEY)
+    (tmp_path / name).mkdir()
+    assert clear_cache(str(tmp_path)) == []
+    later(leases.SECONDS / 2)
+    assert clear_cache(str(tmp_path)) == []
+    later(leases.SECONDS / 2 + 1)
+    assert clear_cache(str(tmp_path)) == [name]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_entry_that_was_found_while_it_was_empty_is_like_others_once_it_is_whole(tmp_path: Path) -> None:
+    name = cache.new_entry(KEY)
+    (tmp_path / name).mkdir()
+    assert clear_cache(str(tmp_path)) == []
+    cache.begin(str(tmp_path), name, "writer")
+    (tmp_path / name / "part").write_bytes(b"rows")
+    assert clear_cache(str(tmp_path)) == []
+    cache.publish(str(tmp_path), name, ROWS)
+    assert clear_cache(str(tmp_path)) == []
+    cache.leave(str(tmp_path), name, "writer")
+    assert clear_cache(str(tmp_path), older_than=60) == []
+    assert clear_cache(str(tmp_path)) == [name]
+
+
 def test_entries_are_kept_for_a_week_after_their_last_use(tmp_path: Path, later: Any) -> None:
     name = write(tmp_path)
     cache.leave(str(tmp_path), name, "writer")
@@ -144,6 +171,94 @@ def test_many_programs_at_once_never_see_half_an_entry(tmp_path: Path) -> None:
         thread.join()
     assert wrong == []
     clear_cache(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from sparkdl.data import cache, clear_cache
+
+base, number, programs = sys.argv[1], sys.argv[2], int(sys.argv[3])
+key, rows = cache.key_of({"schema": []}), number.encode() * 100_000
+Path(base, f"here-{number}").touch()
+while len(list(Path(base).glob("here-*"))) < programs:
+    time.sleep(0.001)
+taken = 0
+for turn in range(25):
+    name, holder = cache.new_entry(key), f"{number}-{turn}"
+    cache.begin(base, name, holder)
+    Path(base, name, "part").write_bytes(rows)
+    cache.publish(base, name, {"checksum": "sum", "files": {"part": len(rows)}, "rows": number})
+    cache.leave(base, name, holder)
+    for other in cache.look(base, key):
+        content = cache.take(base, other, "sum", holder)
+        if content is not None:
+            assert Path(base, other, "part").read_bytes() == content["rows"].encode() * 100_000
+            taken += other != name
+            cache.leave(base, other, holder)
+    clear_cache(base, older_than=0.02)
+print(taken)
+"""
+
+
+def test_processes_that_write_read_and_clean_up_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    programs = [
+        subprocess.Popen([*command, str(n), "3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for n in range(3)
+    ]
+    said = [program.communicate(timeout=300) for program in programs]
+    assert [program.returncode for program in programs] == [0, 0, 0], said
+    # They did meet: each other's entries were read.
+    assert sum(int(out) for out, _ in said) > 0
+    clear_cache(str(tmp_path))
+    assert {path.name for path in tmp_path.iterdir()} == {"here-0", "here-1", "here-2"}
+
+
+ENDLESS = """
+import itertools, sys
+from pathlib import Path
+from sparkdl.data import cache
+from sparkdl.storage import urls
+
+base = sys.argv[1]
+key = cache.key_of({"schema": []})
+for turn in itertools.count():
+    name = cache.new_entry(key)
+    cache.begin(base, name, "writer")
+    for part in ("one", "two"):
+        with urls.write_atomic(f"{base}/{name}/{part}") as stream:
+            for _ in range(8):
+                stream.write(bytes([turn % 256]) * 100_000)
+    print(turn, flush=True)
+    cache.publish(base, name, {"checksum": "sum", "files": {"one": 800_000, "two": 800_000}, "turn": turn})
+    cache.leave(base, name, "writer")
+"""
+
+
+def test_a_writer_killed_at_any_moment_leaves_nothing_that_is_taken_for_whole(tmp_path: Path, later: Any) -> None:
+    for turns in range(6):
+        with subprocess.Popen([sys.executable, "-c", ENDLESS, str(tmp_path)], stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            for _ in range(turns + 1):
+                assert writer.stdout.readline()
+            # Somewhere between the last files of one entry and those of the next.
+            time.sleep(0.0007 * turns)
+            writer.kill()
+    names = {path.name for path in tmp_path.iterdir()}
+    whole = set(cache.look(str(tmp_path), KEY))
+    for name in names:
+        content = cache.take(str(tmp_path), name, "sum", "reader")
+        if content is not None:
+            assert {(tmp_path / name / part).read_bytes() for part in ("one", "two")} == {
+                bytes([content["turn"] % 256]) * 800_000
+            }
+            cache.leave(str(tmp_path), name, "reader")
+        assert (content is not None) == (name in whole)
+    assert len(whole) >= 15
+    later(leases.SECONDS + cache.KEEP_SECONDS)
+    assert cache.look(str(tmp_path), KEY) == []
     assert list(tmp_path.iterdir()) == []
 
 

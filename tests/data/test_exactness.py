@@ -72,6 +72,7 @@ def ids_of(batches: Iterator[Batch]) -> list[list[int]]:
     window=st.integers(1, 300),
     seed=st.integers(-(2**63), 2**63 - 1),
     epoch=st.integers(0, 3),
+    reader=st.sampled_from(["petastorm", "arrow"]),
     data=st.data(),
 )
 def test_each_row_is_in_one_batch_of_an_epoch(
@@ -83,6 +84,7 @@ def test_each_row_is_in_one_batch_of_an_epoch(
     window: int,
     seed: int,
     epoch: int,
+    reader: str,
     data: st.DataObject,
 ) -> None:
     manifest = write(tmp_path / str(next(numbers)), layout)
@@ -91,7 +93,7 @@ def test_each_row_is_in_one_batch_of_an_epoch(
         manifest, batch_size=batch_size, canonical_shards=max(8, ranks), seed=seed, shuffle=shuffle, window=window
     )
     again = data.draw(st.integers(0, plan.steps), label="resumed at step")
-    loaders = [Loader(manifest, plan, rank, ranks, reader="arrow") for rank in range(ranks)]
+    loaders = [Loader(manifest, plan, rank, ranks, reader=reader) for rank in range(ranks)]
     whole = [ids_of(loader.epoch(epoch)) for loader in loaders]
     resumed = [ids_of(loader.epoch(epoch, again)) for loader in loaders]
     for loader in loaders:
