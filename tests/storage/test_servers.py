@@ -122,7 +122,8 @@ from sparkdl.storage import urls
 base, name, options = json.loads(sys.stdin.readline())
 cache.begin(base, name, "writer", options)
 with urls.write_atomic(urls.join(base, name, "part"), options) as stream:
-    for _ in range(8):
+    # More than s3fs keeps in memory: some of it is at the server.
+    for _ in range(64):
         stream.write(bytes(1 << 20))
     stream.flush()
     print("half", flush=True)

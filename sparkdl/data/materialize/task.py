@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -137,7 +137,7 @@ class SplitWriter:
         self._readers = [FieldReader(f, task.count_classes, task.fill_value) for f in task.schema.fields]
         self._stack = ExitStack()
         self._writer: pq.ParquetWriter | None = None
-        self._stream: IO[bytes] | None = None
+        self._stream: pa.PythonFile | None = None
         self._layout: RowLayout | None = None
         self._checksum: Checksum | None = None
         self._pending: list[Rows] = []
@@ -211,7 +211,10 @@ class SplitWriter:
     def _open(self, layout: RowLayout) -> None:
         urls.make_folder(self._task.url, self._task.storage_options, private=True)
         url = urls.join(self._task.url, self._name)
-        self._stream = self._stack.enter_context(urls.write_atomic(url, self._task.storage_options))
+        # Arrow counts what it writes; streams to HDFS do not know where they are.
+        self._stream = pa.PythonFile(
+            self._stack.enter_context(urls.write_atomic(url, self._task.storage_options)), mode="w"
+        )
         self._writer = pq.ParquetWriter(
             self._stream, layout.arrow_schema, compression="NONE", use_dictionary=False, write_statistics=False
         )
