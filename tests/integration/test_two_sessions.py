@@ -55,14 +55,19 @@ def loss(factor):
     return model.history[0]["loss"], model.history[0]["rows"]
 
 
-Path(base, f"here-{number}").touch()
-while len(list(Path(base).glob("here-*"))) < programs:
-    time.sleep(0.01)
-# The first rows are the same in all programs, the second this program's own.
+def meet(place, count):
+    Path(base, f"{place}-{number}").touch()
+    while len(list(Path(base).glob(f"{place}-*"))) < count:
+        time.sleep(0.01)
+
+
 losses = []
-for turn in range(3):
+for turn in range(3 if programs > 1 else 1):
+    meet(f"turn{turn}", programs)
+    # The first rows are the same in all programs, the second this program's own.
     losses.append([loss(1.0), loss(2.0 + number)])
-    clear_cache(base + "/rows", older_than=0.5)
+    if turn == 1:
+        clear_cache(base + "/rows", older_than=0.5)
 print("LOSSES", json.dumps(losses))
 spark.stop()
 """
@@ -85,7 +90,7 @@ def losses_of(program: subprocess.Popen[str]) -> list[list[list[float]]]:
 
 
 def test_sessions_share_a_folder_and_one_of_them_dies_while_it_writes(tmp_path: Path) -> None:
-    killed = start(tmp_path, 0, 1, "endless")
+    killed = start(tmp_path, 3, 1, "endless")
     try:
         deadline = time.monotonic() + 300
         # Rows of some task are there, or are being written.
@@ -102,7 +107,8 @@ def test_sessions_share_a_folder_and_one_of_them_dies_while_it_writes(tmp_path: 
     (half,) = (tmp_path / "rows").iterdir()
     assert not (half / cache.MANIFEST).exists()
 
-    programs = [start(tmp_path, number, 3, "") for number in (1, 2)]
+    (tmp_path / "turn0-3").unlink()
+    programs = [start(tmp_path, number, 2, "finite") for number in (1, 2)]
     first, second = map(losses_of, programs)
     shared, own = [turn[0] for turn in first + second], [[turn[1] for turn in all_] for all_ in (first, second)]
     # Every fit has had its 300 rows, and the same ones give the same loss, whoever has written them.
@@ -110,6 +116,11 @@ def test_sessions_share_a_folder_and_one_of_them_dies_while_it_writes(tmp_path: 
     assert all(loss == pytest.approx(shared[0][0], rel=1e-6) for loss, _ in shared)
     assert [len({round(loss, 4) for loss, _ in each}) for each in own] == [1, 1]
     assert own[0][0] != own[1][0]
+    # A session that comes later writes nothing that is there already.
+    there = {path.name for path in (tmp_path / "rows").iterdir()}
+    (later,) = losses_of(start(tmp_path, 1, 1, "finite"))
+    assert [loss for loss, _ in later] == pytest.approx([shared[0][0], own[0][0][0]])
+    assert {path.name for path in (tmp_path / "rows").iterdir()} == there
     # What the dead session has left is nobody's rows, and its lease still runs.
     assert not (half / cache.MANIFEST).exists()
     assert half.name not in clear_cache(str(tmp_path / "rows"))
