@@ -70,7 +70,8 @@ def check(model: TorchRegressionModel, frame: DataFrame, folder: Path) -> None:
     assert scored(TorchRegressionModel.load(str(folder)), frame) == predicted
 
 
-def test_masks_times_and_decimals_on_two_ranks(spark: SparkSession, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_masks_times_and_decimals(spark: SparkSession, tmp_path: Path, ranks: int) -> None:
     i = F.col("id")
     words = F.slice(F.array(i % 7, i % 5, i % 3).cast("array<int>"), 1, (i % 3 + 1).cast("int"))
     days, seconds = i * 37 % 200, i * 7 % 10
@@ -94,7 +95,8 @@ def test_masks_times_and_decimals_on_two_ranks(spark: SparkSession, tmp_path: Pa
         learningRate=0.1,
         batchSize=40,
         epochs=60,
-        numProcs=2,
+        numProcs=ranks,
+        backend="local" if ranks == 1 else "horovod",
         verbose=0,
     ).fit(frame)
 
