@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from sparkdl.data.schema import DataSchema
 from sparkdl.errors import DataError
@@ -93,6 +95,12 @@ class RowLayout:
     def arrow_schema(self) -> pa.Schema:
         """The schema of a file."""
         return pa.schema([pa.field(COLUMN, pa.binary(self.row_bytes), nullable=False)])
+
+    def writer(self, sink: IO[bytes] | str | Path) -> pq.ParquetWriter:
+        """Return a writer of a file of packed rows; a context manager."""
+        return pq.ParquetWriter(
+            sink, self.arrow_schema, compression="NONE", use_dictionary=False, write_statistics=False
+        )
 
     def pack(self, values: Mapping[str, npt.NDArray[Any]]) -> Rows:
         """Return rows, (n,) of `dtype`, from the (n, *shape) values of each field."""

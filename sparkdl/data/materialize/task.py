@@ -212,9 +212,7 @@ class SplitWriter:
         urls.make_folder(self._task.url, self._task.storage_options, private=True)
         url = urls.join(self._task.url, self._name)
         self._stream = self._stack.enter_context(urls.write_atomic(url, self._task.storage_options))
-        self._writer = pq.ParquetWriter(
-            self._stream, layout.arrow_schema, compression="NONE", use_dictionary=False, write_statistics=False
-        )
+        self._writer = layout.writer(self._stream)
 
     def _flush(self, group_rows: int, all_rows: bool = False) -> None:
         """Write full row groups; the rest stays for the next call, unless it is the last."""
