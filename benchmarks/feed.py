@@ -243,7 +243,7 @@ def others(folder: Path, few: Path, rows: int, few_rows: int, rounds: int) -> It
 
 
 def all_ways(scratch: Path, wanted: set[str], quick: bool) -> list[Way]:
-    rows, few_rows, rounds, slow_rounds = (60_000, 5_000, 2, 1) if quick else (2_000_000, 20_000, 7, 2)
+    rows, few_rows, rounds, slow_rounds = (60_000, 5_000, 2, 1) if quick else (2_000_000, 40_000, 7, 2)
     ways: list[Way] = []
     if wanted & {"packed", "columns", "array"}:
         (scratch / "few").mkdir()
@@ -261,8 +261,8 @@ def all_ways(scratch: Path, wanted: set[str], quick: bool) -> list[Way]:
         if data in wanted:
             count = count // 100 if quick else count
             write_pictures(scratch / data, side, count)
-            ways += limits(scratch / data, count, rounds)
-            ways += ours(scratch / data, count, batch, rounds)
+            ways += limits(scratch / data, count, min(rounds, 5))
+            ways += ours(scratch / data, count, batch, min(rounds, 5))
     return ways
 
 
