@@ -211,7 +211,9 @@ def ours(folder: Path, rows: int, batch: int, rounds: int) -> Iterator[Way]:
         for order, shuffle in (("in order", False), ("shuffled", True)):
             name = f"ours by {reader}, {order}"
             yield Way(folder.name, name, rows, Ours(folder, reader, batch, shuffle, 8), rounds)
-    yield Way(folder.name, "ours by petastorm, shuffled, 1 window", rows, Ours(folder, "petastorm", batch, True, 1), rounds)
+    yield Way(
+        folder.name, "ours by petastorm, shuffled, 1 window", rows, Ours(folder, "petastorm", batch, True, 1), rounds
+    )
 
 
 def petastorm_loader(folder: Path, batched: bool, shuffle: bool) -> int:
@@ -273,9 +275,7 @@ def report(ways: list[Way]) -> None:
         speeds = sorted(way.rows / seconds / 1e6 for seconds in way.seconds)
         cpu = statistics.median(way.cpu) / way.rows * 1e6
         fewer = f"  ({way.rows:,} rows)" if way.rows < max(w.rows for w in ways if w.data == way.data) else ""
-        print(
-            f"{way.data:8} {way.name:40} {way.speed / 1e6:9.4f} {speeds[0]:9.4f} {speeds[-1]:9.4f} {cpu:9.3f}{fewer}"
-        )
+        print(f"{way.data:8} {way.name:40} {way.speed / 1e6:9.4f} {speeds[0]:9.4f} {speeds[-1]:9.4f} {cpu:9.3f}{fewer}")
     speed = {(way.data, way.name): way.speed for way in ways}
     mine, limit = "ours by petastorm, shuffled", "limit, 2 threads"
     pairs = {

@@ -75,6 +75,15 @@ def from_packed(values: npt.NDArray[Any], field: Field) -> torch.Tensor:
     return tensor.to_sparse() if field.sparse else tensor
 
 
+def split_packed(values: npt.NDArray[Any], field: Field, sizes: Sequence[int]) -> Sequence[torch.Tensor]:
+    """Return the rows of a field as one tensor of each size, from what packed rows hold of them all."""
+    if field.sparse:
+        # Sparse tensors cannot be cut.
+        return [from_packed(part, field) for part in np.split(values, np.cumsum(sizes)[:-1])]
+    tensor = from_packed(values, field)
+    return (tensor,) if len(sizes) == 1 else tensor.split(list(sizes))
+
+
 def as_numbers(array: pa.Array) -> pa.Array:
     """Return dates as days, timestamps as whole seconds, since 1970; other arrays as they are."""
     return arrays.counted(array)
