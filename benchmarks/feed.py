@@ -6,10 +6,10 @@ All figures come from one run, interleaved, as medians: million rows per second 
 process per million rows. Every way runs with 2 threads where not said otherwise; files are warm in the page cache.
 The data are 2 million rows of 50 float32 and a label: as packed rows (what a fit makes of a DataFrame), as columns and
 as one array column (Parquet that exists already, 32,768 rows a row group); and 20,000 and 2,000 JPEGs of 64x64 and
-224x224 in a binary column. `limit` is pyarrow's decoding of all columns alone; of JPEGs, decoding with the decoder
-that ours uses. The last line is JSON: `ratio` has ours, shuffled, through Petastorm over the 2-thread limit of the 50
-columns (`packed`), over the 2-thread limit of the same file (`columns`, `array`, `images`, the lower of the two
-sizes), and `packed` over Petastorm's BatchedDataLoader, shuffled (`petastorm`).
+224x224 in a binary column. `limit` is pyarrow's decoding of all columns alone; of JPEGs,
+decoding by OpenCV too, which ours uses. The last line is JSON: `ratio` has ours, shuffled, through Petastorm over the
+2-thread limit of the 50 columns (`packed`), over the 2-thread limit of the same file (`columns`, `array`, `images`, the
+lower of the two sizes), and `packed` over Petastorm's BatchedDataLoader, shuffled (`petastorm`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
-from sparkdl.data import open_parquet, petastorm_compat
+from sparkdl.data import images, open_parquet, petastorm_compat
 from sparkdl.data.loader import Loader
 from sparkdl.data.manifest import DataFile, Manifest
 from sparkdl.data.pack import RowLayout
@@ -176,8 +176,9 @@ def in_threads(threads: int, work: list[tuple[Path, int]], done: Callable[[pa.Ta
 
 
 def decode_pictures(table: pa.Table) -> None:
+    cv2 = images.opencv()
     for value in table.column("image").to_pylist():
-        np.asarray(Image.open(io.BytesIO(value)))
+        cv2.imdecode(np.frombuffer(value, np.uint8), cv2.IMREAD_COLOR)
 
 
 def limits(folder: Path, rows: int, rounds: int) -> Iterator[Way]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sparkdl.data.pack import Block, RowLayout, Rows
+from sparkdl.data.pack import Block, RowLayout
 from sparkdl.data.plan import Plan, RowRange, Window
 from sparkdl.data.windows import Read, WindowMemory
 
@@ -115,9 +115,8 @@ class ShuffledSteps:
                     shard.refill(blocks)
                 # Several steps are there whole, one may need the next window too.
                 count = min(end - place, shard.left // steps)
-                rows = shard.take(steps * count).reshape(steps, count)
-                for slot, column in enumerate(by_step):
-                    column[:, place : place + count] = rows[str(slot)]
+                for column, values in zip(by_step, shard.take(steps * count), strict=True):
+                    column[:, place : place + count] = values.reshape(steps, count, *column.shape[2:])
                 place += count
         return columns
 
@@ -130,17 +129,17 @@ class _Shard:
         self._memory = memory
         self._given = given
         self._part: int | None = None
-        self._rows: Rows | None = None
+        self._rows: Columns = []
+        self._next = self._end = 0
 
     @property
     def left(self) -> int:
-        return 0 if self._rows is None else len(self._rows)
+        return self._end - self._next
 
-    def take(self, count: int) -> Rows:
-        assert self._rows is not None
-        rows, self._rows = self._rows[:count], self._rows[count:]
+    def take(self, count: int) -> Columns:
+        first, self._next = self._next, self._next + count
         self._given += count
-        return rows
+        return [values[first : self._next] for values in self._rows]
 
     def refill(self, blocks: Iterator[Block]) -> None:
         if self._part is not None:
@@ -150,8 +149,9 @@ class _Shard:
         window, self._part = self.placed.popleft()
         for _ in window.ranges[1:]:
             next(blocks)
+        self._rows = self._memory.rows(self._part)
         # Not at the window's start only where an epoch is resumed.
-        self._rows = self._memory.rows(self._part)[max(0, self._given - window.first) : window.rows]
+        self._next, self._end = max(0, self._given - window.first), window.rows
 
 
 class _Held(NamedTuple):

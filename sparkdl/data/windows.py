@@ -6,12 +6,16 @@ that a batch is cut from memory that lies in order.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from sparkdl.data.pack import RowLayout, Rows
+from sparkdl.data.pack import RowLayout
 from sparkdl.data.plan import Numbers, Plan, RowRange
+
+Values = npt.NDArray[Any]
+"""Of one field, (n, *shape)."""
 
 
 class Target(NamedTuple):
@@ -19,19 +23,22 @@ class Target(NamedTuple):
 
     Attributes
     ----------
-    memory : array
-        (n,) rows as bytes, shared with other targets.
+    memory : list of array
+        (n, *shape) for each slot of the layout, shared with other targets.
     places : array
         (rows of the range,) int64, which place each of them takes.
     """
 
-    memory: Rows
+    memory: list[Values]
     places: Numbers
 
-    def put(self, first: int, rows: Rows) -> None:
-        """Put rows that lie one after the other, the first of them number `first` of the range."""
+    def put(self, slot: int, first: int, values: Values) -> None:
+        """Put the values of rows that follow each other, the first of them number `first` of the range."""
+        if not values.size:
+            return
+        places = self.places[first : first + len(values)]
         # Every place is there; "clip" only spares numpy a check of each.
-        np.put(self.memory, self.places[first : first + len(rows)], rows.view(self.memory.dtype), mode="clip")
+        np.put(_whole_rows(self.memory[slot]), places, _whole_rows(np.ascontiguousarray(values)), mode="clip")
 
 
 class Read(NamedTuple):
@@ -56,9 +63,8 @@ class WindowMemory:
 
     def __init__(self, plan: Plan, layout: RowLayout, windows: int) -> None:
         self._room = plan.most_window_rows
-        self._rows: Rows = np.empty(windows * self._room, dtype=layout.dtype)
-        self._bytes = self._rows.view(np.dtype((np.void, layout.row_bytes)))
         self._windows = windows
+        self._memory = layout.empty(windows * self._room)
         self.clear()
 
     def clear(self) -> None:
@@ -73,10 +79,15 @@ class WindowMemory:
         """Say that a part is free again."""
         self._free.append(part)
 
-    def rows(self, part: int) -> Rows:
-        """Return the rows of a part."""
-        return self._rows[part * self._room : (part + 1) * self._room]
+    def rows(self, part: int) -> list[Values]:
+        """Return the rows of a part, by slot."""
+        return [values[part * self._room : (part + 1) * self._room] for values in self._memory]
 
     def target(self, part: int, places: Numbers) -> Target:
         """Return where rows go that take these places of a part."""
-        return Target(self._bytes, places + part * self._room)
+        return Target(self._memory, places + part * self._room)
+
+
+def _whole_rows(values: Values) -> npt.NDArray[np.void]:
+    """The rows as (n,) numbers of bytes, which numpy moves faster than what is in them."""
+    return values.reshape(-1).view(np.dtype((np.void, values.nbytes // len(values))))

@@ -22,14 +22,12 @@ from sparkdl.data.pack import Block
 from sparkdl.data.plan import RowRange
 from sparkdl.data.readers.files import RowGroupFiles
 from sparkdl.data.schema import IMAGE, SCALAR, STACKED, Field
-from sparkdl.data.windows import Target
+from sparkdl.data.windows import Target, Values
 from sparkdl.errors import DataError
 
-Values = npt.NDArray[Any]
-"""Of one field, (n, *shape)."""
-
-_TURNED, _TURNED_AT_ONCE = 2048, 128
-"""Rows for which columns are brought together, and rows of these that are turned at once: they fit into a cache."""
+_TOGETHER, _TURNED = 2501, 250
+"""Rows of which columns are brought together, and rows of these that are turned at once, so that caches hold them. The
+first is no power of two: columns so far apart push each other out of the cache."""
 
 KEPT_BYTES = 2 << 30
 """Decoded row groups of which pieces are still to come; beyond it the least recently used are decoded again."""
@@ -56,14 +54,11 @@ class ColumnFiles(RowGroupFiles):
             group = self._kept.get(wanted, expected, lambda: self._decoded(wanted))
         try:
             if target is None:
-                parts = enumerate(group.parts)
-                return {str(place): part.values(wanted.start, wanted.stop) for place, part in parts}
-            piece = np.empty(self._piece_rows, self._dtype)
-            for start in range(wanted.start, wanted.stop, len(piece)):
-                rows = piece[: wanted.stop - start]
-                for place, part in enumerate(group.parts):
-                    part.fill(start, rows[str(place)])
-                target.put(start - wanted.start, rows)
+                return {str(slot): part.values(wanted.start, wanted.stop) for slot, part in enumerate(group.parts)}
+            for start in range(wanted.start, wanted.stop, self._piece_rows):
+                stop = min(wanted.stop, start + self._piece_rows)
+                for slot, part in enumerate(group.parts):
+                    target.put(slot, start - wanted.start, part.values(start, stop))
         except DataError as error:
             raise self._located(error, wanted) from error
         return {}
@@ -100,7 +95,7 @@ class ColumnFiles(RowGroupFiles):
 
     def _part(self, field: Field, columns: list[pa.Array]) -> Part:
         if field.kind == STACKED:
-            return _Stacked([arrays.dense(column, field.dtype, ()) for column in columns], field.dtype)
+            return _Stacked([arrays.dense(column, field.dtype, ()) for column in columns])
         if field.kind == IMAGE:
             return Late(columns[0], field, _pictures)
         if field.dtype == "uint8":
@@ -123,10 +118,6 @@ class Part(Protocol):
         """Return those of some rows; they may share memory with Arrow."""
         ...
 
-    def fill(self, start: int, out: Values) -> None:
-        """Put those of the rows from `start` on into `out`, which need not be contiguous."""
-        ...
-
 
 class _Ready:
     """Values that lie in memory as they are wanted."""
@@ -137,30 +128,23 @@ class _Ready:
     def values(self, start: int, stop: int) -> Values:
         return self._values[start:stop]
 
-    def fill(self, start: int, out: Values) -> None:
-        out[:] = self._values[start : start + len(out)]
-
 
 class _Stacked:
-    """Columns that are turned into rows, in pieces that a core's cache holds."""
+    """Columns that are turned into rows."""
 
-    def __init__(self, columns: list[Values], dtype: str) -> None:
+    def __init__(self, columns: list[Values]) -> None:
         self._columns = columns
-        self._dtype = dtype
 
     def values(self, start: int, stop: int) -> Values:
-        rows = np.empty((stop - start, len(self._columns)), dtype=self._dtype)
-        for first in range(0, len(rows), _TURNED):
-            self.fill(start + first, rows[first : first + _TURNED])
+        rows = np.empty((stop - start, len(self._columns)), dtype=self._columns[0].dtype)
+        for first in range(0, len(rows), _TOGETHER):
+            part = rows[first : first + _TOGETHER]
+            low = start + first
+            together = np.concatenate([column[low : low + len(part)] for column in self._columns])
+            together = together.reshape(len(self._columns), len(part))
+            for row in range(0, len(part), _TURNED):
+                part[row : row + _TURNED] = together[:, row : row + _TURNED].T
         return rows
-
-    def fill(self, start: int, out: Values) -> None:
-        rows = len(out)
-        together = np.concatenate([column[start : start + rows] for column in self._columns])
-        together = together.reshape(len(self._columns), rows)
-        for first in range(0, rows, _TURNED_AT_ONCE):
-            end = first + _TURNED_AT_ONCE
-            out[first:end] = together[:, first:end].T
 
 
 class Late:
@@ -173,11 +157,8 @@ class Late:
 
     def values(self, start: int, stop: int) -> Values:
         values = np.empty((stop - start, *self._field.shape), dtype=self._field.stored_dtype)
-        self.fill(start, values)
+        self._make(self._column.slice(start, stop - start), self._field, values)
         return values
-
-    def fill(self, start: int, out: Values) -> None:
-        self._make(self._column.slice(start, len(out)), self._field, out)
 
 
 class _Group(NamedTuple):

@@ -53,13 +53,17 @@ class RowGroupFiles:
         if target is None:
             return self._packed(wanted) if start is None else self._bytes(wanted, start, np.empty(count, self._dtype))
         if start is None:
-            target.put(0, self._packed(wanted))
+            self._put(target, 0, self._packed(wanted))
             return {}
         piece = np.empty(self._piece_rows, self._dtype)
         for first in range(0, count, len(piece)):
             rows = piece[: count - first]
-            target.put(first, self._bytes(wanted, start + first * self._layout.row_bytes, rows))
+            self._put(target, first, self._bytes(wanted, start + first * self._layout.row_bytes, rows))
         return {}
+
+    def _put(self, target: Target, first: int, rows: Rows) -> None:
+        for slot, values in enumerate(self._layout.unpack(rows).values()):
+            target.put(slot, first, values)
 
     def _packed(self, wanted: RowRange) -> Rows:
         rows: Rows = self._layout.from_table(self._row_group(wanted))[wanted.start : wanted.stop]

@@ -22,10 +22,11 @@ from petastorm.utils import decode_row
 
 from sparkdl.data import arrays
 from sparkdl.data.manifest import Manifest
-from sparkdl.data.readers.columns import ColumnFiles, Late, Part, Values
+from sparkdl.data.readers.columns import ColumnFiles, Late, Part
 from sparkdl.data.schema import ARRAY, INPUT, SCALAR, STACKED, DataSchema, Field
 from sparkdl.data.source import COMMON_METADATA, UNISCHEMA_KEY, SourceFile
 from sparkdl.data.source_fields import Columns, first_rows, joined, named
+from sparkdl.data.windows import Values
 from sparkdl.errors import DataError
 from sparkdl.storage import urls
 
