@@ -9,7 +9,8 @@ as one array column (Parquet that exists already, 32,768 rows a row group); and 
 224x224 in a binary column. `limit` is pyarrow's decoding of all columns alone; of JPEGs,
 decoding by OpenCV too, which ours uses. The last line is JSON: `ratio` has ours, shuffled, through Petastorm over the
 2-thread limit of the 50 columns (`packed`), over the 2-thread limit of the same file (`columns`, `array`, `images`, the
-lower of the two sizes), and `packed` over Petastorm's BatchedDataLoader, shuffled (`petastorm`).
+lower of the two sizes), and `packed` over Petastorm's BatchedDataLoader, shuffled (`petastorm`). `wait_share` is the
+share of the time for which training waits, when a step takes twice as long as making a batch.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ SCHEMA = DataSchema(
         Field("label", LABEL, SCALAR, ("label",), "float32", (1,)),
     )
 )
+MINE = "ours by petastorm, shuffled"
 SIZES = {"jpeg64": (64, 20_000, 256), "jpeg224": (224, 2_000, 64)}
 """Side, pictures, pictures in a batch."""
 
@@ -203,6 +205,18 @@ class Ours:
         self._epoch += 1
         return sum(len(batch.inputs[0]) for batch in self._loader.epoch(self._epoch))
 
+    def wait_share(self, step: float, steps: int) -> float:
+        """Return the share of the time that steps of so many seconds wait for batches, after the first batch."""
+        self._epoch += 1
+        batches = iter(self._loader.epoch(self._epoch))
+        next(batches)
+        began, waited = time.perf_counter(), self._loader.wait_seconds
+        for _ in zip(range(steps), batches, strict=False):
+            time.sleep(step)
+        share = (self._loader.wait_seconds - waited) / (time.perf_counter() - began)
+        batches.close()
+        return share
+
     def close(self) -> None:
         self._loader.close()
 
@@ -269,7 +283,7 @@ def all_ways(scratch: Path, wanted: set[str], quick: bool) -> list[Way]:
     return ways
 
 
-def report(ways: list[Way]) -> None:
+def report(ways: list[Way], waits: dict[str, float]) -> None:
     """Print a table, then JSON."""
     print(f"{'data':8} {'way':40} {'M rows/s':>9} {'from':>9} {'to':>9} {'CPU s/M':>9}")
     for way in ways:
@@ -278,7 +292,7 @@ def report(ways: list[Way]) -> None:
         fewer = f"  ({way.rows:,} rows)" if way.rows < max(w.rows for w in ways if w.data == way.data) else ""
         print(f"{way.data:8} {way.name:40} {way.speed / 1e6:9.4f} {speeds[0]:9.4f} {speeds[-1]:9.4f} {cpu:9.3f}{fewer}")
     speed = {(way.data, way.name): way.speed for way in ways}
-    mine, limit = "ours by petastorm, shuffled", "limit, 2 threads"
+    mine, limit = MINE, "limit, 2 threads"
     pairs = {
         "packed": (("packed", mine), ("columns", limit)),
         "columns": (("columns", mine), ("columns", limit)),
@@ -294,8 +308,11 @@ def report(ways: list[Way]) -> None:
         ratio["images"] = min(pictures)
     for name, value in ratio.items():
         print(f"ratio.{name:42} {value:9.3f}")
+    for data, share in waits.items():
+        print(f"{f'share of waiting for {data}, steps of twice its time':49} {share:9.4f}")
     seconds = {f"{way.data}, {way.name}": round(statistics.median(way.seconds), 4) for way in ways}
-    print(json.dumps({"name": "feed", "ratio": {k: round(v, 3) for k, v in ratio.items()}, "seconds": seconds}))
+    shown = {name: round(value, 3) for name, value in ratio.items()}
+    print(json.dumps({"name": "feed", "ratio": shown, "seconds": seconds, "wait_share": waits}))
 
 
 def main() -> None:
@@ -310,11 +327,17 @@ def main() -> None:
                 # The first round warms up.
                 if turn <= way.rounds:
                     way.measure()
+        waits = {}
         for way in ways:
             del way.seconds[0], way.cpu[0]
             if isinstance(way.run, Ours):
+                if way.name == MINE:
+                    # A step that takes twice as long as a batch, so that only waiting for no reason is left.
+                    batch = BATCH if way.data not in SIZES else SIZES[way.data][2]
+                    steps = min(200, way.rows // batch - 1)
+                    waits[way.data] = round(way.run.wait_share(2 * batch / way.speed, steps), 4)
                 way.run.close()
-        report(ways)
+        report(ways, waits)
 
 
 if __name__ == "__main__":

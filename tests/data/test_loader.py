@@ -190,6 +190,28 @@ def test_row_groups_of_one_page_are_read_as_bytes_and_others_are_decoded(
     assert set(decoded) == {0}
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("reader", READERS)
+def test_the_next_batch_is_made_while_the_step_before_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, shuffle: bool
+) -> None:
+    monkeypatch.setattr(loader_module, "_RUN_BYTES", 1)
+    manifest = write(tmp_path / "rows", [[50] * 10])
+    plan = Plan.of(manifest, batch_size=20, window=80, shuffle=shuffle)
+    loader = Loader(manifest, plan, 0, 1, reader=reader, prefetch=1)
+    batches = loader.epoch(0)
+    for _ in range(plan.steps):
+        next(batches)
+        # This is the step: nobody asks for a batch, and yet the next one, or the end, has to come.
+        assert loader._running is not None
+        deadline = time.monotonic() + 60
+        while loader._running._queue.empty():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+    assert next(batches, None) is None
+    loader.close()
+
+
 def test_a_file_that_was_cut_is_named(tmp_path: Path) -> None:
     manifest = write(tmp_path / "rows", [[100]])
     packing, path = RowLayout.of(SCHEMA), tmp_path / "rows" / "part-0.parquet"
