@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -22,6 +22,9 @@ from sparkdl.data.windows import Read, WindowMemory
 
 Columns = list[npt.NDArray[Any]]
 """One contiguous array (n, *shape) for each slot of the layout."""
+
+Empty = Callable[[int], Columns]
+"""Gives columns for so many rows, not initialised."""
 
 
 class Run(NamedTuple):
@@ -47,7 +50,7 @@ class ShuffledSteps:
     def __init__(
         self,
         plan: Plan,
-        layout: RowLayout,
+        empty: Empty,
         shards: Sequence[int],
         epoch: int,
         start_step: int,
@@ -55,7 +58,7 @@ class ShuffledSteps:
         run: int,
     ) -> None:
         self._plan = plan
-        self._layout = layout
+        self._empty = empty
         self._epoch = epoch
         self._start_step = start_step
         self._memory = memory
@@ -105,7 +108,7 @@ class ShuffledSteps:
 
     def _columns(self, shares: Sequence[int], steps: int, blocks: Iterator[Block]) -> Columns:
         size = sum(shares)
-        columns = self._layout.empty(steps * size)
+        columns = self._empty(steps * size)
         by_step = [column.reshape(steps, size, *column.shape[1:]) for column in columns]
         place = 0
         for shard, share in zip(self._shards.values(), shares, strict=True):
@@ -163,9 +166,10 @@ class _Held(NamedTuple):
 class OrderedSteps:
     """The steps of one epoch from `start_step` on, in file order."""
 
-    def __init__(self, plan: Plan, layout: RowLayout, shards: Sequence[int], start_step: int) -> None:
+    def __init__(self, plan: Plan, layout: RowLayout, empty: Empty, shards: Sequence[int], start_step: int) -> None:
         self._plan = plan
         self._layout = layout
+        self._empty = empty
         self._shards = shards
         self._start_step = start_step
 
@@ -180,7 +184,7 @@ class OrderedSteps:
         held: deque[_Held] = deque()
         for step in range(self._start_step, self._plan.steps):
             pieces = self._pieces(step)
-            columns = self._layout.empty(sum(stop - start for start, stop in pieces))
+            columns = self._empty(sum(stop - start for start, stop in pieces))
             place = 0
             for start, stop in pieces:
                 while held and held[0].stop <= start:

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from sparkdl.data.assemble import OrderedSteps, Run, ShuffledSteps
+from sparkdl.data.assemble import Columns, OrderedSteps, Run, ShuffledSteps
 from sparkdl.data.manifest import Manifest
 from sparkdl.data.pack import RowLayout
 from sparkdl.data.plan import Plan
 from sparkdl.data.prefetch import Background
 from sparkdl.data.readers import AHEAD, PETASTORM, Reader, import_soon, open_reader
-from sparkdl.data.schema import INPUT, LABEL, WEIGHT
+from sparkdl.data.recycle import Recycled
+from sparkdl.data.schema import IMAGE, INPUT, LABEL, WEIGHT
 from sparkdl.data.tensors import split_packed
 from sparkdl.data.windows import WindowMemory
 from sparkdl.errors import DataError, SettingError
@@ -102,6 +103,8 @@ class Loader:
         self._layout = RowLayout.of(manifest.schema) if plan.rows else RowLayout((), 0)
         self._reader: Reader | None = None
         self._memory: WindowMemory | None = None
+        self._columns = [Recycled(slot.shape, slot.dtype) for slot in self._layout.slots]
+        self._pictures = [Recycled(slot.shape, "float32") for slot in self._layout.slots]
         self._running: Background[list[Batch]] | None = None
         import_soon(reader)
 
@@ -183,9 +186,9 @@ class Loader:
         if self._plan.shuffle:
             memory = memory or WindowMemory(self._plan, self._layout, len(self._shards) + self._threads + AHEAD + 1)
             run = max(1, _RUN_BYTES // self._batch_bytes)
-            steps = ShuffledSteps(self._plan, self._layout, self._shards, epoch, start_step, memory, run)
+            steps = ShuffledSteps(self._plan, self._empty, self._shards, epoch, start_step, memory, run)
         else:
-            steps = OrderedSteps(self._plan, self._layout, self._shards, start_step)
+            steps = OrderedSteps(self._plan, self._layout, self._empty, self._shards, start_step)
         blocks = self._reader.blocks(steps.reads())
         delivered, step = 0, start_step
         try:
@@ -201,6 +204,9 @@ class Loader:
             close = getattr(blocks, "close", None)
             if close is not None:
                 close()
+
+    def _empty(self, rows: int) -> Columns:
+        return [recycled.take(rows) for recycled in self._columns]
 
     @property
     def _batch_bytes(self) -> int:
@@ -221,8 +227,9 @@ class Loader:
 
     def _to_batches(self, run: Run, first_step: int) -> list[Batch]:
         parts: dict[str, list[Sequence[torch.Tensor]]] = {INPUT: [], LABEL: [], WEIGHT: []}
-        for field, column in zip(self._manifest.schema.fields, run.columns, strict=True):
-            parts[field.role].append(split_packed(column, field, run.sizes))
+        for field, column, pictures in zip(self._manifest.schema.fields, run.columns, self._pictures, strict=True):
+            scaled = pictures.take(len(column)) if field.kind == IMAGE else None
+            parts[field.role].append(split_packed(column, field, run.sizes, scaled))
         return [
             Batch(
                 tuple(tensors[place] for tensors in parts[INPUT]),
