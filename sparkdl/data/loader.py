@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
 
-from sparkdl.data.assemble import Columns, OrderedSteps, ShuffledSteps
+from sparkdl.data.assemble import Columns, OrderedSteps, Run, ShuffledSteps
 from sparkdl.data.manifest import Manifest
 from sparkdl.data.pack import RowLayout
 from sparkdl.data.plan import Plan
 from sparkdl.data.prefetch import Background
-from sparkdl.data.readers import PETASTORM, Reader, import_soon, open_reader
-from sparkdl.data.schema import INPUT, LABEL
-from sparkdl.data.tensors import from_packed
+from sparkdl.data.readers import AHEAD, PETASTORM, Reader, import_soon, open_reader
+from sparkdl.data.recycle import Recycled
+from sparkdl.data.schema import IMAGE, INPUT, LABEL, WEIGHT
+from sparkdl.data.tensors import split_packed
+from sparkdl.data.windows import WindowMemory
 from sparkdl.errors import DataError, SettingError
 from sparkdl.storage import leases, urls
+
+_RUN_BYTES = 2 << 20
+"""Steps are put together and handed over by so many bytes of tensors at once: many small ones cost more than one."""
 
 
 class Batch(NamedTuple):
@@ -56,7 +61,7 @@ class Loader:
     threads : int
         Threads that read and decode.
     prefetch : int
-        Batches that wait ready.
+        Batches that wait ready, or as many runs of small ones.
     storage_options : mapping, optional
         For fsspec.
     wait_limit : float
@@ -97,7 +102,10 @@ class Loader:
         self._wait_limit = wait_limit
         self._layout = RowLayout.of(manifest.schema) if plan.rows else RowLayout((), 0)
         self._reader: Reader | None = None
-        self._running: Background[Batch] | None = None
+        self._memory: WindowMemory | None = None
+        self._columns = [Recycled(slot.shape, slot.dtype) for slot in self._layout.slots]
+        self._pictures = [Recycled(slot.shape, "float32") for slot in self._layout.slots]
+        self._running: Background[list[Batch]] | None = None
         import_soon(reader)
 
     @property
@@ -144,7 +152,8 @@ class Loader:
         self._renew_lease()
         running = self._running = Background(self._batches(epoch, start_step), self._prefetch, self._wait_limit)
         try:
-            yield from running
+            for batches in running:
+                yield from batches
         finally:
             running.close()
 
@@ -165,27 +174,47 @@ class Loader:
             with suppress(Exception):
                 leases.hold(self._manifest.url, leases.holder_of(self._manifest.lease), self._options)
 
-    def _batches(self, epoch: int, start_step: int) -> Iterator[Batch]:
+    def _batches(self, epoch: int, start_step: int) -> Iterator[list[Batch]]:
         """Run by the feed's thread."""
         if start_step >= self._plan.steps:
             return
         if self._reader is None:
             self._reader = open_reader(self._reader_name, self._manifest, self._threads, self._options)
-        kind = ShuffledSteps if self._plan.shuffle else OrderedSteps
-        steps = kind(self._plan, self._layout, self._shards, epoch, start_step)
+        # A reader that is left early may still write into the memory that it was given: the next epoch gets another.
+        memory, self._memory = self._memory, None
+        steps: ShuffledSteps | OrderedSteps
+        if self._plan.shuffle:
+            memory = memory or WindowMemory(self._plan, self._layout, len(self._shards) + self._threads + AHEAD + 1)
+            run = max(1, _RUN_BYTES // self._batch_bytes)
+            steps = ShuffledSteps(self._plan, self._empty, self._shards, epoch, start_step, memory, run)
+        else:
+            steps = OrderedSteps(self._plan, self._layout, self._empty, self._shards, start_step)
         blocks = self._reader.blocks(steps.reads())
-        delivered = 0
+        delivered, step = 0, start_step
         try:
-            for step, columns in enumerate(steps.batches(blocks), start_step):
-                delivered += len(columns[0])
-                yield self._to_batch(columns, self._plan.step_rows(step))
+            for run_of_steps in steps.batches(blocks):
+                delivered += sum(run_of_steps.sizes)
+                yield self._to_batches(run_of_steps, step)
+                step += len(run_of_steps.sizes)
             self._compare(delivered, epoch, start_step)
             if next(blocks, None) is not None:
                 raise DataError(f"epoch {epoch} has rows left after its last step, in {self._manifest.url}")
+            self._memory = memory
         finally:
             close = getattr(blocks, "close", None)
             if close is not None:
                 close()
+
+    def _empty(self, rows: int) -> Columns:
+        return [recycled.take(rows) for recycled in self._columns]
+
+    @property
+    def _batch_bytes(self) -> int:
+        """Of the tensors of this rank's part of a step, dense ones."""
+        row = sum(
+            field.size * max(4, field.stored_bytes // max(1, field.size)) for field in self._manifest.schema.fields
+        )
+        return max(1, row * self._plan.batch_size * len(self._shards) // self._plan.canonical_shards)
 
     def _compare(self, delivered: int, epoch: int, start_step: int) -> None:
         plan = self._plan
@@ -196,14 +225,17 @@ class Loader:
                 f"{self._manifest.url}"
             )
 
-    def _to_batch(self, columns: Columns, planned_rows: int) -> Batch:
-        inputs, targets, weights = [], [], None
-        for field, column in zip(self._manifest.schema.fields, columns, strict=True):
-            tensor = from_packed(column, field)
-            if field.role == INPUT:
-                inputs.append(tensor)
-            elif field.role == LABEL:
-                targets.append(tensor)
-            else:
-                weights = tensor.reshape(-1)
-        return Batch(tuple(inputs), tuple(targets), weights, planned_rows)
+    def _to_batches(self, run: Run, first_step: int) -> list[Batch]:
+        parts: dict[str, list[Sequence[torch.Tensor]]] = {INPUT: [], LABEL: [], WEIGHT: []}
+        for field, column, pictures in zip(self._manifest.schema.fields, run.columns, self._pictures, strict=True):
+            scaled = pictures.take(len(column)) if field.kind == IMAGE else None
+            parts[field.role].append(split_packed(column, field, run.sizes, scaled))
+        return [
+            Batch(
+                tuple(tensors[place] for tensors in parts[INPUT]),
+                tuple(tensors[place] for tensors in parts[LABEL]),
+                parts[WEIGHT][0][place].reshape(-1) if parts[WEIGHT] else None,
+                self._plan.step_rows(first_step + place),
+            )
+            for place in range(len(run.sizes))
+        ]

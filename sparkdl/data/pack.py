@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from sparkdl.data.schema import DataSchema
 from sparkdl.errors import DataError
@@ -25,8 +27,13 @@ COLUMN = "row"
 _ALIGNMENT = 8
 _GROUP_BYTES = 4 << 20
 _GROUP_ROWS = 16_384
+_PAGE_BYTES = 2 * _GROUP_BYTES
 
 Rows = npt.NDArray[Any]
+"""Packed rows, (n,) of a layout's `dtype`."""
+
+Block = Rows | dict[str, npt.NDArray[Any]]
+"""The values of some rows: packed, or of each slot, (n, *shape), called "0", "1", ... as the members of a row are."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,20 @@ class RowLayout:
         """The schema of a file."""
         return pa.schema([pa.field(COLUMN, pa.binary(self.row_bytes), nullable=False)])
 
+    def writer(self, sink: IO[bytes] | str | Path) -> pq.ParquetWriter:
+        """Return a writer of a file of packed rows; a context manager.
+
+        A row group that is written by one call is one page: nothing but its rows, as they lie in memory.
+        """
+        return pq.ParquetWriter(
+            sink,
+            self.arrow_schema,
+            compression="NONE",
+            use_dictionary=False,
+            write_statistics=False,
+            data_page_size=max(_PAGE_BYTES, 2 * self.row_bytes),
+        )
+
     def pack(self, values: Mapping[str, npt.NDArray[Any]]) -> Rows:
         """Return rows, (n,) of `dtype`, from the (n, *shape) values of each field."""
         rows = np.zeros(len(next(iter(values.values()))), dtype=self.dtype)
@@ -101,7 +122,7 @@ class RowLayout:
             rows[str(place)] = values[slot.name]
         return rows
 
-    def unpack(self, rows: Rows) -> dict[str, npt.NDArray[Any]]:
+    def unpack(self, rows: Block) -> dict[str, npt.NDArray[Any]]:
         """Return the (n, *shape) values of each field, as views of the rows."""
         return {slot.name: rows[str(place)] for place, slot in enumerate(self.slots)}
 

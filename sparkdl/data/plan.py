@@ -129,6 +129,13 @@ class Plan:
         """Rows of an epoch over all ranks; fewer than `total_rows` where it is cut."""
         return min(self.total_rows, self.steps * self.batch_size)
 
+    @cached_property
+    def most_window_rows(self) -> int:
+        """The rows of a window are no more than this."""
+        target = max(1, self.window // self.canonical_shards)
+        largest = max((rows for groups in self.row_groups for rows in groups), default=0)
+        return min(target - 1 + min(2 * target, largest), -(-self.rows // self.canonical_shards))
+
     def step_rows(self, step: int) -> int:
         """Return the rows of a step over all ranks."""
         return min(self.batch_size, self.rows - step * self.batch_size)

@@ -17,6 +17,8 @@ from sparkdl.errors import DataError
 DOUBLE = "double"
 NESTED = "array"
 
+_SCALED_PIXELS = 1 << 16
+
 
 def to_tensor(columns: Sequence[pa.Array], field: Field) -> torch.Tensor:
     """Return the rows of a field as a tensor.
@@ -60,19 +62,31 @@ def to_tensor(columns: Sequence[pa.Array], field: Field) -> torch.Tensor:
     return dense.to_sparse() if field.sparse else dense
 
 
-def from_packed(values: npt.NDArray[Any], field: Field) -> torch.Tensor:
+def from_packed(values: npt.NDArray[Any], field: Field, scaled: npt.NDArray[np.float32] | None = None) -> torch.Tensor:
     """Return the rows of a field as a tensor, from what packed rows hold of it, (n, *stored_shape).
 
-    The tensor is that of `to_tensor`, and shares memory with `values` where it can.
+    The tensor is that of `to_tensor`, and shares memory with `values` where it can; that of pictures with `scaled`,
+    (n, *shape), if it is given.
     """
     if field.entries is not None:
         return _of_entries(sparse.unpacked(values), field.shape[0], field.sparse)
     tensor = torch.from_numpy(values)
     if field.kind == IMAGE:
-        return tensor.to(torch.float32).div_(255)
+        return _scaled(tensor, torch.empty(tensor.shape) if scaled is None else torch.from_numpy(scaled))
     if field.kind == MASK:
         return tensor.to(torch.bool)
     return tensor.to_sparse() if field.sparse else tensor
+
+
+def split_packed(
+    values: npt.NDArray[Any], field: Field, sizes: Sequence[int], scaled: npt.NDArray[np.float32] | None = None
+) -> Sequence[torch.Tensor]:
+    """Return the rows of a field as one tensor of each size, from what packed rows hold of them all."""
+    if field.sparse:
+        # Sparse tensors cannot be cut.
+        return [from_packed(part, field) for part in np.split(values, np.cumsum(sizes)[:-1])]
+    tensor = from_packed(values, field, scaled)
+    return (tensor,) if len(sizes) == 1 else tensor.split(list(sizes))
 
 
 def as_numbers(array: pa.Array) -> pa.Array:
@@ -186,7 +200,15 @@ def _images(array: pa.Array, field: Field) -> torch.Tensor:
             f"column {field.columns[0]!r} has pictures of {stacked.shape[2]}x{stacked.shape[3]} (height x width), "
             f"{field.shape[1]}x{field.shape[2]} is needed: resize them"
         )
-    return torch.from_numpy(stacked).to(torch.float32).div_(255)
+    return _scaled(torch.from_numpy(stacked), torch.empty(stacked.shape))
+
+
+def _scaled(pixels: torch.Tensor, scaled: torch.Tensor) -> torch.Tensor:
+    """Fill `scaled` with pictures in [0, 1]; a few at a time, so that a core's cache holds them."""
+    few = max(1, _SCALED_PIXELS // max(1, pixels[:1].numel()))
+    for part, out in zip(pixels.split(few), scaled.split(few), strict=True):
+        out.copy_(part).div_(255)
+    return scaled
 
 
 def _dense(array: pa.Array, field: Field, shape: tuple[int, ...]) -> torch.Tensor:

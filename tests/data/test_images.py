@@ -43,6 +43,50 @@ def test_jpeg_in_cmyk_becomes_rgb() -> None:
     assert np.abs(picture[:, 0, 0].astype(int) - [255, 0, 0]).max() < 10
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("quality", [30, 75, 95])
+def test_opencv_and_pillow_decode_the_same_pixels(mode: str, subsampling: int, quality: int) -> None:
+    assert images.opencv() is not None
+    rough = Image.fromarray(np.random.default_rng(quality).integers(0, 256, (8, 8, 3), dtype=np.uint8))
+    for progressive in (False, True):
+        for width, height in ((64, 64), (33, 47)):
+            smooth = rough.resize((width, height), Image.Resampling.BICUBIC)
+            sink = io.BytesIO()
+            smooth.convert(mode).save(sink, "JPEG", quality=quality, subsampling=subsampling, progressive=progressive)
+            fast = images._from_jpeg(sink.getvalue())
+            assert fast is not None
+            np.testing.assert_array_equal(images.decode(sink.getvalue()), fast)
+            np.testing.assert_array_equal(images._by_pillow(sink.getvalue()), fast)
+
+
+def test_jpegs_are_decoded_by_opencv_only_where_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = encoded(Image.fromarray(RGB), "JPEG")
+    monkeypatch.setattr(images, "_by_pillow", lambda value: None)
+    assert images.decode(value) is not None
+    monkeypatch.setattr(images, "opencv", lambda: None)
+    assert images.decode(value) is None
+
+
+def test_only_whole_ordinary_jpegs_go_to_opencv() -> None:
+    whole = encoded(Image.fromarray(RGB), "JPEG")
+    assert images._is_plain_jpeg(whole)
+    for other in (whole[:-10], whole[:2], whole[:2] + whole[-2:], encoded(Image.fromarray(RGB)), b""):
+        assert not images._is_plain_jpeg(other)
+    assert not images._is_plain_jpeg(encoded(Image.new("CMYK", (6, 4)), "JPEG"))
+    assert images.decode(whole[:-10]) is None
+
+
+def test_exif_rotation_is_ignored() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    sink = io.BytesIO()
+    Image.fromarray(RGB).save(sink, "JPEG", exif=exif)
+    picture = images.decode(sink.getvalue())
+    assert picture is not None
+    assert picture.shape == (3, 4, 5)
+
+
 def test_sixteen_bits_keep_their_upper_eight() -> None:
     deep = np.array([[0, 255], [256, 65535]], dtype=np.uint16)
     picture = images.decode(encoded(Image.fromarray(deep)))

@@ -17,10 +17,12 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from sparkdl.data import loader as loader_module
 from sparkdl.data.loader import Batch, Loader
 from sparkdl.data.manifest import DataFile, Manifest
 from sparkdl.data.pack import RowLayout
-from sparkdl.data.plan import Plan
+from sparkdl.data.plan import Plan, RowRange
+from sparkdl.data.readers.files import RowGroupFiles
 from sparkdl.data.schema import ARRAY, IMAGE, INPUT, LABEL, SCALAR, WEIGHT, DataSchema, Field
 from sparkdl.errors import DataError, SettingError
 
@@ -129,6 +131,100 @@ def test_threads_change_nothing_and_readers_agree(tmp_path: Path, reader: str) -
     by_arrow.close()
     assert orders[0] == orders[1] == orders[2]
     assert orders[0][0] != orders[0][1]
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_steps_that_are_put_together_in_runs_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ranks: int
+) -> None:
+    manifest = write(tmp_path / "rows", [[300, 7, 100], [1], [200] * 5])
+    plan = Plan.of(manifest, batch_size=16, window=160)
+    sizes: list[int] = []
+    original = Loader._to_batches
+    monkeypatch.setattr(
+        Loader, "_to_batches", lambda self, run, step: sizes.append(len(run.sizes)) or original(self, run, step)
+    )
+    epochs = []
+    for run_bytes in (1, 1 << 20):
+        monkeypatch.setattr(loader_module, "_RUN_BYTES", run_bytes)
+        loaders = [Loader(manifest, plan, rank, ranks, reader="arrow", threads=2) for rank in range(ranks)]
+        epochs.append([ids_of(loader.epoch(epoch, 3)) for loader in loaders for epoch in range(3)])
+        for loader in loaders:
+            loader.close()
+    assert epochs[0] == epochs[1]
+    assert set(sizes[: 3 * ranks * (plan.steps - 3)]) == {1}
+    assert max(sizes) > 1
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("reader", READERS)
+def test_row_groups_of_one_page_are_read_as_bytes_and_others_are_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, shuffle: bool
+) -> None:
+    manifest = write(tmp_path / "rows", [[200, 30], [50]])
+    path, packing = tmp_path / "rows" / "part-1.parquet", RowLayout.of(SCHEMA)
+    with packing.writer(path) as writer:
+        ids = np.arange(230, 280)[:, None]
+        writer.write_table(packing.to_table([packing.pack({"x": np.repeat(ids, 3, 1), "id": ids, "w": ids / 2})]))
+    with pq.ParquetFile(tmp_path / "rows" / "part-0.parquet") as opened:
+        rows = opened.read().column(0)
+    with pq.ParquetWriter(
+        tmp_path / "rows" / "part-0.parquet",
+        packing.arrow_schema,
+        compression="NONE",
+        use_dictionary=False,
+        write_statistics=False,
+        data_page_size=64,
+        write_batch_size=16,
+    ) as writer:
+        for first, count in ((0, 200), (200, 30)):
+            writer.write_table(pa.table([rows.slice(first, count)], schema=packing.arrow_schema))
+    decoded: list[int] = []
+    original = RowGroupFiles._row_group
+    monkeypatch.setattr(
+        RowGroupFiles, "_row_group", lambda self, wanted: decoded.append(wanted.file) or original(self, wanted)
+    )
+    loader = Loader(manifest, Plan.of(manifest, batch_size=16, shuffle=shuffle), 0, 1, reader=reader)
+    assert sorted(itertools.chain(*ids_of(loader.epoch(0)))) == list(range(280))
+    loader.close()
+    assert set(decoded) == {0}
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("reader", READERS)
+def test_the_next_batch_is_made_while_the_step_before_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, shuffle: bool
+) -> None:
+    monkeypatch.setattr(loader_module, "_RUN_BYTES", 1)
+    manifest = write(tmp_path / "rows", [[50] * 10])
+    plan = Plan.of(manifest, batch_size=20, window=80, shuffle=shuffle)
+    loader = Loader(manifest, plan, 0, 1, reader=reader, prefetch=1)
+    batches = loader.epoch(0)
+    for _ in range(plan.steps):
+        next(batches)
+        # This is the step: nobody asks for a batch, and yet the next one, or the end, has to come.
+        assert loader._running is not None
+        deadline = time.monotonic() + 60
+        while loader._running._queue.empty():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+    assert next(batches, None) is None
+    loader.close()
+
+
+def test_a_file_that_was_cut_is_named(tmp_path: Path) -> None:
+    manifest = write(tmp_path / "rows", [[100]])
+    packing, path = RowLayout.of(SCHEMA), tmp_path / "rows" / "part-0.parquet"
+    ids = np.arange(100)[:, None]
+    with packing.writer(path) as writer:
+        writer.write_table(packing.to_table([packing.pack({"x": np.repeat(ids, 3, 1), "id": ids, "w": ids / 2})]))
+    files = RowGroupFiles(manifest, {})
+    files.open_all()
+    with path.open("r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(DataError, match=r"part-0.parquet.* row group 0 ends too early"):
+        files.read(RowRange(0, 0, 0, 100))
+    files.close()
 
 
 def test_sorted_rows_are_spread_over_the_batches(tmp_path: Path) -> None:

@@ -215,9 +215,7 @@ class SplitWriter:
         self._stream = pa.PythonFile(
             self._stack.enter_context(urls.write_atomic(url, self._task.storage_options)), mode="w"
         )
-        self._writer = pq.ParquetWriter(
-            self._stream, layout.arrow_schema, compression="NONE", use_dictionary=False, write_statistics=False
-        )
+        self._writer = layout.writer(self._stream)
 
     def _flush(self, group_rows: int, all_rows: bool = False) -> None:
         """Write full row groups; the rest stays for the next call, unless it is the last."""

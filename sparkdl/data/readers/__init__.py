@@ -8,19 +8,23 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from sparkdl.data.manifest import Manifest
-from sparkdl.data.pack import Rows
-from sparkdl.data.plan import RowRange
+from sparkdl.data.pack import Block
+from sparkdl.data.windows import Read
 from sparkdl.errors import SettingError
 
 PETASTORM = "petastorm"
 ARROW = "arrow"
 
 
-class Reader(Protocol):
-    """Reads packed rows; used by one thread at a time."""
+AHEAD = 2
+"""A reader has asked for so many ranges, and one for each of its threads, that the consumer does not have yet."""
 
-    def blocks(self, ranges: Iterable[RowRange]) -> Iterator[Rows]:
-        """Yield the packed rows of each range, in the order of the ranges, a few of them read ahead.
+
+class Reader(Protocol):
+    """Reads rows; used by one thread at a time."""
+
+    def blocks(self, reads: Iterable[Read]) -> Iterator[Block]:
+        """Yield the rows of each range, in the order of the reads, a few of them read ahead.
 
         The generator may be closed before its end. DataError names the file whose rows are not those of the manifest.
         """

@@ -9,11 +9,10 @@ from itertools import islice
 from typing import Any
 
 from sparkdl.data.manifest import Manifest
-from sparkdl.data.pack import Rows
-from sparkdl.data.plan import RowRange
+from sparkdl.data.pack import Block
+from sparkdl.data.readers import AHEAD
 from sparkdl.data.readers.formats import open_files
-
-_AHEAD = 2
+from sparkdl.data.windows import Read
 
 
 class ArrowReader:
@@ -24,15 +23,15 @@ class ArrowReader:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="sparkdl-arrow")
 
-    def blocks(self, ranges: Iterable[RowRange]) -> Iterator[Rows]:
-        """Yield the packed rows of each range, in order."""
-        wanted = iter(ranges)
-        ahead: deque[Future[Rows]] = deque(self._read_soon(wanted, self._threads + _AHEAD))
+    def blocks(self, reads: Iterable[Read]) -> Iterator[Block]:
+        """Yield the rows of each range, in order."""
+        wanted = iter(reads)
+        ahead: deque[Future[Block]] = deque(self._read_soon(wanted, self._threads + AHEAD))
         try:
             while ahead:
-                rows = ahead.popleft().result()
+                block = ahead.popleft().result()
                 ahead.extend(self._read_soon(wanted, 1))
-                yield rows
+                yield block
         finally:
             for future in ahead:
                 future.cancel()
@@ -42,5 +41,5 @@ class ArrowReader:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._files.close()
 
-    def _read_soon(self, wanted: Iterator[RowRange], count: int) -> list[Future[Rows]]:
-        return [self._pool.submit(self._files.read, one) for one in islice(wanted, count)]
+    def _read_soon(self, wanted: Iterator[Read], count: int) -> list[Future[Block]]:
+        return [self._pool.submit(self._files.read, *one) for one in islice(wanted, count)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,16 @@ import pyarrow.parquet as pq
 
 from sparkdl.data import arrays, images, tensors
 from sparkdl.data.manifest import Manifest
+from sparkdl.data.pack import Block
 from sparkdl.data.plan import RowRange
 from sparkdl.data.readers.files import RowGroupFiles
 from sparkdl.data.schema import IMAGE, SCALAR, STACKED, Field
+from sparkdl.data.windows import Target, Values
 from sparkdl.errors import DataError
 
-Block = dict[str, npt.NDArray[Any]]
-"""The values of each field, (n, *shape), called "0", "1", ... as the members of a packed row are."""
+_TOGETHER, _TURNED = 2501, 250
+"""Rows of which columns are brought together, and rows of these that are turned at once, so that caches hold them. The
+first is no power of two: columns so far apart push each other out of the cache."""
 
 KEPT_BYTES = 2 << 30
 """Decoded row groups of which pieces are still to come; beyond it the least recently used are decoded again."""
@@ -39,42 +42,45 @@ class ColumnFiles(RowGroupFiles):
         self._columns = tuple(dict.fromkeys(name for field in self._fields for name in field.columns))
         self._kept = _Kept()
 
-    def read(self, wanted: RowRange) -> Block:  # type: ignore[override]
-        """Return the values of a range; DataError if the row group is not what the scan of the footers has found."""
+    def read(self, wanted: RowRange, target: Target | None = None) -> Block:
+        """Return the values of a range, or put them into `target` and return nothing.
+
+        DataError if the row group is not what the scan of the footers has found.
+        """
         expected = self._manifest.files[wanted.file].row_groups[wanted.row_group]
         if wanted.start == 0 and wanted.stop == expected:
             group = self._decoded(wanted)
         else:
             group = self._kept.get(wanted, expected, lambda: self._decoded(wanted))
-        block = {place: values[wanted.start : wanted.stop] for place, values in group.values.items()}
-        late = group.late.slice(wanted.start, wanted.stop - wanted.start)
-        for place, field in enumerate(self._fields):
-            if str(place) not in block:
-                block[str(place)] = self._values(field, late, wanted)
-        return block
+        try:
+            if target is None:
+                return {str(slot): part.values(wanted.start, wanted.stop) for slot, part in enumerate(group.parts)}
+            for start in range(wanted.start, wanted.stop, self._piece_rows):
+                stop = min(wanted.stop, start + self._piece_rows)
+                for slot, part in enumerate(group.parts):
+                    target.put(slot, start - wanted.start, part.values(start, stop))
+        except DataError as error:
+            raise self._located(error, wanted) from error
+        return {}
 
     def close(self) -> None:
         self._kept.clear()
         super().close()
 
-    def _is_late(self, field: Field) -> bool:
-        """Whether the values of a field are far larger than what is stored, so that they are made piece by piece."""
-        return field.kind == IMAGE
-
     def _decoded(self, wanted: RowRange) -> _Group:
         constants = dict(self._manifest.files[wanted.file].constants)
-        table = self._row_group(wanted, [name for name in self._columns if name not in constants]).combine_chunks()
-        late = [name for field in self._fields if self._is_late(field) for name in field.columns]
-        values = {
-            str(place): self._values(field, table, wanted)
-            for place, field in enumerate(self._fields)
-            if not self._is_late(field)
-        }
-        return _Group(values, table.select(list(dict.fromkeys(late))), table.nbytes)
+        table = self._row_group(wanted, [name for name in self._columns if name not in constants])
+        try:
+            parts = [self._part(field, self._arrays(field, table, constants)) for field in self._fields]
+        except DataError as error:
+            raise self._located(error, wanted) from error
+        return _Group(parts, table.nbytes)
 
-    def _values(self, field: Field, table: pa.Table, wanted: RowRange) -> npt.NDArray[Any]:
-        """The values of a field in all rows of a table."""
-        constants = dict(self._manifest.files[wanted.file].constants)
+    def _located(self, error: DataError, wanted: RowRange) -> DataError:
+        return DataError(f"{error}; in row group {wanted.row_group} of {self.url(wanted.file)}")
+
+    def _arrays(self, field: Field, table: pa.Table, constants: Mapping[str, float]) -> list[pa.Array]:
+        """The columns of a field, without nulls."""
         columns = []
         for name in field.columns:
             if name in constants:
@@ -83,27 +89,20 @@ class ColumnFiles(RowGroupFiles):
             column = _one_chunk(table.column(name))
             nulls = arrays.null_rows(column)
             if nulls is not None and nulls.any():
-                raise DataError(
-                    f"column {name!r} has {int(nulls.sum()):,} rows with a null in row group {wanted.row_group} of "
-                    f"{self.url(wanted.file)}: remove them"
-                )
+                raise DataError(f"column {name!r} has {int(nulls.sum()):,} rows with a null: remove them")
             columns.append(column)
-        try:
-            return self._dense(field, columns, table.num_rows)
-        except DataError as error:
-            raise DataError(f"{error}; in row group {wanted.row_group} of {self.url(wanted.file)}") from error
+        return columns
 
-    def _dense(self, field: Field, columns: list[pa.Array], rows: int) -> npt.NDArray[Any]:
-        """The values of one field, (rows, *shape); they may share memory with Arrow."""
+    def _part(self, field: Field, columns: list[pa.Array]) -> Part:
         if field.kind == STACKED:
-            return _stacked(field, columns, rows)
+            return _Stacked([arrays.dense(column, field.dtype, ()) for column in columns])
         if field.kind == IMAGE:
-            return _pictures(field, columns[0])
+            return Late(columns[0], field, _pictures)
         if field.dtype == "uint8":
-            return _bytes(field, columns[0])
+            return _Ready(_bytes(field, columns[0]))
         if field.kind == SCALAR:
-            return arrays.dense(columns[0], field.dtype, (1,))
-        return tensors.to_tensor(columns, field).numpy()
+            return _Ready(arrays.dense(columns[0], field.dtype, (1,)))
+        return _Ready(tensors.to_tensor(columns, field).numpy())
 
     def _check_schema(self, number: int, opened: pq.ParquetFile) -> None:
         there = set(opened.schema_arrow.names) | {name for name, _ in self._manifest.files[number].constants}
@@ -112,20 +111,60 @@ class ColumnFiles(RowGroupFiles):
             raise DataError(f"{self.url(number)} has no column {missing[0]!r}: the file was changed, open it again")
 
 
+class Part(Protocol):
+    """The values of one field in a decoded row group."""
+
+    def values(self, start: int, stop: int) -> Values:
+        """Return those of some rows; they may share memory with Arrow."""
+        ...
+
+
+class _Ready:
+    """Values that lie in memory as they are wanted."""
+
+    def __init__(self, values: Values) -> None:
+        self._values = values
+
+    def values(self, start: int, stop: int) -> Values:
+        return self._values[start:stop]
+
+
+class _Stacked:
+    """Columns that are turned into rows."""
+
+    def __init__(self, columns: list[Values]) -> None:
+        self._columns = columns
+
+    def values(self, start: int, stop: int) -> Values:
+        rows = np.empty((stop - start, len(self._columns)), dtype=self._columns[0].dtype)
+        for first in range(0, len(rows), _TOGETHER):
+            part = rows[first : first + _TOGETHER]
+            low = start + first
+            together = np.concatenate([column[low : low + len(part)] for column in self._columns])
+            together = together.reshape(len(self._columns), len(part))
+            for row in range(0, len(part), _TURNED):
+                part[row : row + _TURNED] = together[:, row : row + _TURNED].T
+        return rows
+
+
+class Late:
+    """Values that are far larger than what is stored, so that they are made piece by piece."""
+
+    def __init__(self, column: pa.Array, field: Field, make: Callable[[pa.Array, Field, Values], None]) -> None:
+        self._column = column
+        self._field = field
+        self._make = make
+
+    def values(self, start: int, stop: int) -> Values:
+        values = np.empty((stop - start, *self._field.shape), dtype=self._field.stored_dtype)
+        self._make(self._column.slice(start, stop - start), self._field, values)
+        return values
+
+
 class _Group(NamedTuple):
-    """A decoded row group.
+    """A decoded row group: its fields, and the bytes that they take."""
 
-    Attributes
-    ----------
-    values : dict of str to array
-        Of the fields that are ready, by place.
-    late : pyarrow.Table
-        The columns of the others.
-    bytes : int
-    """
-
-    values: Block
-    late: pa.Table
+    parts: list[Part]
     bytes: int
 
 
@@ -177,31 +216,18 @@ def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
-def _stacked(field: Field, columns: list[pa.Array], rows: int) -> npt.NDArray[Any]:
-    """As columns that lie behind each other, seen as rows: whoever copies them turns them."""
-    # Not a power of two apart: such columns would push each other out of the cache while they are turned.
-    values = np.empty((len(columns), rows + 16), dtype=field.dtype)[:, :rows]
-    for place, column in enumerate(columns):
-        values[place] = arrays.dense(column, field.dtype, ())
-    return values.T
-
-
-def _pictures(field: Field, column: pa.Array) -> npt.NDArray[Any]:
+def _pictures(column: pa.Array, field: Field, out: Values) -> None:
     pictures = images.decode_all(column)
-    good = [picture for picture in pictures if picture is not None]
-    if len(good) < len(pictures):
-        raise DataError(
-            f"column {field.columns[0]!r} has {len(pictures) - len(good):,} rows that are no JPEG, PNG or Spark image"
-        )
-    if not good:
-        return np.empty((0, *field.shape), dtype=np.uint8)
-    stacked = images.stack(good, field.columns[0])
-    if stacked.shape[1:] != field.shape:
-        raise DataError(
-            f"column {field.columns[0]!r} has pictures of {stacked.shape[2]}x{stacked.shape[3]} (height x width), "
-            f"the first ones are {field.shape[1]}x{field.shape[2]}: bring them to one size"
-        )
-    return stacked
+    broken = sum(picture is None for picture in pictures)
+    if broken:
+        raise DataError(f"column {field.columns[0]!r} has {broken:,} rows that are no JPEG, PNG or Spark image")
+    for row, picture in enumerate(pictures):
+        if picture is not None and picture.shape != field.shape:
+            raise DataError(
+                f"column {field.columns[0]!r} has pictures of {picture.shape[1]}x{picture.shape[2]} (height x width), "
+                f"the first ones are {field.shape[1]}x{field.shape[2]}: bring them to one size"
+            )
+        out[row] = picture
 
 
 def _bytes(field: Field, column: pa.FixedSizeBinaryArray) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Row groups of the files of a manifest, read whole and compared with what the manifest says of them."""
+"""Row groups of packed rows, compared with what the manifest says of them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sparkdl.data.manifest import DataFile, Manifest
-from sparkdl.data.pack import RowLayout, Rows
+from sparkdl.data.pack import Block, RowLayout, Rows
 from sparkdl.data.plan import RowRange
+from sparkdl.data.windows import Target
 from sparkdl.errors import DataError
 from sparkdl.storage import urls
 
 _OPEN_FILES = 32
+_PIECE_BYTES = 1 << 19
+"""Rows go through the cache of a core in pieces of this size."""
+
+_PAGE_HEADER_BYTES = range(12, 34)
+"""What Thrift makes of one page's header, without statistics; that of two pages is longer."""
 
 
 class RowGroupFiles:
@@ -25,6 +32,8 @@ class RowGroupFiles:
     def __init__(self, manifest: Manifest, storage_options: Mapping[str, Any]) -> None:
         self._manifest = manifest
         self._layout = RowLayout.of(manifest.schema)
+        self._dtype = self._layout.dtype
+        self._piece_rows = max(1, _PIECE_BYTES // self._layout.row_bytes)
         self._options = dict(storage_options)
         self._local = threading.local()
         self._lock = threading.Lock()
@@ -34,9 +43,57 @@ class RowGroupFiles:
         """Return where the file of that number lies."""
         return urls.join(self._manifest.url, self._manifest.files[file].path)
 
-    def read(self, wanted: RowRange) -> Rows:
-        """Return packed rows; DataError if the row group has not the rows that the manifest says."""
+    def read(self, wanted: RowRange, target: Target | None = None) -> Block:
+        """Return the rows of a range, or put them into `target` and return nothing.
+
+        DataError if the row group has not the rows that the manifest says.
+        """
+        count = wanted.stop - wanted.start
+        start = self._start_of_rows(wanted)
+        if target is None:
+            return self._packed(wanted) if start is None else self._bytes(wanted, start, np.empty(count, self._dtype))
+        if start is None:
+            self._put(target, 0, self._packed(wanted))
+            return {}
+        piece = np.empty(self._piece_rows, self._dtype)
+        for first in range(0, count, len(piece)):
+            rows = piece[: count - first]
+            self._put(target, first, self._bytes(wanted, start + first * self._layout.row_bytes, rows))
+        return {}
+
+    def _put(self, target: Target, first: int, rows: Rows) -> None:
+        for slot, values in enumerate(self._layout.unpack(rows).values()):
+            target.put(slot, first, values)
+
+    def _packed(self, wanted: RowRange) -> Rows:
         rows: Rows = self._layout.from_table(self._row_group(wanted))[wanted.start : wanted.stop]
+        return rows
+
+    def _start_of_rows(self, wanted: RowRange) -> int | None:
+        """Where the rows of a range begin in the file, if their row group is one page, as it lies in memory."""
+        group = self._file(wanted.file).metadata.row_group(wanted.row_group)
+        self._compare_rows(wanted, group.num_rows)
+        column = group.column(0)
+        packed = group.num_rows * self._layout.row_bytes
+        header = column.total_compressed_size - packed
+        plain = column.compression == "UNCOMPRESSED" and not column.has_dictionary_page
+        if not plain or header not in _PAGE_HEADER_BYTES or column.total_uncompressed_size - packed != header:
+            return None
+        start: int = column.data_page_offset + header + wanted.start * self._layout.row_bytes
+        return start
+
+    def _bytes(self, wanted: RowRange, start: int, rows: Rows) -> Rows:
+        """Fill packed rows with what stands in the file from `start` on."""
+        stream = self._files_of_thread()[wanted.file][1]
+        view, done = memoryview(rows.view(np.uint8).data), 0
+        try:
+            stream.seek(start)
+            while done < len(view) and (read := stream.readinto(view[done:])):  # type: ignore[attr-defined]
+                done += read
+        except OSError as error:
+            raise self._broken(wanted.file, error) from error
+        if done < len(view):
+            raise self._broken(wanted.file, EOFError(f"row group {wanted.row_group} ends too early"))
         return rows
 
     def _row_group(self, wanted: RowRange, columns: Sequence[str] | None = None) -> pa.Table:
@@ -46,13 +103,16 @@ class RowGroupFiles:
             table = file.read_row_group(wanted.row_group, columns=columns, use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise self._broken(wanted.file, error) from error
+        self._compare_rows(wanted, table.num_rows)
+        return table
+
+    def _compare_rows(self, wanted: RowRange, rows: int) -> None:
         expected = self._manifest.files[wanted.file].row_groups[wanted.row_group]
-        if table.num_rows != expected:
+        if rows != expected:
             raise DataError(
-                f"row group {wanted.row_group} of {self.url(wanted.file)} has {table.num_rows} rows, "
+                f"row group {wanted.row_group} of {self.url(wanted.file)} has {rows} rows, "
                 f"{expected} were written: the file was changed, write the rows again (a new fit does)"
             )
-        return table
 
     def open_all(self) -> None:
         """Open each file once; DataError names the first that is missing or not what was written."""

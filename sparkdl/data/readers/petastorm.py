@@ -25,14 +25,14 @@ from petastorm.workers_pool.ventilator import Ventilator
 from petastorm.workers_pool.worker_base import WorkerBase
 
 from sparkdl.data.manifest import PACKED, Manifest
-from sparkdl.data.pack import Rows
-from sparkdl.data.plan import RowRange
+from sparkdl.data.pack import Block
+from sparkdl.data.readers import AHEAD
 from sparkdl.data.readers.files import RowGroupFiles
 from sparkdl.data.readers.formats import open_files
+from sparkdl.data.windows import Read
 from sparkdl.errors import DataError
 from sparkdl.storage import urls
 
-_AHEAD = 2
 _JOIN_SECONDS = 30.0
 
 
@@ -63,18 +63,18 @@ class PetastormReader:
                 self._files.close()
             raise DataError(f"Petastorm cannot open the rows in {manifest.url}: {error}") from error
 
-    def blocks(self, ranges: Iterable[RowRange]) -> Iterator[Rows]:
-        """Yield the packed rows of each range, in order."""
+    def blocks(self, reads: Iterable[Read]) -> Iterator[Block]:
+        """Yield the rows of each range, in order."""
         self._run += 1
         run = self._run
-        wanted = enumerate(ranges)
-        self._ask(run, wanted, self._threads + _AHEAD)
-        early: dict[int, Rows] = {}
+        wanted = enumerate(reads)
+        self._ask(run, wanted, self._threads + AHEAD)
+        early: dict[int, Block] = {}
         turn = 0
         while self._reader.ventilator.asked(run) > turn:
             while turn not in early:
-                number, rows = self._next(run)
-                early[number] = rows
+                number, block = self._next(run)
+                early[number] = block
             self._ask(run, wanted, 1)
             yield early.pop(turn)
             turn += 1
@@ -89,11 +89,11 @@ class PetastormReader:
         if not waiting.is_alive():
             self._files.close()
 
-    def _ask(self, run: int, wanted: Iterator[tuple[int, RowRange]], count: int) -> None:
+    def _ask(self, run: int, wanted: Iterator[tuple[int, Read]], count: int) -> None:
         for number, one in islice(wanted, count):
             self._reader.ventilator.ask(run, number, one)
 
-    def _next(self, run: int) -> tuple[int, Rows]:
+    def _next(self, run: int) -> tuple[int, Block]:
         """The next result of this run; those of runs that were left early are dropped."""
         for of_run, number, result in self._reader:
             if of_run != run:
@@ -134,7 +134,7 @@ class _PlanVentilator(Ventilator):  # type: ignore[misc]
         self._stopped = False
         self._asked = (0, 0)
 
-    def ask(self, run: int, number: int, wanted: RowRange) -> None:
+    def ask(self, run: int, number: int, wanted: Read) -> None:
         """Let a worker read a range."""
         self._asked = (run, number + 1)
         self._ventilate_fn(run=run, number=number, wanted=wanted)
@@ -172,10 +172,10 @@ def _worker_class(files: RowGroupFiles) -> type:
         def new_results_queue_reader() -> _Results:
             return _Results()
 
-        def process(self, run: int, number: int, wanted: RowRange) -> None:
-            result: Rows | BaseException
+        def process(self, run: int, number: int, wanted: Read) -> None:
+            result: Block | BaseException
             try:
-                result = files.read(wanted)
+                result = files.read(*wanted)
             # Raised by the consumer; raised here it would end the thread and be printed.
             except Exception as error:
                 result = error

@@ -22,10 +22,11 @@ from petastorm.utils import decode_row
 
 from sparkdl.data import arrays
 from sparkdl.data.manifest import Manifest
-from sparkdl.data.readers.columns import ColumnFiles
+from sparkdl.data.readers.columns import ColumnFiles, Late, Part
 from sparkdl.data.schema import ARRAY, INPUT, SCALAR, STACKED, DataSchema, Field
 from sparkdl.data.source import COMMON_METADATA, UNISCHEMA_KEY, SourceFile
 from sparkdl.data.source_fields import Columns, first_rows, joined, named
+from sparkdl.data.windows import Values
 from sparkdl.errors import DataError
 from sparkdl.storage import urls
 
@@ -49,16 +50,13 @@ class UnischemaFiles(ColumnFiles):
         super().__init__(manifest, storage_options)
         self._unischema = load_unischema(manifest.url, storage_options)
 
-    def _is_late(self, field: Field) -> bool:
-        return self._has_codec(field)
+    def _part(self, field: Field, columns: list[pa.Array]) -> Part:
+        if field.kind == STACKED or self._unischema.fields[field.columns[0]].codec is None:
+            return super()._part(field, columns)
+        return Late(columns[0], field, self._decode)
 
-    def _has_codec(self, field: Field) -> bool:
-        return field.kind != STACKED and self._unischema.fields[field.columns[0]].codec is not None
-
-    def _dense(self, field: Field, columns: list[pa.Array], rows: int) -> npt.NDArray[Any]:
-        if not self._has_codec(field):
-            return super()._dense(field, columns, rows)
-        values = _decoded(self._unischema, field.columns[0], columns[0])
+    def _decode(self, column: pa.Array, field: Field, out: Values) -> None:
+        values = _decoded(self._unischema, field.columns[0], column)
         shapes = {value.shape for value in values}
         wanted = () if field.kind == SCALAR else field.shape
         if shapes - {wanted}:
@@ -66,10 +64,8 @@ class UnischemaFiles(ColumnFiles):
                 f"column {field.columns[0]!r} has values of shape {next(iter(shapes - {wanted}))}, the first one is "
                 f"{wanted}: bring all rows to one shape"
             )
-        dense = np.empty((rows, *field.shape), dtype=field.stored_dtype)
         for row, value in enumerate(values):
-            dense[row] = value
-        return dense
+            out[row] = value
 
 
 def load_unischema(url: str, options: Mapping[str, Any]) -> Unischema:

@@ -1,0 +1,93 @@
+"""Room for the rows that a rank shuffles together, and how readers are told to fill it.
+
+Rows are shuffled on the way in: the threads that read put each row to the place from which it will be handed out, so
+that a batch is cut from memory that lies in order.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sparkdl.data.pack import RowLayout
+from sparkdl.data.plan import Numbers, Plan, RowRange
+
+Values = npt.NDArray[Any]
+"""Of one field, (n, *shape)."""
+
+
+class Target(NamedTuple):
+    """Where the rows of a range are to go.
+
+    Attributes
+    ----------
+    memory : list of array
+        (n, *shape) for each slot of the layout, shared with other targets.
+    places : array
+        (rows of the range,) int64, which place each of them takes.
+    """
+
+    memory: list[Values]
+    places: Numbers
+
+    def put(self, slot: int, first: int, values: Values) -> None:
+        """Put the values of rows that follow each other, the first of them number `first` of the range."""
+        if not values.size:
+            return
+        places = self.places[first : first + len(values)]
+        # Every place is there; "clip" only spares numpy a check of each.
+        np.put(_whole_rows(self.memory[slot]), places, _whole_rows(np.ascontiguousarray(values)), mode="clip")
+
+
+class Read(NamedTuple):
+    """What a reader is asked for: the rows of a range, put into `target` if there is one, else handed on."""
+
+    rows: RowRange
+    target: Target | None
+
+
+class WindowMemory:
+    """Equal parts of one memory, each with room for any window of a plan.
+
+    Memory that no window has touched is not resident, so that room for the largest window costs nothing.
+
+    Parameters
+    ----------
+    plan : Plan
+    layout : RowLayout
+    windows : int
+        Windows that are in use at once: one for each shard of the rank, and those that are read ahead.
+    """
+
+    def __init__(self, plan: Plan, layout: RowLayout, windows: int) -> None:
+        self._room = plan.most_window_rows
+        self._windows = windows
+        self._memory = layout.empty(windows * self._room)
+        self.clear()
+
+    def clear(self) -> None:
+        """Make all parts free."""
+        self._free = list(range(self._windows))
+
+    def take(self) -> int:
+        """Return the number of a part that is free."""
+        return self._free.pop()
+
+    def give_back(self, part: int) -> None:
+        """Say that a part is free again."""
+        self._free.append(part)
+
+    def rows(self, part: int) -> list[Values]:
+        """Return the rows of a part, by slot."""
+        return [values[part * self._room : (part + 1) * self._room] for values in self._memory]
+
+    def target(self, part: int, places: Numbers) -> Target:
+        """Return where rows go that take these places of a part."""
+        return Target(self._memory, places + part * self._room)
+
+
+def _whole_rows(values: Values) -> npt.NDArray[np.void]:
+    """The rows as (n,) numbers of bytes, which numpy moves faster than what is in them."""
+    return values.reshape(-1).view(np.dtype((np.void, values.nbytes // len(values))))
