@@ -94,6 +94,10 @@ class TorchClassifier(ClassifierParams, TrainingStage[TorchClassificationModel])
     def _model_class(self) -> type[TorchClassificationModel]:
         return TorchClassificationModel
 
+    def _head(self, schema: DataSchema) -> Head:
+        # How many classes there are is in no type.
+        return ClassificationHead(self.getRawPredictionCol(), self.getProbabilityCol(), self.getPredictionCol(), 0)
+
     def _counted(self) -> list[str]:
         return [self.getLabelCol()]
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from pyspark.ml import Estimator
 from pyspark.ml.base import _FitMultipleIterator
+from pyspark.sql import SparkSession
+from pyspark.sql.types import StructType
 
 from sparkdl.cluster.launch import launch
 from sparkdl.cluster.prestart import prestart
@@ -24,7 +26,7 @@ from sparkdl.fitting.rehearsal import check_names, measured_by, rehearse
 from sparkdl.fitting.report import FitReport
 from sparkdl.fitting.rows import RowsWanted, SharedRows
 from sparkdl.model import NetworkModel, TorchModel
-from sparkdl.network import Network, resolve
+from sparkdl.network import Network, check, resolve
 from sparkdl.params.roles import inputs_of, labels_of, weight_of
 from sparkdl.params.stages import EstimatorParams, TrainingParams
 from sparkdl.persistence import Savable
@@ -32,12 +34,13 @@ from sparkdl.preflight.cluster import check_cluster
 from sparkdl.preflight.network import check_result_size, check_steps
 from sparkdl.preflight.rows import check_rows
 from sparkdl.preflight.settings import check_settings
+from sparkdl.scoring.outputs import GenericHead, Head
+from sparkdl.scoring.transform import added_fields
 from sparkdl.spark.session import conf_bool
 
 if TYPE_CHECKING:
     from pyspark.ml._typing import ParamMap
     from pyspark.sql import DataFrame
-    from pyspark.sql.types import StructType
 
     from sparkdl.data.materialize import Dataset
     from sparkdl.data.schema import DataSchema
@@ -47,6 +50,7 @@ M = TypeVar("M", bound=NetworkModel)
 
 Shapes = tuple[tuple[int, ...], ...]
 _WORK = "sparkdl.worker:fit"
+_CLASS_LOSSES = ("cross_entropy", "nll")
 
 
 @dataclass(frozen=True)
@@ -121,8 +125,24 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
 
     def _check(self, frame: DataFrame) -> RowsWanted:
         """Refuse what settings, columns and cluster already show; return which rows are needed."""
-        spark, columns = frame.sparkSession, frame.schema
-        case_sensitive = conf_bool(spark, "spark.sql.caseSensitive", False)
+        spark = frame.sparkSession
+        wanted = self._wanted(frame.schema, conf_bool(spark, "spark.sql.caseSensitive", False))
+        check_cluster(spark, self.getNumProcs(), self.getTaskResources())
+        return wanted
+
+    def transformSchema(self, schema: StructType) -> StructType:
+        """Return the schema of what the model's `transform` will return for a DataFrame of this one.
+
+        What `fit` refuses by settings and columns alone is refused. Where only the rows tell the sizes of the inputs,
+        the outputs of TorchEstimator's network are taken to have as many dimensions as the labels that they learn.
+        """
+        session = SparkSession.getActiveSession()
+        case_sensitive = session is not None and conf_bool(session, "spark.sql.caseSensitive", False)
+        wanted = self._wanted(schema, case_sensitive)
+        return StructType([*schema.fields, *added_fields(self._head(wanted.schema).columns(), schema)])
+
+    def _wanted(self, columns: StructType, case_sensitive: bool) -> RowsWanted:
+        """Refuse what settings and columns show; return which rows are needed."""
         config = self._config()
         check_settings(self, columns.names, measured_by(config), case_sensitive=case_sensitive)
         check_names(self.getModule(), config)
@@ -138,7 +158,6 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         held = self.getValidationIndicatorCol()
         if held:
             check_validation_column(columns, held, case_sensitive)
-        check_cluster(spark, self.getNumProcs(), self.getTaskResources())
         return RowsWanted(
             schema=schema,
             count_classes=tuple(self._counted()),
@@ -222,6 +241,10 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         """Return the class of the model."""
 
     @abstractmethod
+    def _head(self, schema: DataSchema) -> Head:
+        """Return what the model will make of the network's outputs, as far as the columns tell."""
+
+    @abstractmethod
     def _output_size(self, config: TrainConfig, schema: DataSchema) -> int | None:
         """Return how many numbers a network by name has to return, None where nobody can tell."""
 
@@ -267,8 +290,23 @@ class TorchEstimator(EstimatorParams, TrainingStage[TorchModel]):
     def _model_class(self) -> type[TorchModel]:
         return TorchModel
 
+    def _head(self, schema: DataSchema) -> Head:
+        config, names = self._config(), self.getOutputCols()
+        shapes: Shapes
+        if all(f.known for f in schema.fields):
+            size = self._output_size(config, schema)
+            network = resolve(self.getModule(), self.getModuleParams(), schema, size, seed_of(self))
+            shapes = check(network.module, schema)
+        else:
+            one_of_many = [loss in _CLASS_LOSSES for loss in config.losses]
+            shapes = tuple(
+                (-1,) if of_class else f.shape for f, of_class in zip(schema.labels, one_of_many, strict=True)
+            )
+        self._fitting(config, schema, shapes)
+        return GenericHead((self.getPredictionCol(),) if names is None else tuple(names), shapes)
+
     def _output_size(self, config: TrainConfig, schema: DataSchema) -> int | None:
-        if len(schema.labels) != 1 or config.losses[0] in ("cross_entropy", "nll"):
+        if len(schema.labels) != 1 or config.losses[0] in _CLASS_LOSSES:
             return None
         return schema.labels[0].size
 

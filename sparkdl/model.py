@@ -177,7 +177,7 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
 
     def transformSchema(self, schema: StructType) -> StructType:
         """Return the schema of what `transform` returns for a DataFrame of this one, or raise what it would raise."""
-        return StructType([*schema.fields, *added_fields(self._plan(schema), schema)])
+        return StructType([*schema.fields, *added_fields(self._plan(schema).columns, schema)])
 
     @property
     def _state(self) -> Trained:

@@ -46,6 +46,9 @@ class TorchRegressor(RegressorParams, TrainingStage[TorchRegressionModel]):
     def _model_class(self) -> type[TorchRegressionModel]:
         return TorchRegressionModel
 
+    def _head(self, schema: DataSchema) -> Head:
+        return RegressionHead(self.getPredictionCol())
+
     def _output_size(self, config: TrainConfig, schema: DataSchema) -> int | None:
         return 1
 

@@ -14,14 +14,16 @@ import numpy as np
 import pytest
 from pyspark.errors import PythonException
 from pyspark.ml import Estimator, Model, Pipeline, PipelineModel
-from pyspark.ml.linalg import Vectors
+from pyspark.ml.linalg import Vectors, VectorUDT
 from pyspark.ml.param import Params
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import ArrayType, DoubleType, FloatType, LongType, StructField, StructType
+from torch import nn
 
 import sparkdl
 from sparkdl import SparkDLError
 from sparkdl.data.schema import INPUT, VECTOR, DataSchema, Field
-from sparkdl.errors import DataError, PersistenceError, SettingError
+from sparkdl.errors import DataError, NetworkError, PersistenceError, SettingError
 from sparkdl.network import check, resolve
 from sparkdl.persistence.stage import FORMAT_VERSION
 
@@ -154,6 +156,43 @@ def test_schema_nulls_and_no_rows(name: str, spark: SparkSession, frame: DataFra
     assert [row["id"] for row in rows_of(skipped)] == [1]
     with pytest.raises(PythonException, match="column 'features' has 1 null rows .* set handleInvalid"):
         model.setHandleInvalid("error").transform(nulls.coalesce(1)).collect()
+
+
+@pytest.mark.parametrize(("name", "of"), [*zip(ESTIMATORS, MODELS, strict=True)])
+def test_schema_of_estimators(name: str, of: str) -> None:
+    stage, model = STAGES[name](), STAGES[of]()
+    # TorchModel's network here returns two numbers for a row.
+    label = ArrayType(FloatType()) if name == "TorchEstimator" else DoubleType()
+    schema = StructType([StructField("id", LongType()), StructField("features", VectorUDT())]).add("label", label)
+    made = stage.transformSchema(schema)
+    assert [(f.name, f.dataType) for f in made] == [(f.name, f.dataType) for f in model.transformSchema(schema)]
+    assert made.names[:3] == schema.names
+    renamed = stage.copy({stage.predictionCol: "y"}).transformSchema(schema)
+    assert [f.name == "y" for f in renamed] == [f.name == "prediction" for f in made]
+    with pytest.raises(SettingError, match="names a column that the DataFrame has already"):
+        stage.transformSchema(made)
+    with pytest.raises(DataError, match="column 'nope' is not in the DataFrame"):
+        stage.copy({stage.featuresCol: "nope"}).transformSchema(schema)
+    with pytest.raises(DataError, match="column 'label' is string and cannot be a label"):
+        stage.transformSchema(StructType(schema.fields[:2]).add("label", "string"))
+
+
+def test_schema_of_networks_whose_inputs_are_known() -> None:
+    scalars = StructType([StructField(name, DoubleType()) for name in ("a", "b", "label", "more")])
+    known = sparkdl.TorchEstimator(module=nn.Linear(2, 3), featuresCols=["a", "b"], loss=lambda output, target: output)
+    assert known.transformSchema(scalars)["prediction"].dataType == ArrayType(FloatType())
+    named = sparkdl.TorchEstimator(module="mlp", featuresCols=["a", "b"])
+    assert named.transformSchema(scalars)["prediction"].dataType == DoubleType()
+    with pytest.raises(NetworkError, match="Linear"):
+        named.setModule(nn.Linear(5, 1)).transformSchema(scalars)
+    arrays = StructType([StructField("features", ArrayType(FloatType()))])
+    classes = sparkdl.TorchEstimator(module="mlp", loss="cross_entropy").transformSchema(arrays.add("label", "integer"))
+    assert classes["prediction"].dataType == ArrayType(FloatType())
+    several = sparkdl.TorchEstimator(module="mlp", labelCols=["label", "more"])
+    with pytest.raises(SettingError, match="2 outputs and predictionCol names one column: set outputCols"):
+        several.transformSchema(arrays.add("more", "double"))
+    both = several.setOutputCols(["one", "two"]).transformSchema(arrays)
+    assert [both[name].dataType for name in ("one", "two")] == [DoubleType(), DoubleType()]
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)

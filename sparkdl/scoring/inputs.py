@@ -121,9 +121,18 @@ def bound_inputs(
     return (*bound, *masks)
 
 
-def input_column(field: Field, repair: Repair) -> Column:
-    """Return the expression that brings a field to the executors."""
-    if field.kind == VECTOR and field.entries is not None and repair.pad_value is None and not repair.fill_value:
+def input_column(field: Field, repair: Repair, *, parts: bool = True) -> Column:
+    """Return the expression that brings a field to the executors.
+
+    Parameters
+    ----------
+    field : Field
+    repair : Repair
+    parts : bool
+        Vectors as the structs that Spark keeps them in, which costs the JVM less than arrays of them; wide ones always.
+    """
+    repaired = repair.pad_value is not None or bool(repair.fill_value)
+    if field.kind == VECTOR and (parts or field.entries is not None) and not repaired:
         return vector_parts(field.columns[0])
     if field.kind == IMAGE:
         return tensor_column(field.kind, field.columns, field.dtype)

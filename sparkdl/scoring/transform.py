@@ -25,7 +25,7 @@ from sparkdl.scoring.inputs import Repair, input_column, is_valid
 from sparkdl.scoring.outputs import ARRAY, VECTOR, OutputColumn
 from sparkdl.scoring.plan import SKIP, ScoringPlan
 from sparkdl.scoring.worker import score_batches
-from sparkdl.spark.functions import arrow_types, iterator_udf, on_local_master
+from sparkdl.spark.functions import arrow_types, has_arrow_udf, iterator_udf, on_local_master
 from sparkdl.spark.session import conf_bool
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ def add_columns(
         If a column of that name exists already, or two have the same name.
     """
     _check_names(plan.columns, dataset.columns)
-    expressions = [input_column(field, repair) for field in plan.inputs]
+    # pandas makes an object of each struct, which costs more than the JVM's way from vectors to arrays.
+    parts = arrow is not False and has_arrow_udf()
+    expressions = [input_column(field, repair, parts=parts) for field in plan.inputs]
     if plan.handle_invalid == SKIP:
         # Before the function and on its inputs: a filter on its output would make Spark compute it twice.
         valid = (is_valid(field, expression) for field, expression in zip(plan.inputs, expressions, strict=True))
@@ -67,7 +69,7 @@ def add_columns(
     spark = dataset.sparkSession
     function = iterator_udf(
         _function(plan, send(spark), on_local_master(spark)),
-        StructType([StructField(str(i), _spark_type(c)) for i, c in enumerate(plan.columns)]),
+        _result_type(plan.columns),
         [*arrow_types(dataset.select(*expressions).schema), pa.int32()],
         arrow=arrow,
     )
@@ -80,20 +82,21 @@ def add_columns(
         dataset, extra = dataset.select("*", F.spark_partition_id().alias(rows)), [F.col(rows)]
     # Spark computes equal expressions once: the same call for every column costs one pass.
     scored = function(*expressions, *extra)
-    result = dataset.select("*", *(_column(scored, i, c) for i, c in enumerate(plan.columns)))
+    values = [scored] if len(plan.columns) == 1 else [scored.getField(str(i)) for i in range(len(plan.columns))]
+    result = dataset.select("*", *(_column(value, c) for value, c in zip(values, plan.columns, strict=True)))
     return result.drop(rows) if extra else result
 
 
-def added_fields(plan: ScoringPlan, schema: StructType) -> list[StructField]:
-    """Return the fields that `add_columns` puts behind those of a schema.
+def added_fields(columns: Sequence[OutputColumn], schema: StructType) -> list[StructField]:
+    """Return the fields that `add_columns` puts behind those of a schema, for the columns of its plan.
 
     Raises
     ------
     SettingError
         If a column of that name exists already, or two have the same name.
     """
-    _check_names(plan.columns, schema.names)
-    return [StructField(c.name, VectorUDT() if c.type == VECTOR else _spark_type(c)) for c in plan.columns]
+    _check_names(columns, schema.names)
+    return [StructField(c.name, VectorUDT() if c.type == VECTOR else _spark_type(c)) for c in columns]
 
 
 def _unused(stem: str, names: Sequence[str]) -> str:
@@ -102,14 +105,20 @@ def _unused(stem: str, names: Sequence[str]) -> str:
 
 
 def _function(plan: ScoringPlan, name: str, local: bool) -> Callable[[Iterator[Sequence[pa.Array]]], Any]:
-    def score(batches: Iterator[Sequence[pa.Array]]) -> Iterator[pa.StructArray]:
+    def score(batches: Iterator[Sequence[pa.Array]]) -> Iterator[pa.Array]:
         return score_batches(plan, name, local, batches)
 
     return score
 
 
-def _column(scored: Column, place: int, column: OutputColumn) -> Column:
-    value = scored.getField(str(place))
+def _result_type(columns: Sequence[OutputColumn]) -> DataType:
+    """Of one column its own: a struct costs the JVM a copy of each row."""
+    if len(columns) == 1:
+        return _spark_type(columns[0])
+    return StructType([StructField(str(i), _spark_type(c)) for i, c in enumerate(columns)])
+
+
+def _column(value: Column, column: OutputColumn) -> Column:
     if column.type == VECTOR:
         # array_to_vector fails on null. A vector straight from Python would be a UDT, which Spark 4.2 and 4.3
         # cannot take from a function over a vectorised Parquet scan.

@@ -18,13 +18,13 @@ from sparkdl.spark.functions import TaskResources, task_resources
 
 def score_batches(
     plan: ScoringPlan, name: str, local_master: bool, batches: Iterator[Sequence[pa.Array]]
-) -> Iterator[pa.StructArray]:
+) -> Iterator[pa.Array]:
     """Score a task's batches with the network of the file `name`; what stands behind the inputs is ignored.
 
     Yields
     ------
-    pyarrow.StructArray
-        For each batch its columns, named "0", "1", ... because a column may have any name.
+    pyarrow.Array
+        For each batch its column; of several a struct, named "0", "1", ... because a column may have any name.
     """
     resources = task_resources()
     # More threads than the task has CPUs cost a multiple of the time.
@@ -34,7 +34,8 @@ def score_batches(
     scorer = Scorer(loaded(name, device, lambda: fetch(name)), settings)
     names = [str(place) for place in range(len(plan.columns))]
     for arrays in batches:
-        yield pa.StructArray.from_arrays(plan.score(scorer, arrays[: len(plan.inputs)]), names=names)
+        columns = plan.score(scorer, arrays[: len(plan.inputs)])
+        yield columns[0] if len(columns) == 1 else pa.StructArray.from_arrays(columns, names=names)
 
 
 def choose_device(device: str, resources: TaskResources, local_master: bool) -> str:

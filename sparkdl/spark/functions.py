@@ -47,7 +47,7 @@ def task_resources() -> TaskResources:
 
 
 def iterator_udf(
-    function: Callable[[Batches], Iterator[pa.StructArray]],
+    function: Callable[[Batches], Iterator[pa.Array]],
     return_type: DataType,
     input_types: Sequence[pa.DataType],
     *,
@@ -58,9 +58,9 @@ def iterator_udf(
     Parameters
     ----------
     function : callable
-        Gets an iterator of batches, each with one Arrow array per column; yields a struct array for each.
+        Gets an iterator of batches, each with one Arrow array per column; yields an array for each.
     return_type : DataType
-        Spark's type of that struct.
+        Spark's type of that array.
     input_types : sequence of pyarrow.DataType
         Of the columns; those behind the last one given are left out where there are fewer.
     arrow : bool, optional
@@ -68,14 +68,23 @@ def iterator_udf(
     """
     from pyspark.sql import functions
     from pyspark.sql.pandas.functions import pandas_udf
+    from pyspark.sql.types import StructType
 
-    arrow_udf: Any = getattr(functions, "arrow_udf", None)
     made: Callable[..., Column]
-    if arrow is False or arrow_udf is None:
-        made = cast(Any, pandas_udf)(_over_pandas(function, tuple(input_types)), return_type)
+    if arrow is False or not has_arrow_udf():
+        made = cast(Any, pandas_udf)(
+            _over_pandas(function, tuple(input_types), isinstance(return_type, StructType)), return_type
+        )
     else:
-        made = arrow_udf(_over_arrow(function), return_type)
+        made = cast(Any, functions).arrow_udf(_over_arrow(function), return_type)
     return made
+
+
+def has_arrow_udf() -> bool:
+    """Whether this pyspark has ``arrow_udf``."""
+    from pyspark.sql import functions
+
+    return hasattr(functions, "arrow_udf")
 
 
 def arrow_types(schema: StructType) -> list[pa.DataType]:
@@ -90,7 +99,7 @@ def on_local_master(spark: Any) -> bool:
     return is_local(spark)
 
 
-def _over_arrow(function: Callable[[Batches], Iterator[pa.StructArray]]) -> Callable[..., Any]:
+def _over_arrow(function: Callable[[Batches], Iterator[pa.Array]]) -> Callable[..., Any]:
     # Spark reads these annotations to learn the kind of the function. One column comes bare, several as a tuple.
     def score(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
         yield from function(batch if isinstance(batch, tuple) else (batch,) for batch in batches)
@@ -100,18 +109,22 @@ def _over_arrow(function: Callable[[Batches], Iterator[pa.StructArray]]) -> Call
 
 
 def _over_pandas(
-    function: Callable[[Batches], Iterator[pa.StructArray]], types: tuple[pa.DataType, ...]
+    function: Callable[[Batches], Iterator[pa.Array]], types: tuple[pa.DataType, ...], is_struct: bool
 ) -> Callable[..., Any]:
     # Only here: a worker that scores Arrow arrays starts a second sooner without pandas.
     import pandas as pd
 
-    def score(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[pd.DataFrame]:
+    def score(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[Any]:
         arrays = (batch if isinstance(batch, tuple) else (batch,) for batch in batches)
         for result in function([_from_pandas(s, t) for s, t in zip(batch, types, strict=False)] for batch in arrays):
-            names = [field.name for field in result.type]
-            yield pd.DataFrame({name: _to_pandas(result.field(name)) for name in names})
+            if is_struct:
+                names = [field.name for field in result.type]
+                yield pd.DataFrame({name: _to_pandas(result.field(name)) for name in names})
+            else:
+                yield _to_pandas(result)
 
-    score.__annotations__ = {"batches": Iterator[tuple[pd.Series, ...]], "return": Iterator[pd.DataFrame]}
+    returned: Any = Iterator[pd.DataFrame] if is_struct else Iterator[pd.Series]
+    score.__annotations__ = {"batches": Iterator[tuple[pd.Series, ...]], "return": returned}
     return score
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +37,45 @@ def test_values_dtypes_and_shapes(array: pa.Array, of: Field, expected: list[obj
     tensor = to_tensor([array], of)
     assert tensor.dtype == getattr(torch, of.dtype)
     assert tensor.tolist() == expected
+
+
+def vectors(rows: list[list[float] | dict[int, float] | None], size: int) -> pa.StructArray:
+    """Vectors as Spark keeps them: lists are dense, dicts sparse."""
+    parts = [
+        None
+        if row is None
+        else {"type": 1, "size": None, "indices": None, "values": row}
+        if isinstance(row, list)
+        else {"type": 0, "size": size, "indices": list(row), "values": list(row.values())}
+        for row in rows
+    ]
+    kind = pa.struct(
+        {"type": pa.int8(), "size": pa.int32(), "indices": pa.list_(pa.int32()), "values": pa.list_(pa.float64())}
+    )
+    return pa.array(parts, kind)
+
+
+@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([[1.0, 0.0, 3.0], [4.0, 5.0, 6.0], [0.0, 0.0, 0.0]], [[1, 0, 3], [4, 5, 6], [0, 0, 0]]),
+        ([[1.0, 0.0, 3.0], {1: 5.0}, [7.0, 8.0, 0.0]], [[1, 0, 3], [0, 5, 0], [7, 8, 0]]),
+        ([{}, {0: 1.0, 2: 2.0}, {}], [[0, 0, 0], [1, 0, 2], [0, 0, 0]]),
+    ],
+    ids=["dense", "both", "sparse"],
+)
+def test_vectors_as_spark_keeps_them(start: int, rows: list[Any], expected: list[list[int]]) -> None:
+    array = vectors(rows, 3).slice(start)
+    tensor = to_tensor([array], field(VECTOR, (3,)))
+    assert (tensor.dtype, tensor.tolist()) == (torch.float32, expected[start:])
+    as_sparse = to_tensor([array], replace(field(VECTOR, (3,)), sparse=True))
+    assert as_sparse.is_sparse
+    assert as_sparse.to_dense().tolist() == expected[start:]
+    chosen = vectors([*rows, None], 3).filter(pa.array([True, False, True, False]))
+    assert to_tensor([chosen], field(VECTOR, (3,))).tolist() == expected[::2]
+    with pytest.raises(DataError, match="column 'f' has .* vectors of the size 3, 2 is needed"):
+        to_tensor([array], field(VECTOR, (2,)))
 
 
 def test_columns_are_stacked() -> None:

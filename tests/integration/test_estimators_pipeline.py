@@ -107,11 +107,14 @@ def test_a_pipeline_learns_is_saved_and_names_what_it_predicts(corners: DataFram
 
 def test_a_saved_estimator_fits_as_before(corners: DataFrame, tmp_path: Path) -> None:
     path = str(tmp_path / "estimator")
-    classifier(seed=5, epochs=1).save(path)
-    first = classifier(seed=5, epochs=1).fit(corners)
+    stage = classifier(seed=5, epochs=1)
+    stage.save(path)
+    first = stage.fit(corners)
     second = TorchClassifier.load(path).fit(corners)
 
     assert first.history[0]["loss"] == pytest.approx(second.history[0]["loss"], abs=1e-6)
+    promised, scored = stage.transformSchema(corners.schema), second.transform(corners).schema
+    assert [(f.name, f.dataType) for f in promised] == [(f.name, f.dataType) for f in scored]
 
 
 def test_cross_validation_in_two_threads(corners: DataFrame, places: Path, writings: list[Any]) -> None:

@@ -60,7 +60,7 @@ def test_models_side_by_side_take_the_threads_of_the_task(
     for _ in range(2):
         running = [worker.score_batches(PLAN, f"net-{number}", True, iter(batches)) for number in (100, 200)]
         for first, second in zip(*running, strict=True):
-            ours, theirs = first.field("0").to_pylist(), second.field("0").to_pylist()
+            ours, theirs = first.to_pylist(), second.to_pylist()
             assert [v for v in ours if v is not None] == [100.0 + cpus] * (3 if len(ours) == 3 else 1)
             assert [None if v is None else v + 100 for v in ours] == theirs
     assert fetched == ["net-100", "net-200"]

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import DoubleType, LongType, StructField, StructType
+from pyspark.sql.types import ArrayType, DoubleType, LongType, StructField, StructType
 
 from sparkdl.spark.functions import TaskResources, arrow_types, iterator_udf, on_local_master, task_resources
 
@@ -30,6 +30,19 @@ def test_one_column_and_nulls(spark: SparkSession, arrow: bool) -> None:
     made = iterator_udf(twice, RESULT, arrow_types(frame.select("x").schema), arrow=arrow)(F.col("x"))
     rows = sorted(frame.select("id", made.getField("twice"), made.getField("cpus")).collect())
     assert [tuple(row) for row in rows] == [(i, None if i == 3 else 2.0 * i, 1) for i in range(5)]
+
+
+@pytest.mark.parametrize("arrow", [True, False], ids=["arrow_udf", "pandas_udf"])
+def test_results_that_are_no_structs(spark: SparkSession, arrow: bool) -> None:
+    def listed(batches: Iterator[Sequence[pa.Array]]) -> Iterator[pa.Array]:
+        for one, other in batches:
+            pairs = zip(one.to_pylist(), other.to_pylist(), strict=True)
+            yield pa.array([None if x is None else [x, y] for x, y in pairs], pa.list_(pa.float64()))
+
+    frame = spark.range(3).selectExpr("id", "double(if(id = 1, null, id)) as x", "2 * double(id) as y")
+    types = arrow_types(frame.select("x", "y").schema)
+    made = iterator_udf(listed, ArrayType(DoubleType()), types, arrow=arrow)(F.col("x"), F.col("y"))
+    assert sorted(tuple(row) for row in frame.select("id", made).collect()) == [(0, [0, 0]), (1, None), (2, [2, 4])]
 
 
 def test_outside_of_tasks(spark: SparkSession) -> None:
