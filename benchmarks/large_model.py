@@ -1,4 +1,4 @@
-"""What a network of 2 GiB costs to score with: seconds and memory of driver and workers.
+"""What a network of 2 GiB costs to save, load and score with: seconds and memory of driver and workers.
 
     .venv/bin/python benchmarks/large_model.py [--gib 2]
 
@@ -14,8 +14,10 @@ import math
 import os
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -39,6 +41,12 @@ def model_of(gib: float) -> tuple[TorchModel, int]:
     return TorchModel._create(network, Reference("structure"), schema, [(1,)]), width
 
 
+def saved(gib: float, path: str) -> tuple[float, int]:
+    """Save a model of that size, and forget it; return the seconds that saving takes, and the width of its rows."""
+    model, width = model_of(gib)
+    return timed(lambda: model.save(path))[0], width
+
+
 def workers() -> list[float]:
     """Return MiB of each Python process of Spark that holds a tenth of a GiB or more."""
     sizes = []
@@ -57,9 +65,11 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return round(time.perf_counter() - began, 2), result
 
 
-def measure(spark: SparkSession, gib: float) -> dict[str, Any]:
-    """Score the same rows twice and compare them with the network's own output."""
-    model, width = model_of(gib)
+def measure(spark: SparkSession, gib: float, folder: Path) -> dict[str, Any]:
+    """Save and load the model, score the same rows twice and compare them with the network's own output."""
+    path = str(folder / "model")
+    saving, width = saved(gib, path)
+    loading, model = timed(lambda: TorchModel.load(path))
     rows: DataFrame = spark.range(ROWS, numPartitions=2).select(
         "id", F.transform(F.sequence(F.lit(1), F.lit(width)), lambda i: ((i + F.col("id")) % 7).cast("float"))
     )
@@ -74,7 +84,7 @@ def measure(spark: SparkSession, gib: float) -> dict[str, Any]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
         "name": "large_model",
-        "seconds": {"send": sending, "first": first, "second": second},
+        "seconds": {"save": saving, "load": loading, "send": sending, "first": first, "second": second},
         "mib": {"weights": round(gib * 1024), "workers": workers(), "driver_peak": round(peak)},
     }
 
@@ -93,7 +103,8 @@ def main() -> None:
         .getOrCreate()
     )
     spark.sparkContext.setLogLevel("ERROR")
-    result = measure(spark, args.gib)
+    with tempfile.TemporaryDirectory(prefix="sparkdl-benchmark-") as folder:
+        result = measure(spark, args.gib, Path(folder))
     for kind in ("seconds", "mib"):
         for name, value in result[kind].items():
             print(f"{kind + ', ' + name:30} {value}")
