@@ -63,14 +63,6 @@ def entries_of(column: pa.StructArray) -> Entries:
     return Entries(rows[kept], places[kept], numbers[kept], len(column))
 
 
-def dense_values(column: pa.StructArray, size: int) -> npt.NDArray[np.float32] | None:
-    """Return the numbers of vectors of that size, (n, size), if all are dense; None if one is sparse or null."""
-    if column.field("indices").null_count < len(column) or column.null_count:
-        return None
-    numbers: npt.NDArray[np.float64] = arrays.leaf(column.field("values")).to_numpy(zero_copy_only=False)
-    return numbers.astype(np.float32).reshape(len(column), size)
-
-
 def packed(column: pa.StructArray, room: int, name: str) -> npt.NDArray[Any]:
     """Return vectors as packed rows hold them: (n, room) of `ENTRY`.
 

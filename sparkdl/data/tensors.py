@@ -170,8 +170,7 @@ def _vectors(array: pa.StructArray, field: Field) -> torch.Tensor:
             f"column {field.columns[0]!r} has {int(wrong.sum())} of {len(array)} vectors of the size "
             f"{int(sizes[wrong][0])}, {size} is needed: bring all rows to one length"
         )
-    values = None if field.sparse else sparse.dense_values(array, size)
-    return _of_entries(sparse.entries_of(array), size, field.sparse) if values is None else torch.from_numpy(values)
+    return _of_entries(sparse.entries_of(array), size, field.sparse)
 
 
 def _of_entries(entries: sparse.Entries, size: int, as_sparse: bool) -> torch.Tensor:

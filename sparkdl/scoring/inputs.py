@@ -29,7 +29,7 @@ from sparkdl.data.schema import (
     Field,
 )
 from sparkdl.errors import DataError, SettingError
-from sparkdl.spark.columns import column, padded, tensor_column, time_of, vector_parts
+from sparkdl.spark.columns import column, padded, tensor_column, time_of, vector_numbers, vector_parts
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -121,19 +121,11 @@ def bound_inputs(
     return (*bound, *masks)
 
 
-def input_column(field: Field, repair: Repair, *, parts: bool = True) -> Column:
-    """Return the expression that brings a field to the executors.
-
-    Parameters
-    ----------
-    field : Field
-    repair : Repair
-    parts : bool
-        Vectors as the structs that Spark keeps them in, which costs the JVM less than arrays of them; wide ones always.
-    """
-    repaired = repair.pad_value is not None or bool(repair.fill_value)
-    if field.kind == VECTOR and (parts or field.entries is not None) and not repaired:
-        return vector_parts(field.columns[0])
+def input_column(field: Field, repair: Repair) -> Column:
+    """Return the expression that brings a field to the executors."""
+    if field.kind == VECTOR and repair.pad_value is None and not repair.fill_value:
+        wide = field.entries is not None
+        return vector_parts(field.columns[0]) if wide else vector_numbers(field.columns[0])
     if field.kind == IMAGE:
         return tensor_column(field.kind, field.columns, field.dtype)
     dims = len(field.shape)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sparkdl.data.schema import VECTOR, Field
+from sparkdl.data.schema import Field
 from sparkdl.data.tensors import null_rows, to_tensor
 from sparkdl.errors import DataError
 from sparkdl.scoring.outputs import ARRAY, Head, OutputColumn, to_arrow
@@ -87,8 +87,8 @@ class ScoringPlan:
         return np.zeros(len(array), dtype=np.bool_) if found is None else found
 
     def _rows_at_once(self) -> int:
-        """Rows whose vectors, which may all be sparse, may be dense at once."""
-        dense = sum(field.size for field in self.inputs if field.kind == VECTOR and not field.sparse)
+        """Rows whose sparse vectors may be dense at once."""
+        dense = sum(field.size for field in self.inputs if field.entries is not None and not field.sparse)
         return max(1, _DENSE_NUMBERS // dense) if dense else 1 << 62
 
     def _invalid(self, arrays: Sequence[pa.Array]) -> npt.NDArray[np.bool_] | None:

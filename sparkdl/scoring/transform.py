@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -25,7 +24,7 @@ from sparkdl.scoring.inputs import Repair, input_column, is_valid
 from sparkdl.scoring.outputs import ARRAY, VECTOR, OutputColumn
 from sparkdl.scoring.plan import SKIP, ScoringPlan
 from sparkdl.scoring.worker import score_batches
-from sparkdl.spark.functions import arrow_types, has_arrow_udf, iterator_udf, on_local_master
+from sparkdl.spark.functions import arrow_types, iterator_udf, on_local_master
 from sparkdl.spark.session import conf_bool
 
 if TYPE_CHECKING:
@@ -57,9 +56,7 @@ def add_columns(
         If a column of that name exists already, or two have the same name.
     """
     _check_names(plan.columns, dataset.columns)
-    # pandas makes an object of each struct, which costs more than the JVM's way from vectors to arrays.
-    parts = arrow is not False and has_arrow_udf()
-    expressions = [input_column(field, repair, parts=parts) for field in plan.inputs]
+    expressions = [input_column(field, repair) for field in plan.inputs]
     if plan.handle_invalid == SKIP:
         # Before the function and on its inputs: a filter on its output would make Spark compute it twice.
         valid = (is_valid(field, expression) for field, expression in zip(plan.inputs, expressions, strict=True))
@@ -70,21 +67,18 @@ def add_columns(
     function = iterator_udf(
         _function(plan, send(spark), on_local_master(spark)),
         _result_type(plan.columns),
-        [*arrow_types(dataset.select(*expressions).schema), pa.int32()],
+        arrow_types(dataset.select(*expressions).schema),
         arrow=arrow,
     )
-    extra: list[Column] = []
     if conf_bool(spark, _COLUMNAR, True):
         # Spark 4.2 and 4.3 hand the columns of a scan to Python as they lie in memory. That is slower than by rows, and
-        # fails if one of them, used or only kept, is a UDT (UNSUPPORTED_DATATYPE UDT). A projection that cannot be
-        # merged makes them form rows first.
-        rows = _unused("rows", (*dataset.columns, *(column.name for column in plan.columns)))
-        dataset, extra = dataset.select("*", F.spark_partition_id().alias(rows)), [F.col(rows)]
+        # fails if one of them, used or only kept, is a UDT (UNSUPPORTED_DATATYPE UDT). A filter makes them form rows
+        # first; this one lets all pass, and the optimizer cannot know it.
+        dataset = dataset.filter(F.spark_partition_id() >= 0)
     # Spark computes equal expressions once: the same call for every column costs one pass.
-    scored = function(*expressions, *extra)
+    scored = function(*expressions)
     values = [scored] if len(plan.columns) == 1 else [scored.getField(str(i)) for i in range(len(plan.columns))]
-    result = dataset.select("*", *(_column(value, c) for value, c in zip(values, plan.columns, strict=True)))
-    return result.drop(rows) if extra else result
+    return dataset.select("*", *(_column(value, c) for value, c in zip(values, plan.columns, strict=True)))
 
 
 def added_fields(columns: Sequence[OutputColumn], schema: StructType) -> list[StructField]:
@@ -97,11 +91,6 @@ def added_fields(columns: Sequence[OutputColumn], schema: StructType) -> list[St
     """
     _check_names(columns, schema.names)
     return [StructField(c.name, VectorUDT() if c.type == VECTOR else _spark_type(c)) for c in columns]
-
-
-def _unused(stem: str, names: Sequence[str]) -> str:
-    taken = {name.lower() for name in names}
-    return next(name for name in map(f"{stem}_{{}}".format, count()) if name not in taken)
 
 
 def _function(plan: ScoringPlan, name: str, local: bool) -> Callable[[Iterator[Sequence[pa.Array]]], Any]:

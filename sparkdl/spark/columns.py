@@ -101,6 +101,17 @@ def vector_parts(name: str) -> Column:
     return F.unwrap_udt(column(name))
 
 
+def vector_numbers(name: str) -> Column:
+    """Return a column of Spark ML vectors as array<double>: dense ones as Spark keeps them, without a copy."""
+    # pyspark.ml brings pandas and scipy, seconds for each Python worker that only packs or scores rows.
+    from pyspark.ml.functions import vector_to_array
+
+    parts = vector_parts(name)
+    is_dense = parts.getField("indices").isNull()
+    # vector_to_array makes objects of a row and of each of its numbers. A null has neither indices nor values.
+    return F.when(is_dense, parts.getField("values")).otherwise(vector_to_array(column(name)))
+
+
 def vector_size(name: str) -> Column:
     """Return how many numbers a vector has, as int; null for a null."""
     parts = vector_parts(name)

@@ -70,21 +70,15 @@ def iterator_udf(
     from pyspark.sql.pandas.functions import pandas_udf
     from pyspark.sql.types import StructType
 
+    arrow_udf: Any = getattr(functions, "arrow_udf", None)
     made: Callable[..., Column]
-    if arrow is False or not has_arrow_udf():
+    if arrow is False or arrow_udf is None:
         made = cast(Any, pandas_udf)(
             _over_pandas(function, tuple(input_types), isinstance(return_type, StructType)), return_type
         )
     else:
-        made = cast(Any, functions).arrow_udf(_over_arrow(function), return_type)
+        made = arrow_udf(_over_arrow(function), return_type)
     return made
-
-
-def has_arrow_udf() -> bool:
-    """Whether this pyspark has ``arrow_udf``."""
-    from pyspark.sql import functions
-
-    return hasattr(functions, "arrow_udf")
 
 
 def arrow_types(schema: StructType) -> list[pa.DataType]:

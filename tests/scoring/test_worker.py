@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import OrderedDict
 from collections.abc import Iterator
 
@@ -47,6 +48,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(worker, "fetch", fetch)
     yield names
     torch.set_num_threads(before)
+    gc.unfreeze()
 
 
 @pytest.mark.parametrize("cpus", [1, 2])
@@ -64,3 +66,17 @@ def test_models_side_by_side_take_the_threads_of_the_task(
             assert [v for v in ours if v is not None] == [100.0 + cpus] * (3 if len(ours) == 3 else 1)
             assert [None if v is None else v + 100 for v in ours] == theirs
     assert fetched == ["net-100", "net-200"]
+
+
+def test_a_worker_has_its_objects_passed_over_once(fetched: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "task_resources", TaskResources)
+    batches = [[pa.array([[1.0, 2.0]], pa.list_(pa.float32()))]]
+    gc.unfreeze()
+    list(worker.score_batches(PLAN, "net-100", True, iter(batches)))
+    frozen = gc.get_freeze_count()
+    assert frozen > 10_000
+    made = [[] for _ in range(1000)]
+    list(worker.score_batches(PLAN, "net-200", True, iter(batches)))
+    # What is frozen may go, and nothing that came later is frozen.
+    assert 0 < gc.get_freeze_count() <= frozen
+    assert len(made) == 1000
