@@ -37,7 +37,6 @@ def main(arguments: list[str]) -> int:
     uv, names = arguments[0], arguments[1:]
     every = [path.stem for path in sorted(HERE.glob("py*-*.txt"))]
     PLACE.mkdir(exist_ok=True)
-    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     failed = False
     for name in names or [*every, CONNECT]:
         began = time.monotonic()
@@ -47,14 +46,20 @@ def main(arguments: list[str]) -> int:
             # One environment that cannot be made says nothing about the others.
             result = {"failures": [f"{name}: {error}"]}
         result["seconds"] = round(time.monotonic() - began)
-        results[name] = result
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        _keep(name, result)
         lost = result.get("failures", [])
         failed |= bool(lost) or result.get("code", 0) != 0
         print(f"   {result.get('missing') or _summary(result)} in {result['seconds']} s", flush=True)
         for test in lost:
             print(f"   FAILED {test}", flush=True)
     return int(failed)
+
+
+def _keep(name: str, result: dict[str, Any]) -> None:
+    # Another run may have written since this one began.
+    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    results[name] = result
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def _in_environment(uv: str, name: str) -> dict[str, Any]:
