@@ -1,13 +1,14 @@
 """What scoring costs beside Spark's own ways, and how near it comes to torch on tensors in memory.
 
-    .venv/bin/python benchmarks/transform.py [--quick] [--by-rows]
+    .venv/bin/python benchmarks/transform.py [--quick] [--by-rows] [--only array,mlp512] [--short]
 
 All figures come from one run, interleaved, as medians. CPU seconds are those of the JVM and of the Python workers
 together, for a million rows of 50 floats through a small network, written to Spark's sink that keeps nothing, all
 columns kept, with Spark's own settings; the other ways fail with them where a scan has vectors, and get `--by-rows`
 there. The last line is JSON: `cpu_s_per_m` (`array`, `columns`, `vector`, each `ours` and `predict_batch_udf`) and
 `ratio` (`array`, `columns`, `vector`: our CPU over that of predict_batch_udf, less is better; `mlp512`, `cnn`: our
-throughput over that of plain torch in memory with a thread for each core).
+throughput over that of plain torch in memory with a thread for each core). `--only` measures some of these five,
+`--short` leaves out what no ratio needs.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from sparkdl import TorchEstimator, TorchModel
 CORES = 2
 WIDTH = 50
 NAMES = [f"x{index}" for index in range(WIDTH)]
+LAYOUTS, NETWORKS = ("array", "columns", "vector"), ("mlp512", "cnn")
 SIDE = 64
 # Spark 4.2's own setting, on by default, hands a scan's columns to Python functions as they lie in memory.
 COLUMNAR = "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled"
@@ -174,29 +176,33 @@ def in_memory(network: nn.Module, rows: torch.Tensor, batch: int, seconds: float
     return seen / (time.perf_counter() - began)
 
 
+def ways_of(spark: SparkSession, model: TorchModel, layout: str, short: bool, folder: Path) -> dict[str, Score]:
+    """Return the ways to score rows in that layout, by name."""
+    network = nn.Sequential(nn.Linear(WIDTH, 64), nn.ReLU(), nn.Linear(64, 1)).eval()
+    needed = {"ours": ours(model, layout), "predict_batch_udf": batch_udf(network, layout)}
+    if short:
+        return needed
+    return {
+        "read only": lambda frame: frame,
+        **needed,
+        "pandas_udf, iterator": pandas_iterator(network, layout),
+        "mlflow spark_udf": mlflow_udf(network, layout, spark, folder),
+    }
+
+
 def measure_cpu(
-    spark: SparkSession, frames: dict[str, DataFrame], rows: int, rounds: int, by_rows: bool, folder: Path
+    spark: SparkSession, frames: dict[str, DataFrame], rows: int, rounds: int, args: argparse.Namespace, folder: Path
 ) -> Any:
     """Return CPU seconds per million rows by layout and way: a list with one figure for each round."""
-    network = nn.Sequential(nn.Linear(WIDTH, 64), nn.ReLU(), nn.Linear(64, 1)).eval()
     model = trained("mlp", {"hidden": [64], "outputs": 1}, frames["array"].withColumn("label", F.lit(0.0)))
-    ways: dict[str, dict[str, Score]] = {
-        layout: {
-            "read only": lambda frame: frame,
-            "ours": ours(model, layout),
-            "predict_batch_udf": batch_udf(network, layout),
-            "pandas_udf, iterator": pandas_iterator(network, layout),
-            "mlflow spark_udf": mlflow_udf(network, layout, spark, folder),
-        }
-        for layout in frames
-    }
+    ways = {layout: ways_of(spark, model, layout, args.short, folder) for layout in LAYOUTS if layout in args.only}
     figures: Any = {layout: {way: [] for way in ways[layout]} for layout in ways}
     # The first round compiles the JVM's code and starts the workers.
     for turn in range(rounds + 1):
         for layout, scores in ways.items():
             for way, score in scores.items():
                 # Where vectors stand in the scan, Spark's columnar hand-over fails for the other ways.
-                columnar = not by_rows and (layout != "vector" or way in ("ours", "read only"))
+                columnar = not args.by_rows and (layout != "vector" or way in ("ours", "read only"))
                 spark.conf.set(COLUMNAR, str(columnar).lower())
                 cpu, _ = run(score(frames[layout]), columnar)
                 if turn:
@@ -218,20 +224,24 @@ def measure_throughput(
     return figures
 
 
-def measure(spark: SparkSession, quick: bool, by_rows: bool, folder: Path) -> tuple[Any, Any]:
+def measure(spark: SparkSession, args: argparse.Namespace, folder: Path) -> tuple[Any, Any]:
     """Return CPU seconds by layout and way, and rows per second by network and way."""
-    rows, times, pictures = (50_000, 1, 500) if quick else (1_000_000, 3, 24_000)
-    rounds, seconds = (1, 0.5) if quick else (3, 5.0)
+    rows, times, pictures = (50_000, 1, 500) if args.quick else (1_000_000, 3, 24_000)
+    rounds, seconds = (1, 0.5) if args.quick else (3, 5.0)
     frames = numbers(spark, rows, folder)
-    cpu = measure_cpu(spark, frames, rows, rounds, by_rows, folder)
-    frame = reduce(DataFrame.unionAll, [frames["array"]] * times)
-    wide = trained("mlp", {"hidden": [512, 512], "outputs": 1}, frame.withColumn("label", F.lit(0.0)))
-    speed = {"mlp512": measure_throughput(frame, wide, torch.rand(100_000, WIDTH), (256, 1024, 4096), rounds, seconds)}
-    photos = images(spark, pictures, folder)
-    labelled = photos.withColumnRenamed("image", "features").withColumn("label", F.lit(0.0))
-    cnn = trained("cnn", {"channels": [16, 32], "hidden": [64], "outputs": 1}, labelled).setFeaturesCol("image")
-    tensors = torch.rand(1024, 3, SIDE, SIDE)
-    speed["cnn"] = measure_throughput(photos, cnn, tensors, (32, 128, 512), rounds, seconds)
+    cpu = measure_cpu(spark, frames, rows, rounds, args, folder)
+    speed: dict[str, Any] = {}
+    if "mlp512" in args.only:
+        frame = reduce(DataFrame.unionAll, [frames["array"]] * times)
+        wide = trained("mlp", {"hidden": [512, 512], "outputs": 1}, frame.withColumn("label", F.lit(0.0)))
+        batches = (256, 1024, 4096)
+        speed["mlp512"] = measure_throughput(frame, wide, torch.rand(100_000, WIDTH), batches, rounds, seconds)
+    if "cnn" in args.only:
+        photos = images(spark, pictures, folder)
+        labelled = photos.withColumnRenamed("image", "features").withColumn("label", F.lit(0.0))
+        cnn = trained("cnn", {"channels": [16, 32], "hidden": [64], "outputs": 1}, labelled).setFeaturesCol("image")
+        tensors = torch.rand(1024, 3, SIDE, SIDE)
+        speed["cnn"] = measure_throughput(photos, cnn, tensors, (32, 128, 512), rounds, seconds)
     return cpu, speed
 
 
@@ -260,7 +270,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="few rows and one round, to see that it runs")
     parser.add_argument("--by-rows", action="store_true", help=f"{COLUMNAR}=false for all ways")
+    parser.add_argument("--only", default=",".join(LAYOUTS + NETWORKS), help="some of %(default)s")
+    parser.add_argument("--short", action="store_true", help="only ours and what the ratios compare it with")
     args = parser.parse_args()
+    args.only = args.only.split(",")
+    unknown = sorted(set(args.only) - {*LAYOUTS, *NETWORKS})
+    if unknown:
+        parser.error(f"--only knows {', '.join(LAYOUTS + NETWORKS)}, not {', '.join(unknown)}")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     spark = (
         SparkSession.builder.master(f"local[{CORES}]")
@@ -272,7 +288,7 @@ def main() -> None:
     )
     spark.sparkContext.setLogLevel("ERROR")
     with tempfile.TemporaryDirectory(prefix="sparkdl-benchmark-") as folder:
-        report(*measure(spark, args.quick, args.by_rows, Path(folder)))
+        report(*measure(spark, args, Path(folder)))
     spark.stop()
 
 
