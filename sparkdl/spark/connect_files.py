@@ -57,6 +57,8 @@ def upload(spark: Any, sources: list[tuple[Path, tuple[str, ...]]], url: str) ->
 def download(spark: Any, url: str, folder: Path) -> None:
     """Copy all files below `url` into a local folder, in pieces that a message of Spark Connect can hold.
 
+    Empty ones are left out: Spark's readers do not see them.
+
     Raises
     ------
     PersistenceError
