@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
-from sparkdl.spark.columns import padded, quoted, tensor_column
+from sparkdl.spark.columns import padded, quoted, tensor_column, vector_numbers
 
 NAMES = ["plain", "with.dot", "two words", "dollar$1", "back`tick", "größe"]
 
@@ -77,6 +77,14 @@ def test_nulls_stay_visible_and_are_filled_only_on_request(spark: SparkSession) 
         tensor_column("scalar", ["a"], "int64", fill_value=4.0),
     )
     assert [c[0].as_py() for c in table.columns] == [[None, 2], [9, 2], [[1, None], None], [[1, 5], None], 4]
+
+
+def test_numbers_of_vectors(spark: SparkSession) -> None:
+    rows = [(Vectors.dense(1.5, 0.0),), (Vectors.sparse(2, {1: 3.0}),), (None,), (Vectors.sparse(2, {}),)]
+    df = spark.createDataFrame(rows, StructType([StructField("v.x", VectorUDT())])).coalesce(1)
+    table = arrow(df, vector_numbers("v.x"))
+    assert table.schema.types[0].value_type == pa.float64()
+    assert table.column(0).to_pylist() == [[1.5, 0.0], [0.0, 3.0], None, [0.0, 0.0]]
 
 
 def test_vectors_dense_and_sparse_become_floats_and_null_stays_null(spark: SparkSession) -> None:
