@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 import weakref
 from abc import abstractmethod
@@ -19,11 +20,13 @@ from pyspark.sql.types import StructType
 from sparkdl.cluster.launch import launch
 from sparkdl.cluster.prestart import prestart
 from sparkdl.cluster.ranks import Ranks
+from sparkdl.cluster.resources import visible_gpus
 from sparkdl.data.materialize import check_validation_column, schema_of
 from sparkdl.errors import SettingError
 from sparkdl.fitting.config import config_of, measuring_plan_of, plan_of, seed_of
 from sparkdl.fitting.rehearsal import check_names, measured_by, rehearse
 from sparkdl.fitting.report import FitReport
+from sparkdl.fitting.result import result_folder
 from sparkdl.fitting.rows import RowsWanted, SharedRows
 from sparkdl.model import NetworkModel, TorchModel
 from sparkdl.network import Network, check, resolve
@@ -31,7 +34,8 @@ from sparkdl.params.roles import inputs_of, labels_of, weight_of
 from sparkdl.params.stages import EstimatorParams, TrainingParams
 from sparkdl.persistence import Savable
 from sparkdl.preflight.cluster import check_cluster
-from sparkdl.preflight.network import check_result_size, check_steps
+from sparkdl.preflight.gpus import check_gpus
+from sparkdl.preflight.network import check_steps
 from sparkdl.preflight.rows import check_rows
 from sparkdl.preflight.settings import check_settings
 from sparkdl.scoring.outputs import GenericHead, Head
@@ -128,6 +132,14 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         spark = frame.sparkSession
         wanted = self._wanted(frame.schema, conf_bool(spark, "spark.sql.caseSensitive", False))
         check_cluster(spark, self.getNumProcs(), self.getTaskResources())
+        check_gpus(
+            spark,
+            self.getNumProcs(),
+            device=self.getDevice(),
+            precision=self.getPrecision(),
+            visible=visible_gpus(os.environ),
+            resources=self.getTaskResources(),
+        )
         return wanted
 
     def transformSchema(self, schema: StructType) -> StructType:
@@ -183,7 +195,6 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         config = self._fitting(config, schema, outputs)
         plan = plan_of(self, train)
         check_steps(self, network.module, plan)
-        check_result_size(frame.sparkSession, network.module)
         work = {
             "module": network.module,
             "config": config,
@@ -194,22 +205,26 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         return Prepared(network, config, schema, outputs, work)
 
     def _launch(self, frame: DataFrame, prepared: Prepared, report: FitReport) -> dict[str, Any]:
-        launched = launch(
-            frame.sparkSession,
-            _WORK,
-            prepared.work,
-            Ranks(
-                self.getNumProcs(),
-                backend=self.getBackend(),
-                device=self.getDevice(),
-                start_timeout=self.getStartTimeout(),
-                heartbeat_timeout=self.getHeartbeatTimeout(),
-                task_resources=self.getTaskResources(),
-            ),
-            listener=report,
-            max_restarts=self.getMaxRestarts(),
-            min_procs=self.getMinProcs(),
+        spark = frame.sparkSession
+        ranks = Ranks(
+            self.getNumProcs(),
+            backend=self.getBackend(),
+            device=self.getDevice(),
+            start_timeout=self.getStartTimeout(),
+            heartbeat_timeout=self.getHeartbeatTimeout(),
+            task_resources=self.getTaskResources(),
         )
+        with result_folder(spark, prepared.network.module, self.getCacheUrl(), self.getStorageOptions()) as folder:
+            launched = launch(
+                spark,
+                _WORK,
+                prepared.work,
+                ranks,
+                listener=report,
+                max_restarts=self.getMaxRestarts(),
+                min_procs=self.getMinProcs(),
+                result_folder=folder,
+            )
         trained: dict[str, Any] = launched.value
         report.trained(trained["seconds"]["total"])
         return trained

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from sparkdl.cluster.launch import Launched, launch, launch_local
 from sparkdl.cluster.ranks import Ranks
+from sparkdl.cluster.resources import visible_gpus
 from sparkdl.errors import SettingError
 from sparkdl.preflight.cluster import check_cluster
+from sparkdl.preflight.gpus import check_gpus
 from sparkdl.report.listener import Listeners
 from sparkdl.report.logs import LogPrinter
 from sparkdl.spark.session import active_session
@@ -113,5 +116,14 @@ class HorovodRunner:
         if self._np < 0:
             return launch_local(_CALL, arguments, self._ranks, listener=printer)
         spark = active_session()
-        check_cluster(spark, self._np, self._ranks.task_resources, name="np")
-        return launch(spark, _CALL, arguments, self._ranks, listener=printer)
+        ranks = self._ranks
+        check_cluster(spark, self._np, ranks.task_resources, name="np")
+        check_gpus(
+            spark,
+            self._np,
+            device=ranks.device,
+            visible=visible_gpus(os.environ),
+            resources=ranks.task_resources,
+            name="np",
+        )
+        return launch(spark, _CALL, arguments, ranks, listener=printer)

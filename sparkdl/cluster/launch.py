@@ -12,6 +12,7 @@ from typing import Any
 import cloudpickle
 from pyspark.sql import SparkSession
 
+from sparkdl.cluster import results
 from sparkdl.cluster.failures import SparkFailure, failed_task, from_spark, raise_failure, worth_another_try
 from sparkdl.cluster.job_thread import JobThread
 from sparkdl.cluster.local import LocalJob
@@ -56,6 +57,7 @@ def launch(
     listener: Listener | None = None,
     max_restarts: int = 0,
     min_procs: int | None = None,
+    result_folder: results.ResultFolder | None = None,
 ) -> Launched:
     """Run a function on ranks, one for each task of a barrier stage.
 
@@ -74,6 +76,9 @@ def launch(
         How often a new job may follow one that lost a rank or an executor. What the user's code raises ends all.
     min_procs : int, optional
         Ranks that are enough for a restart where the cluster has shrunk; all of them by default.
+    result_folder : ResultFolder, optional
+        Where rank 0 may write what is more than half of ``spark.driver.maxResultSize``; the caller removes it. Without
+        it that is an error, except where driver and tasks share a host.
 
     Returns
     -------
@@ -94,30 +99,22 @@ def launch(
         If an executor cannot run a rank, or the job was cancelled.
     """
     begun = time.monotonic()
-    limit = spark_session.conf_bytes(spark, "spark.driver.maxResultSize", "1g") // 2
+    here = results.local_folder() if result_folder is None and spark_session.shares_host(spark) else None
+    folder = result_folder or here
     job = replace(
-        ranks.job(function, kwargs),
+        ranks.job(function, kwargs if folder is None else {**kwargs, results.ARGUMENT: folder}),
         local_master=spark_session.is_local(spark),
         warm=warm_allowed(spark),
-        max_result_bytes=limit or _UNLIMITED,
+        max_result_bytes=spark_session.result_limit(spark) or _UNLIMITED,
     )
     prestart(spark, job.function, job.env)
-    listener = listener or Listener()
-    attempt = 0
-    while True:
-        try:
-            outcomes, waited = _run_job(spark, job, listener, ranks.task_resources)
-        except SparkFailure as failure:
-            if not failure.executor_lost or attempt >= max_restarts:
-                raise failure.error from None if failure.explained else failure.__cause__
-        else:
-            if all(outcome.kind == OK for outcome in outcomes) and len(outcomes) == job.num_procs:
-                return _launched(outcomes, waited, begun)
-            if not worth_another_try(outcomes) or attempt >= max_restarts:
-                raise_failure(outcomes)
-        attempt += 1
-        job = _next_attempt(job, barrier_slots(spark, ranks.task_resources), min_procs)
-        listener.on_event(PhaseStarted("wait", f"restart {attempt} of {max_restarts} with {job.num_procs} ranks"))
+    try:
+        outcomes, waited = _attempts(spark, job, listener or Listener(), ranks, max_restarts, min_procs)
+        value = _value_of(outcomes, spark, result_folder, job.max_result_bytes)
+    finally:
+        if here is not None:
+            results.remove_local(here)
+    return _launched(value, outcomes, waited, begun)
 
 
 def launch_local(
@@ -139,7 +136,7 @@ def launch_local(
         _hear_rest(events, inbox, outcomes, waited)
     if not all(outcome.kind == OK for outcome in outcomes):
         raise_failure(outcomes)
-    return _launched(outcomes, waited, begun)
+    return _launched(cloudpickle.loads(outcomes[0].blob), outcomes, waited, begun)
 
 
 class _Waited:
@@ -156,6 +153,27 @@ class _Waited:
 
     def say(self, phase: str, detail: str = "") -> None:
         self._listener.on_event(PhaseStarted(phase, detail))
+
+
+def _attempts(
+    spark: SparkSession, job: Job, listener: Listener, ranks: Ranks, max_restarts: int, min_procs: int | None
+) -> tuple[list[Outcome], _Waited]:
+    """Run the job until all of its ranks have succeeded, or raise what no other try would change."""
+    attempt = 0
+    while True:
+        try:
+            outcomes, waited = _run_job(spark, job, listener, ranks.task_resources)
+        except SparkFailure as failure:
+            if not failure.executor_lost or attempt >= max_restarts:
+                raise failure.error from None if failure.explained else failure.__cause__
+        else:
+            if all(outcome.kind == OK for outcome in outcomes) and len(outcomes) == job.num_procs:
+                return outcomes, waited
+            if not worth_another_try(outcomes) or attempt >= max_restarts:
+                raise_failure(outcomes)
+        attempt += 1
+        job = _next_attempt(job, barrier_slots(spark, ranks.task_resources), min_procs)
+        listener.on_event(PhaseStarted("wait", f"restart {attempt} of {max_restarts} with {job.num_procs} ranks"))
 
 
 def _run_job(
@@ -212,7 +230,19 @@ def _hear_rest(
             waited.hear(record)
 
 
-def _launched(outcomes: list[Outcome], waited: _Waited, begun: float) -> Launched:
+def _value_of(outcomes: list[Outcome], spark: SparkSession, folder: results.ResultFolder | None, limit: int) -> Any:
+    """Return rank 0's value, which may lie in a file."""
+    value = cloudpickle.loads(outcomes[0].blob)
+    if isinstance(value, results.ResultFile):
+        if folder is None:
+            data = results.read_here(value)
+        else:
+            data = results.read_by_tasks(spark, value, folder.storage_options, limit)
+        value = cloudpickle.loads(data)
+    return value
+
+
+def _launched(value: Any, outcomes: list[Outcome], waited: _Waited, begun: float) -> Launched:
     total = time.monotonic() - begun
     seconds = {
         "total": total,
@@ -221,7 +251,7 @@ def _launched(outcomes: list[Outcome], waited: _Waited, begun: float) -> Launche
         "run": max(outcome.seconds["run"] for outcome in outcomes),
     }
     bare = tuple(replace(outcome, blob=b"", events=()) for outcome in outcomes)
-    return Launched(value=cloudpickle.loads(outcomes[0].blob), outcomes=bare, seconds=seconds)
+    return Launched(value=value, outcomes=bare, seconds=seconds)
 
 
 def _next_attempt(job: Job, slots: int | None, min_procs: int | None) -> Job:

@@ -23,6 +23,7 @@ from typing import Any
 from sparkdl.cluster import rank_state, user_main
 from sparkdl.cluster.consequences import is_consequence
 from sparkdl.cluster.guard import run_guarded
+from sparkdl.cluster.results import ARGUMENT
 from sparkdl.cluster.wire import Channel
 from sparkdl.errors import ClusterError, SparkDLError
 from sparkdl.job import RankContext
@@ -153,14 +154,17 @@ def _run(channel: Channel, order: Mapping[str, Any], blob: bytes) -> tuple[dict[
         ) from error
     module, _, name = str(order["function"]).partition(":")
     function = getattr(importlib.import_module(module), name)
+    folder = kwargs.pop(ARGUMENT, None)
     value = function(context, **kwargs)
     result = cloudpickle.dumps(value) if context.rank == 0 else b""
     limit = int(order["max_result_bytes"])
     if len(result) > limit:
-        raise ClusterError(
-            f"rank 0 returned {len(result):,} bytes, but this driver takes {limit:,} (half of "
-            "spark.driver.maxResultSize): return less, save it from the rank, or raise that setting"
-        )
+        if folder is None:
+            raise ClusterError(
+                f"rank 0 returned {len(result):,} bytes, but this driver takes {limit:,} (half of "
+                "spark.driver.maxResultSize): return less, save it from the rank, or raise that setting"
+            )
+        result = cloudpickle.dumps(folder.write(result))
     return {"type": "value"}, result
 
 

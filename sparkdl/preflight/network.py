@@ -1,4 +1,4 @@
-"""What a network asks of steps and of the way back to the driver."""
+"""What a network asks of the steps."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ from typing import TYPE_CHECKING
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sparkdl.errors import ClusterError, SettingError
-from sparkdl.spark.session import conf_bytes
+from sparkdl.errors import SettingError
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
     from sparkdl.data.plan import Plan
     from sparkdl.params.stages import TrainingParams
-
-_RESULT_SIZE = "spark.driver.maxResultSize"
 
 
 def check_steps(stage: TrainingParams, module: nn.Module, plan: Plan) -> None:
@@ -50,23 +45,6 @@ def check_steps(stage: TrainingParams, module: nn.Module, plan: Plan) -> None:
         for rank in range(ranks):
             if sum(shares[rank::ranks]) == 1:
                 raise SettingError(_lonely_row(plan, step, rank, ranks))
-
-
-def check_result_size(spark: SparkSession, module: nn.Module) -> None:
-    """Refuse a network whose weights could not come back to the driver after the training.
-
-    Raises
-    ------
-    ClusterError
-        Names its size and Spark's limit.
-    """
-    limit = conf_bytes(spark, _RESULT_SIZE, "1g") // 2
-    size = sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
-    if limit and size > limit:
-        raise ClusterError(
-            f"the network has {size:,} bytes of weights, and this driver takes {limit:,} (half of {_RESULT_SIZE}): "
-            f"raise {_RESULT_SIZE}"
-        )
 
 
 def _lonely_row(plan: Plan, step: int, rank: int, ranks: int) -> str:

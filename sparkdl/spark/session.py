@@ -12,6 +12,8 @@ from pyspark.sql import SparkSession
 
 from sparkdl.errors import ClusterError
 
+RESULT_SIZE = "spark.driver.maxResultSize"
+
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 
 
@@ -73,6 +75,11 @@ def conf_bytes(spark: SparkSession, key: str, default: str) -> int:
     if match is None:
         raise ClusterError(f"{key}={text!r} is not a size such as 512m or 1g")
     return int(match[1]) * _UNITS[match[2]]
+
+
+def result_limit(spark: SparkSession) -> int:
+    """Return how many bytes a rank may send back: half of what Spark takes for one job; 0 for any number."""
+    return conf_bytes(spark, RESULT_SIZE, "1g") // 2
 
 
 def master(spark: SparkSession) -> str | None:

@@ -12,6 +12,7 @@ import psutil
 import pytest
 import torch
 
+from sparkdl.cluster import results
 from sparkdl.cluster.launch import launch, launch_local
 from sparkdl.cluster.prestart import prestart
 from sparkdl.cluster.ranks import Ranks
@@ -32,10 +33,10 @@ class Heard(Listener):
         self.times.append(time.monotonic())
 
 
-def run(spark, main, *, num_procs=2, listener=None, arguments=None, max_restarts=0, **options):
+def run(spark, main, *, num_procs=2, listener=None, arguments=None, max_restarts=0, result_folder=None, **options):
     kwargs = {"main": main, "arguments": arguments or {}, "pass_context": True}
-    ranks = Ranks(num_procs, **options)
-    return launch(spark, CALL, kwargs, ranks, listener=listener, max_restarts=max_restarts)
+    how = {"listener": listener, "max_restarts": max_restarts, "result_folder": result_folder}
+    return launch(spark, CALL, kwargs, Ranks(num_procs, **options), **how)
 
 
 def leftovers(since: float) -> list[str]:
@@ -357,17 +358,38 @@ def test_the_driver_of_a_local_master_starts_the_server_that_the_tasks_use(spark
     assert {path.name for path in server_folder().glob("*.sock")} <= before
 
 
-def test_a_result_above_half_of_sparks_limit_is_refused_with_the_setting(spark, monkeypatch):
-    def main(context):
-        return bytes(3_000_000)
-
-    # A core setting is fixed once the context runs; the session's own value is what launch reads.
+@pytest.fixture
+def small_results(monkeypatch):
+    """Let a rank send 2,000,000 bytes: a core setting is fixed once the context runs, `launch` reads the session's."""
     from sparkdl.spark import session
 
     real = session.conf_bytes
     monkeypatch.setattr(
         session, "conf_bytes", lambda s, key, default: 4_000_000 if "maxResultSize" in key else real(s, key, default)
     )
+
+
+@pytest.mark.usefixtures("small_results")
+def test_a_result_above_half_of_sparks_limit_comes_by_a_file(spark, monkeypatch, tmp_path):
+    def main(context):
+        return bytes(range(250)) * 20_000
+
+    here = results.ResultFolder(str(tmp_path / "here"))
+    monkeypatch.setattr(results, "local_folder", lambda: here)
+    assert run(spark, main, num_procs=1).value == bytes(range(250)) * 20_000
+    assert not (tmp_path / "here").exists()
+    # Three parts, each read by a job of its own.
+    shared = results.ResultFolder(f"local://{tmp_path}/shared", {"auto_mkdir": True})
+    assert run(spark, main, num_procs=1, result_folder=shared).value == bytes(range(250)) * 20_000
+    assert [path.name for path in (tmp_path / "shared").iterdir()] == ["result"]
+
+
+@pytest.mark.usefixtures("small_results")
+def test_a_result_without_a_place_is_refused_with_the_setting(spark, monkeypatch):
+    def main(context):
+        return bytes(3_000_000)
+
+    monkeypatch.setattr("sparkdl.spark.session.shares_host", lambda spark: False)
     with pytest.raises(
         ClusterError, match=r"rank 0 returned 3,000,\d+ bytes, but this driver takes 2,000,000 \(half of"
     ):

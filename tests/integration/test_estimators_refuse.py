@@ -156,6 +156,13 @@ def test_bad_input_is_one_sentence(
 
 
 @pytest.mark.usefixtures("clean")
+def test_half_precision_without_gpus(good: DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(SettingError, match="precision='fp16' needs a GPU for each rank, and numProcs=2 on a local"):
+        regressor(precision="fp16", numProcs=2).fit(good)
+
+
+@pytest.mark.usefixtures("clean")
 def test_too_few_rows(good: DataFrame) -> None:
     with pytest.raises(DataError, match="the DataFrame is empty"):
         regressor().fit(good.filter("x > 2"))

@@ -9,11 +9,12 @@ import pytest
 from sparkdl.errors import ClusterError, SettingError
 from sparkdl.preflight.cluster import check_cluster
 
-# A cluster of two executors in processes of their own, without and with dynamic allocation; it starts no rank.
+# A cluster of two executors in processes of their own, with dynamic allocation and without GPUs; it starts no rank.
 PROGRAM = """
 from pyspark.sql import SparkSession
 from sparkdl.errors import ClusterError
 from sparkdl.preflight.cluster import check_cluster
+from sparkdl.preflight.gpus import check_gpus
 builder = SparkSession.builder.master("local-cluster[2,1,1024]").config("spark.ui.enabled", "false")
 builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1")
 for name in ("spark.dynamicAllocation.enabled", "spark.dynamicAllocation.shuffleTracking.enabled"):
@@ -21,6 +22,10 @@ for name in ("spark.dynamicAllocation.enabled", "spark.dynamicAllocation.shuffle
 spark = builder.getOrCreate()
 try:
     check_cluster(spark, 2)
+except ClusterError as error:
+    print("REFUSED", error)
+try:
+    check_gpus(spark, 2, device="cuda", visible=("0", "1"))
 except ClusterError as error:
     print("REFUSED", error)
 spark.stop()
@@ -49,6 +54,8 @@ def test_no_ranks_are_refused(spark):
         check_cluster(spark, 0)
 
 
-def test_dynamic_allocation_is_refused_by_its_name():
+def test_dynamic_allocation_and_tasks_without_gpus_are_refused_by_the_name_of_the_setting():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=250, check=False)
     assert "REFUSED spark.dynamicAllocation.enabled=true, and Spark runs no barrier stage with it" in done.stdout, done
+    # What the driver's host shows is not the executors'.
+    assert "the tasks are given none (spark.task.resource.gpu.amount is not set): set" in done.stdout, done

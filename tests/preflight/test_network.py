@@ -3,14 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
-from pyspark.sql import SparkSession
 from torch import nn
 
 from sparkdl.data.plan import Plan
-from sparkdl.errors import ClusterError, SettingError
+from sparkdl.errors import SettingError
 from sparkdl.params.stages import RegressorParams
-from sparkdl.preflight.network import check_result_size, check_steps
+from sparkdl.preflight.network import check_steps
 
 NORM = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
 
@@ -42,11 +40,3 @@ def test_an_epoch_has_a_step() -> None:
     plan = Plan(((7,),), 8, drop_last=True)
     with pytest.raises(SettingError, match="dropLast leaves out the only step: 7 rows are fewer than batchSize=8"):
         check_steps(RegressorParams(), nn.Linear(2, 3), plan)
-
-
-def test_weights_come_back_to_the_driver(spark: SparkSession) -> None:
-    check_result_size(spark, NORM)
-    with torch.device("meta"):
-        large = nn.Linear(20_000, 10_000)
-    with pytest.raises(ClusterError, match="has 800,040,000 bytes of weights, and this driver takes 536,870,912"):
-        check_result_size(spark, large)
