@@ -7,9 +7,10 @@ decoding in pieces can wait for itself where its pool has one thread), and kept 
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,9 @@ from sparkdl.data.readers.files import RowGroupFiles
 from sparkdl.data.schema import IMAGE, SCALAR, STACKED, Field
 from sparkdl.data.windows import Target, Values
 from sparkdl.errors import DataError
+
+Rows = Values | Sequence[Values]
+"""One array for all rows, or one for each."""
 
 _TOGETHER, _TURNED = 2501, 250
 """Rows of which columns are brought together, and rows of these that are turned at once, so that caches hold them. The
@@ -58,7 +62,7 @@ class ColumnFiles(RowGroupFiles):
             for start in range(wanted.start, wanted.stop, self._piece_rows):
                 stop = min(wanted.stop, start + self._piece_rows)
                 for slot, part in enumerate(group.parts):
-                    target.put(slot, start - wanted.start, part.values(start, stop))
+                    part.put(start, stop, target, slot, start - wanted.start)
         except DataError as error:
             raise self._located(error, wanted) from error
         return {}
@@ -111,15 +115,19 @@ class ColumnFiles(RowGroupFiles):
             raise DataError(f"{self.url(number)} has no column {missing[0]!r}: the file was changed, open it again")
 
 
-class Part(Protocol):
+class Part(ABC):
     """The values of one field in a decoded row group."""
 
+    @abstractmethod
     def values(self, start: int, stop: int) -> Values:
         """Return those of some rows; they may share memory with Arrow."""
-        ...
+
+    def put(self, start: int, stop: int, target: Target, slot: int, first: int) -> None:
+        """Put those of some rows into a slot of `target`, as rows from `first` on of its range."""
+        target.put(slot, first, self.values(start, stop))
 
 
-class _Ready:
+class _Ready(Part):
     """Values that lie in memory as they are wanted."""
 
     def __init__(self, values: Values) -> None:
@@ -129,7 +137,7 @@ class _Ready:
         return self._values[start:stop]
 
 
-class _Stacked:
+class _Stacked(Part):
     """Columns that are turned into rows."""
 
     def __init__(self, columns: list[Values]) -> None:
@@ -147,10 +155,10 @@ class _Stacked:
         return rows
 
 
-class Late:
+class Late(Part):
     """Values that are far larger than what is stored, so that they are made piece by piece."""
 
-    def __init__(self, column: pa.Array, field: Field, make: Callable[[pa.Array, Field, Values], None]) -> None:
+    def __init__(self, column: pa.Array, field: Field, make: Callable[[pa.Array, Field, Rows], None]) -> None:
         self._column = column
         self._field = field
         self._make = make
@@ -159,6 +167,11 @@ class Late:
         values = np.empty((stop - start, *self._field.shape), dtype=self._field.stored_dtype)
         self._make(self._column.slice(start, stop - start), self._field, values)
         return values
+
+    def put(self, start: int, stop: int, target: Target, slot: int, first: int) -> None:
+        places = target.places[first : first + stop - start]
+        rows = [target.memory[slot][place] for place in places]
+        self._make(self._column.slice(start, stop - start), self._field, rows)
 
 
 class _Group(NamedTuple):
@@ -216,7 +229,7 @@ def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
-def _pictures(column: pa.Array, field: Field, out: Values) -> None:
+def _pictures(column: pa.Array, field: Field, out: Rows) -> None:
     pictures = images.decode_all(column)
     broken = sum(picture is None for picture in pictures)
     if broken:
@@ -227,7 +240,7 @@ def _pictures(column: pa.Array, field: Field, out: Values) -> None:
                 f"column {field.columns[0]!r} has pictures of {picture.shape[1]}x{picture.shape[2]} (height x width), "
                 f"the first ones are {field.shape[1]}x{field.shape[2]}: bring them to one size"
             )
-        out[row] = picture
+        out[row][...] = picture
 
 
 def _bytes(field: Field, column: pa.FixedSizeBinaryArray) -> npt.NDArray[Any]:

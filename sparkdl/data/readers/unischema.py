@@ -22,11 +22,10 @@ from petastorm.utils import decode_row
 
 from sparkdl.data import arrays
 from sparkdl.data.manifest import Manifest
-from sparkdl.data.readers.columns import ColumnFiles, Late, Part
+from sparkdl.data.readers.columns import ColumnFiles, Late, Part, Rows
 from sparkdl.data.schema import ARRAY, INPUT, SCALAR, STACKED, DataSchema, Field
 from sparkdl.data.source import COMMON_METADATA, UNISCHEMA_KEY, SourceFile
 from sparkdl.data.source_fields import Columns, first_rows, joined, named
-from sparkdl.data.windows import Values
 from sparkdl.errors import DataError
 from sparkdl.storage import urls
 
@@ -55,7 +54,7 @@ class UnischemaFiles(ColumnFiles):
             return super()._part(field, columns)
         return Late(columns[0], field, self._decode)
 
-    def _decode(self, column: pa.Array, field: Field, out: Values) -> None:
+    def _decode(self, column: pa.Array, field: Field, out: Rows) -> None:
         values = _decoded(self._unischema, field.columns[0], column)
         shapes = {value.shape for value in values}
         wanted = () if field.kind == SCALAR else field.shape
@@ -65,7 +64,7 @@ class UnischemaFiles(ColumnFiles):
                 f"{wanted}: bring all rows to one shape"
             )
         for row, value in enumerate(values):
-            out[row] = value
+            out[row][...] = value
 
 
 def load_unischema(url: str, options: Mapping[str, Any]) -> Unischema:
