@@ -9,6 +9,8 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 HOROVOD := .venv/.horovod
+# Some containers forbid Python to keep what it has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help env demo test test-slow test-versions lint bench docs clean
 
@@ -32,7 +34,8 @@ $(INSTALLED): $(UV) constraints.txt pyproject.toml setup.py
 	@echo "== sparkdl and what it needs, with the versions of constraints.txt, into .venv"
 	@command -v java > /dev/null || { echo "make: Spark needs Java 17, and no java is on PATH" >&2; exit 1; }
 	@test -x $(BIN)/python || $(UV) venv --quiet --python "$(PYTHON)" .venv
-	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@# Compiled once, here: where Python may not keep what it compiles, every process that imports torch does it anew.
+	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'
 	@touch $(INSTALLED)
 
 $(HOROVOD): $(INSTALLED)
