@@ -1,10 +1,11 @@
 """How long a fit takes, how soon ranks meet, and how fast they train beside loops written by hand.
 
-    .venv/bin/python benchmarks/fit.py [--quick]
+    .venv/bin/python benchmarks/fit.py [--quick] [--only start fit steady]
 
 All figures come from one run, alternating, as medians. The last line is JSON: `ratio.first_allreduce` (ours over
 TorchDistributor, less is better), `ratio.steady` (one rank over a loop in memory) and `ratio.steady_2` (two ranks
-over DistributedDataParallel), and `seconds` by phase of the two fits.
+over DistributedDataParallel), and `seconds`: by phase of the two fits, and from the call of a second fit in the same
+session to the end of its first step.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from sparkdl import HorovodRunner, TorchRegressor
+from sparkdl.train import Callback, TrainState
 
 HAND_LOOP = Path(__file__).parent / "baselines" / "hand_loop.py"
 
@@ -72,6 +76,34 @@ def frame(spark: SparkSession, rows: int, columns: int) -> DataFrame:
     result = numbers.select(*names, sum(F.col(name) for name in names).alias("label")).cache()
     result.count()
     return result
+
+
+class FirstStep(Callback):
+    """Writes down the time of day at the end of the first step."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def on_step_end(self, state: TrainState) -> None:
+        if state.rank == 0 and state.step == 1:
+            Path(self.path).write_text(repr(time.time()))
+
+
+def measure_first_step(df: DataFrame) -> float:
+    """Return seconds from the call of a fit to the end of its first step on 2 ranks."""
+    with tempfile.TemporaryDirectory() as folder:
+        note = Path(folder) / "first-step"
+        estimator = TorchRegressor(
+            featuresCols=[name for name in df.columns if name != "label"],
+            module="mlp",
+            moduleParams={"hidden": [64]},
+            numProcs=2,
+            callbacks=[FirstStep(str(note))],
+            verbose=0,
+        )
+        began = time.time()
+        estimator.fit(df)
+        return float(note.read_text()) - began
 
 
 def measure_fit(df: DataFrame, epochs: int, batch: int) -> dict[str, float]:
@@ -129,58 +161,90 @@ def median_phases(runs: list[dict[str, float]]) -> dict[str, float]:
     return {phase: round(statistics.median(run.get(phase, 0.0) for run in runs), 3) for phase in runs[0]}
 
 
+def show(name: str, values: list[float], digits: int = 2) -> None:
+    """Print a row of the table."""
+    print(f"{name:40} {[round(value, digits) if digits else round(value) for value in values]}", flush=True)
+
+
+def part_start(spark: SparkSession, rounds: int) -> tuple[dict[str, float], dict[str, Any]]:
+    """Measure how soon ranks meet; return ratios and seconds."""
+    ours, theirs = measure_start(rounds)
+    show("first all-reduce, s, ours", ours)
+    show("first all-reduce, s, TorchDistributor", theirs)
+    ratio = {
+        "first_allreduce": statistics.median(ours) / statistics.median(theirs),
+        "first_allreduce_cold": ours[0] / theirs[0],
+    }
+    seconds = {
+        "first_allreduce_ours": statistics.median(ours),
+        "first_allreduce_torch_distributor": statistics.median(theirs),
+    }
+    return ratio, seconds
+
+
+def part_fit(spark: SparkSession, rounds: int) -> tuple[dict[str, float], dict[str, Any]]:
+    """Measure the two fits by phase, and a second fit to its first step; return no ratio, and seconds."""
+    small = frame(spark, 20_000, 10)
+    small_runs = [measure_fit(small, 2, 256) for _ in range(rounds + 1)]
+    first_steps = [measure_first_step(small) for _ in range(rounds)]
+    large = frame(spark, 1_000_000, 50)
+    large_runs = [measure_fit(large, 3, 2048) for _ in range(rounds)]
+    for name, runs in (("fit 20,000 x 10, 2 epochs, s", small_runs), ("fit 1M x 50, 3 epochs, s", large_runs)):
+        show(name, [run["total"] for run in runs])
+        print(f"{'':40} median by phase {median_phases(runs)}")
+    show("a later fit to its first step, s", first_steps)
+    seconds = {
+        "fit_20k_x_10_first": small_runs[0]["total"],
+        "second_fit_first_step": statistics.median(first_steps),
+        "fit_20k_x_10": median_phases(small_runs[1:]),
+        "fit_1m_x_50": median_phases(large_runs),
+    }
+    return {}, seconds
+
+
+def part_steady(spark: SparkSession, rounds: int) -> tuple[dict[str, float], dict[str, Any]]:
+    """Measure training beside loops written by hand, alternating; return ratios and no seconds."""
+    rows = frame(spark, 200_000, 50)
+    speeds: dict[str, list[float]] = {"ours_1": [], "hand_1": [], "ours_2": [], "hand_2": []}
+    for _ in range(rounds):
+        for ranks in (1, 2):
+            speeds[f"ours_{ranks}"].append(our_loop(rows, ranks, 4))
+            speeds[f"hand_{ranks}"].append(hand_loop(ranks, 200_000, 4))
+    for name, values in speeds.items():
+        show(f"rows/s {name}", values, 0)
+    median = {name: statistics.median(values) for name, values in speeds.items()}
+    ratio = {"steady": median["ours_1"] / median["hand_1"], "steady_2": median["ours_2"] / median["hand_2"]}
+    return ratio, {}
+
+
+PARTS = {"start": part_start, "fit": part_fit, "steady": part_steady}
+
+
 def main() -> None:
     """Measure, print a table, print JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="one round of each, to see that it runs")
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="leave the other parts out")
     args = parser.parse_args()
-    rounds = 1 if args.quick else 3
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     spark = (
         SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
         .config("spark.driver.memory", "2g")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.sql.shuffle.partitions", "2")
         .getOrCreate()
     )
     spark.sparkContext.setLogLevel("ERROR")
-    ours, theirs = measure_start(rounds)
-    small, large = frame(spark, 20_000, 10), frame(spark, 1_000_000, 50)
-    small_runs = [measure_fit(small, 2, 256) for _ in range(rounds)]
-    large_runs = [measure_fit(large, 3, 2048) for _ in range(rounds)]
-    steady_frame = frame(spark, 200_000, 50)
-    speeds: dict[str, list[float]] = {"ours_1": [], "hand_1": [], "ours_2": [], "hand_2": []}
-    for _ in range(rounds):
-        for ranks in (1, 2):
-            speeds[f"ours_{ranks}"].append(our_loop(steady_frame, ranks, 4))
-            speeds[f"hand_{ranks}"].append(hand_loop(ranks, 200_000, 4))
-    median = {name: statistics.median(values) for name, values in speeds.items()}
-    ratio = {
-        "first_allreduce": statistics.median(ours) / statistics.median(theirs),
-        "first_allreduce_cold": ours[0] / theirs[0],
-        "steady": median["ours_1"] / median["hand_1"],
-        "steady_2": median["ours_2"] / median["hand_2"],
-    }
-    seconds = {
-        "first_allreduce_ours": statistics.median(ours),
-        "first_allreduce_torch_distributor": statistics.median(theirs),
-        "fit_20k_x_10_first": small_runs[0]["total"],
-        "fit_20k_x_10": median_phases(small_runs),
-        "fit_1m_x_50": median_phases(large_runs),
-    }
-    starts = {"ours": ours, "TorchDistributor": theirs}
-    for name, values in starts.items():
-        print(f"{'first all-reduce, s, ' + name:40} {[round(value, 2) for value in values]}")
-    for name, runs in (
-        ("fit 20,000 x 10, 2 epochs, s", small_runs),
-        ("fit 1M x 50, 3 epochs, s", large_runs),
-    ):
-        print(f"{name:34} {[round(run['total'], 2) for run in runs]}  median by phase {median_phases(runs)}")
-    for name, values in speeds.items():
-        print(f"{'rows/s ' + name:34} {[round(value) for value in values]}")
+    ratio: dict[str, float] = {}
+    seconds: dict[str, Any] = {}
+    for name in args.only:
+        more_ratio, more_seconds = PARTS[name](spark, 1 if args.quick else 3)
+        ratio |= more_ratio
+        seconds |= more_seconds
     for name, value in ratio.items():
-        print(f"{'ratio.' + name:34} {value:.3f}")
+        print(f"{'ratio.' + name:40} {value:.3f}")
     print(json.dumps({"name": "fit", "ratio": {k: round(v, 4) for k, v in ratio.items()}, "seconds": seconds}))
     spark.stop()
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Split = tuple["Manifest", "Plan"]
 
 _SWITCH_SECONDS = 0.0005
+_FLOPS_PER_SECOND = 50e9
+"""Of one thread of a CPU; a step takes at least as long as this says."""
 
 
 def fit(
@@ -70,7 +72,12 @@ def fit(
         if validation is not None:
             held = stack.enter_context(closing(_loader(validation, context, storage_options)))
         patience = max(context.start_timeout, context.heartbeat_timeout)
-        backend = open_backend(context.backend, timeout=patience, device=context.device)
+        backend = open_backend(
+            context.backend,
+            timeout=patience,
+            device=context.device,
+            step_seconds=_step_seconds(module, train[1], context) if context.device == "cpu" else None,
+        )
         stack.callback(backend.close)
         try:
             result = loop.fit(module, replace(config, device=context.device), rows, held, backend, context.emit)
@@ -107,6 +114,12 @@ def _loader(split: Split, context: RankContext, storage_options: Mapping[str, An
     )
     loader.check()
     return loader
+
+
+def _step_seconds(module: nn.Module, plan: Plan, context: RankContext) -> float:
+    """Return how long a step computes at least: two operations for each parameter and row forward, four backward."""
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    return 6.0 * parameters * plan.batch_size / context.size / (_FLOPS_PER_SECOND * context.threads)
 
 
 def _to_bytes(state: Mapping[str, torch.Tensor]) -> bytes:

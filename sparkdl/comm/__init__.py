@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["open_backend"]
 
 
-def open_backend(name: str, *, timeout: float = 300.0, device: str = "cpu") -> Backend:
+def open_backend(
+    name: str, *, timeout: float = 300.0, device: str = "cpu", step_seconds: float | None = None
+) -> Backend:
     """Join the group of ranks that this process's environment describes.
 
     Parameters
@@ -24,6 +26,8 @@ def open_backend(name: str, *, timeout: float = 300.0, device: str = "cpu") -> B
         Seconds for which a rank waits for the others, at the start and in every collective call.
     device : str
         "cpu" or "cuda": where the gradients lie.
+    step_seconds : float, optional
+        How long a rank computes between two collectives, roughly, where that is known.
 
     Raises
     ------
@@ -37,7 +41,7 @@ def open_backend(name: str, *, timeout: float = 300.0, device: str = "cpu") -> B
     if name == "horovod":
         from sparkdl.comm.hvd import HorovodBackend
 
-        return HorovodBackend(timeout=timeout, device=device)
+        return HorovodBackend(timeout=timeout, device=device, step_seconds=step_seconds)
     if name == "torch":
         from sparkdl.comm.ddp import TorchBackend
 

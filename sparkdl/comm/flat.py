@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from sparkdl.comm.backend import Backend, GradientSync
@@ -53,9 +56,12 @@ class FlatSync(GradientSync):
         self._extra = extra
         dtype = torch.float64 if any(p.dtype == torch.float64 for p in parameters) else torch.float32
         sizes = [-(-p.numel() // _ALIGN) * _ALIGN for p in parameters]
-        tail = backend.size * extra * _PARTS if backend.size > 1 else 0
-        self._buffer = torch.zeros(sum(sizes) + tail, dtype=dtype, device=parameters[0].device)
-        self._flat, self._tail = self._buffer[: sum(sizes)], self._buffer[sum(sizes) :]
+        tails = (backend.size if backend.size > 1 else 0, extra, _PARTS)
+        self._buffer = torch.zeros(sum(sizes) + math.prod(tails), dtype=dtype, device=parameters[0].device)
+        self._flat = self._buffer[: sum(sizes)]
+        self._tails = self._buffer[sum(sizes) :].view(tails)
+        # On the CPU a few numbers are handled faster without torch.
+        self._tail_array = self._tails.numpy() if self._tails.device.type == "cpu" else None
         self._slots: list[_Slot] = []
         offset = 0
         for parameter, size in zip(parameters, sizes, strict=True):
@@ -80,14 +86,21 @@ class FlatSync(GradientSync):
         if self._backend.size == 1:
             self.norm = float(torch.linalg.vector_norm(self._flat))
             return [float(number) for number in extra]
-        shape = (self._backend.size, self._extra, _PARTS)
-        self._tail.view(shape)[self._backend.rank] = _split(extra, self._tail.device).to(self._tail.dtype)
+        if self._tail_array is not None:
+            self._tail_array[self._backend.rank] = _split_on_cpu(extra)
+        else:
+            self._tails[self._backend.rank] = _split(extra, self._tails.device).to(self._tails.dtype)
         self._backend.all_reduce(self._buffer)
         for slot in self._copied:
             slot.gradient.copy_(slot.window)
-        sums = self._tail.view(shape).to(torch.float64).sum((0, 2))
+        norm = torch.linalg.vector_norm(self._flat)
+        if self._tail_array is not None:
+            self.norm = float(norm)
+            found: list[float] = self._tail_array.sum((0, 2), dtype=np.float64).tolist()
+            return found
+        sums = self._tails.to(torch.float64).sum((0, 2))
         # The norm comes back with the sums: one wait for a GPU instead of two.
-        *numbers, self.norm = torch.cat((sums, torch.linalg.vector_norm(self._flat).to(sums.dtype)[None])).tolist()
+        *numbers, self.norm = torch.cat((sums, norm.to(sums.dtype)[None])).tolist()
         return numbers
 
     def scale(self, factor: float) -> None:
@@ -117,6 +130,17 @@ def _window(buffer: torch.Tensor, offset: int, parameter: torch.Tensor) -> torch
             return buffer[offset : offset + parameter.numel()].view(parameter.shape)
         expected *= size
     return torch.as_strided(buffer, parameter.shape, parameter.stride(), offset)
+
+
+def _split_on_cpu(numbers: Sequence[float | torch.Tensor]) -> npt.NDArray[np.float32]:
+    """Return what `_split` returns, as an array."""
+    exact = np.array([float(number) for number in numbers])
+    parts = np.empty((len(exact), _PARTS), dtype=np.float32)
+    with np.errstate(all="ignore"):
+        for place in range(_PARTS):
+            parts[:, place] = exact
+            exact -= parts[:, place]
+    return parts
 
 
 def _split(numbers: Sequence[float | torch.Tensor], device: torch.device) -> torch.Tensor:

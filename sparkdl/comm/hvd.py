@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from typing import TYPE_CHECKING
 
 from sparkdl.comm.backend import Backend
 
 if TYPE_CHECKING:
     import torch
+
+_CYCLE_COST_MS = 0.3
+"""CPU time that a cycle of Horovod's background thread takes of a rank, with the messages that it sends."""
+_CYCLES_MS = (0.3, 10.0)
+
+_PAUSES = (20e-6, 100e-6, 500e-6)
+"""Seconds between two looks at a collective: the first, and the bounds of the longest."""
 
 
 class HorovodBackend(Backend):
@@ -24,15 +33,22 @@ class HorovodBackend(Backend):
         HOROVOD_GLOO_TIMEOUT_SECONDS and HOROVOD_STALL_SHUTDOWN_TIME_SECONDS win.
     device : str
         "cuda" takes this rank's GPU as the current one.
+    step_seconds : float, optional
+        How long a rank computes between two collectives, roughly: sets the cycle time of Horovod's background thread.
     """
 
-    def __init__(self, *, timeout: float = 300.0, device: str = "cpu") -> None:
+    def __init__(self, *, timeout: float = 300.0, device: str = "cpu", step_seconds: float | None = None) -> None:
         # Horovod reads these in init(). A stall ends the group some time after Horovod's own warning, which
         # has to come first.
         seconds = max(1, int(timeout))
         os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", str(seconds))
         os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", str(seconds))
         os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", str(max(1, min(60, seconds // 2))))
+        self._longest_pause = _PAUSES[1]
+        if step_seconds is not None:
+            cycle = cycle_milliseconds(step_seconds)
+            os.environ["HOROVOD_CYCLE_TIME"] = f"{cycle:.2f}"
+            self._longest_pause = min(_PAUSES[2], max(_PAUSES[1], cycle / 5000))
         import horovod.torch as hvd
 
         self._hvd = hvd
@@ -47,7 +63,16 @@ class HorovodBackend(Backend):
 
     def all_reduce(self, tensor: torch.Tensor) -> None:
         # One name for each kind of tensor: Horovod caches its negotiation by name, shape and dtype.
-        self._hvd.allreduce_(tensor, name=f"sum.{_kind(tensor)}", op=self._hvd.Sum)
+        self._wait(self._hvd.allreduce_async_(tensor, name=f"sum.{_kind(tensor)}", op=self._hvd.Sum))
+
+    def _wait(self, handle: int) -> None:
+        # Horovod's own wait never lets go of the core, for which its background thread, which is to do the work, and
+        # the ranks that are late have to fight then.
+        pause = _PAUSES[0]
+        while not self._hvd.poll(handle):
+            time.sleep(pause)
+            pause = min(2 * pause, self._longest_pause)
+        self._hvd.synchronize(handle)
 
     def broadcast(self, tensor: torch.Tensor, root: int = 0) -> None:
         self._hvd.broadcast_(tensor, root, name=f"broadcast.{root}.{_kind(tensor)}")
@@ -59,6 +84,17 @@ class HorovodBackend(Backend):
         if self._open:
             self._open = False
             self._hvd.shutdown()
+
+
+def cycle_milliseconds(step_seconds: float) -> float:
+    """Return the cycle time that costs a step least.
+
+    In each cycle the background threads of all ranks talk to each other, whether there is something to do or not: short
+    cycles take the core from the computing. A collective waits for half a cycle on average: long ones make it late.
+    The sum of both, cost x step / cycle + cycle / 2, is least at the root of 2 x cost x step.
+    """
+    shortest, longest = _CYCLES_MS
+    return min(longest, max(shortest, math.sqrt(2 * _CYCLE_COST_MS * step_seconds * 1000)))
 
 
 def _kind(tensor: torch.Tensor) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sparkdl.comm import open_backend
-from sparkdl.comm.flat import _split
+from sparkdl.comm.flat import _split, _split_on_cpu
 from sparkdl.errors import NetworkError
 
 
@@ -64,6 +64,7 @@ def test_three_float32_carry_a_float64(numbers):
     parts = _split(numbers, torch.device("cpu"))
     assert parts.dtype == torch.float32
     assert parts.double().sum(1).tolist() == numbers
+    assert _split_on_cpu(numbers).tolist() == parts.tolist()
 
 
 def test_gradients_are_views_and_stay_so():
