@@ -1,7 +1,7 @@
 """One task of the writing: Arrow batches in, packed Parquet files and counts out.
 
 `RowTask` and `SplitPacker` know how rows are divided, counted and packed into row groups; `WriteTask` and `SplitWriter`
-put the groups into Parquet files.
+put the groups into Parquet files. `sparkdl.data.direct.task` puts the same groups into blocks of bytes.
 """
 
 from __future__ import annotations

@@ -32,6 +32,8 @@ from sparkdl.spark.executors import shortcoming
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+    from sparkdl.data.direct.rows import HeldBlocks
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -47,12 +49,15 @@ class Dataset:
         Time of the writing, or of finding what was written before.
     checksum : str
         Number and order-free checksum of the rows, if asked for.
+    blocks : HeldBlocks or None
+        Of a direct feed: where the rows are, instead of in files.
     """
 
     train: Manifest
     validation: Manifest | None
     seconds: float
     checksum: str = ""
+    blocks: HeldBlocks | None = None
 
 
 def materialize(
