@@ -17,6 +17,7 @@ from pyspark.ml.base import _FitMultipleIterator
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StructType
 
+from sparkdl.cluster.intake import Intake
 from sparkdl.cluster.launch import launch
 from sparkdl.cluster.prestart import prestart
 from sparkdl.cluster.ranks import Ranks
@@ -55,6 +56,7 @@ M = TypeVar("M", bound=NetworkModel)
 Shapes = tuple[tuple[int, ...], ...]
 _WORK = "sparkdl.worker:fit"
 _CLASS_LOSSES = ("cross_entropy", "nll")
+_TAKE_IN = "sparkdl.data.direct.spool:take_in"
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
                 report.phase("check")
                 prepared = self._prepare(frame, rows)
                 report.phase("start")
-                trained = self._launch(frame, prepared, report)
+                trained = self._launch(frame, prepared, rows, report)
             report.phase("build")
             model = self._build(prepared, trained, frame.schema)
             report.keep(model, frame)
@@ -180,6 +182,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
             pad_value=self.getPadValue(),
             cache_url=self.getCacheUrl(),
             storage_options=self.getStorageOptions(),
+            feed=self.getFeed(),
         )
 
     def _prepare(self, frame: DataFrame, rows: Dataset) -> Prepared:
@@ -204,8 +207,8 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         }
         return Prepared(network, config, schema, outputs, work)
 
-    def _launch(self, frame: DataFrame, prepared: Prepared, report: FitReport) -> dict[str, Any]:
-        spark = frame.sparkSession
+    def _launch(self, frame: DataFrame, prepared: Prepared, rows: Dataset, report: FitReport) -> dict[str, Any]:
+        spark, blocks = frame.sparkSession, rows.blocks
         ranks = Ranks(
             self.getNumProcs(),
             backend=self.getBackend(),
@@ -224,9 +227,10 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
                 max_restarts=self.getMaxRestarts(),
                 min_procs=self.getMinProcs(),
                 result_folder=folder,
+                intake=None if blocks is None else Intake(blocks.frame, blocks.by, _TAKE_IN, blocks.arguments),
             )
         trained: dict[str, Any] = launched.value
-        report.trained(trained["seconds"]["total"])
+        report.trained(trained["seconds"]["total"], launched.seconds.get("spool"))
         return trained
 
     def _build(self, prepared: Prepared, trained: dict[str, Any], columns: StructType) -> M:

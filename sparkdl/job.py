@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from sparkdl.errors import SparkDLError
 
@@ -59,6 +59,8 @@ class Job:
         Results above this size are refused by the task with a sentence.
     warm : bool
         Whether ranks may be forked from a warm server that has imported torch already.
+    intake : mapping or None
+        "function" and "arguments" of what takes in the rows that the tasks get before their ranks start.
     blob : bytes
         cloudpickle of the dict of keyword arguments.
     """
@@ -78,6 +80,7 @@ class Job:
     driver: tuple[str, int] | None = None
     max_result_bytes: int = 1 << 29
     warm: bool = True
+    intake: Mapping[str, Any] | None = None
     blob: bytes = b""
 
     def to_bytes(self) -> bytes:
@@ -115,7 +118,7 @@ class Outcome:
     events : tuple of dict
         Events that have not reached the driver while the ranks ran (`report.listener.from_record` reads them).
     seconds : mapping of str to float
-        Time of the phases on this rank: "start", "run".
+        Time of the phases on this rank: "start", "run"; "spool" where its task took in rows.
     blob : bytes
         Rank 0: the value, by cloudpickle. USER_ERROR: the exception by cloudpickle, empty if it cannot be pickled.
     """
@@ -143,6 +146,21 @@ class Outcome:
         return cls(**fields, blob=blob)
 
 
+class Holding(Protocol):
+    """Bytes that one task of the job has taken in; every rank may read them, from several threads."""
+
+    @property
+    def host(self) -> str:
+        """Where they are."""
+
+    @property
+    def index(self) -> Any:
+        """What the function that took them in has returned."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes; OSError if their task does not give them in time."""
+
+
 @dataclass(frozen=True)
 class RankContext:
     """What the function of a job is told about its rank.
@@ -164,6 +182,8 @@ class RankContext:
         Seconds that the ranks may take to meet.
     heartbeat_timeout : float
         Seconds for which a rank waits for another one while they work.
+    holdings : tuple of Holding
+        Of each task, in their order; empty where the job takes in no rows.
     """
 
     rank: int
@@ -177,6 +197,7 @@ class RankContext:
     host: str = ""
     start_timeout: float = 300.0
     heartbeat_timeout: float = 600.0
+    holdings: tuple[Holding, ...] = ()
 
 
 def _pack(message: Job | Outcome) -> bytes:

@@ -14,7 +14,8 @@ import torch
 
 from sparkdl.comm import open_backend
 from sparkdl.data.loader import Loader
-from sparkdl.data.readers import PETASTORM, import_now
+from sparkdl.data.readers import PETASTORM, ReaderMaker, import_now
+from sparkdl.data.readers.direct import Spooled
 from sparkdl.train import loop
 from sparkdl.train.metrics import load_torchmetrics
 
@@ -67,10 +68,13 @@ def fit(
     # A step that comes back from an all-reduce waits for Python's lock: 5 ms by default while a thread reads ahead.
     sys.setswitchinterval(_SWITCH_SECONDS)
     with ExitStack() as stack:
-        rows = stack.enter_context(closing(_loader(train, context, storage_options)))
-        held = None
-        if validation is not None:
-            held = stack.enter_context(closing(_loader(validation, context, storage_options)))
+        splits = [train] if validation is None else [train, validation]
+        spooled = Spooled(context.holdings, [manifest for manifest, _ in splits]) if context.holdings else None
+        readers = [PETASTORM if spooled is None else spooled.reader(place) for place in range(len(splits))]
+        rows, *held = (
+            stack.enter_context(closing(_loader(split, context, reader, storage_options)))
+            for split, reader in zip(splits, readers, strict=True)
+        )
         patience = max(context.start_timeout, context.heartbeat_timeout)
         backend = open_backend(
             context.backend,
@@ -80,7 +84,8 @@ def fit(
         )
         stack.callback(backend.close)
         try:
-            result = loop.fit(module, replace(config, device=context.device), rows, held, backend, context.emit)
+            settings = replace(config, device=context.device)
+            result = loop.fit(module, settings, rows, held[0] if held else None, backend, context.emit)
         except BaseException:
             # The others wait in a collective call for this rank: they must not wait until it times out.
             backend.abort()
@@ -102,17 +107,21 @@ def warm_up() -> None:
     load_torchmetrics()
 
 
-def _loader(split: Split, context: RankContext, storage_options: Mapping[str, Any]) -> Loader:
+def _loader(
+    split: Split, context: RankContext, reader: str | ReaderMaker, storage_options: Mapping[str, Any]
+) -> Loader:
     manifest, plan = split
     loader = Loader(
         manifest,
         plan,
         context.rank,
         context.size,
+        reader=reader,
         threads=max(1, context.threads // 2),
         storage_options=storage_options,
     )
-    loader.check()
+    if not context.holdings:
+        loader.check()
     return loader
 
 

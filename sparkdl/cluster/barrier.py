@@ -9,9 +9,10 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparkdl.cluster import resources, warm
+from sparkdl.cluster.holding import derived
 from sparkdl.cluster.hub import Hub
 from sparkdl.cluster.output import Output
 from sparkdl.cluster.places import assign, hub_host, interface_towards
@@ -20,6 +21,9 @@ from sparkdl.cluster.rendezvous import Rendezvous
 from sparkdl.cluster.supervise import Supervisor
 from sparkdl.cluster.wire import connect
 from sparkdl.job import ENVIRONMENT, RANK_LOST, TIMED_OUT, Job, Outcome
+
+if TYPE_CHECKING:
+    from sparkdl.cluster.intake import Taken
 
 CHUNK_BYTES = 4 << 20
 _END_GRACE = 30.0
@@ -56,15 +60,20 @@ class Task:
     ----------
     job : Job
     here : Here
+    taken : Taken, optional
+        The rows that this task has taken in; let go by `close`.
     """
 
-    def __init__(self, job: Job, here: Here) -> None:
+    def __init__(self, job: Job, here: Here, taken: Taken | None = None) -> None:
         self._job = job
         self._here = here
         self._started = time.monotonic()
         self._places = assign(here.hosts)
         self._place = self._places[here.index]
+        self._taken = taken
         self._closing = contextlib.ExitStack()
+        if taken is not None and taken.shelf is not None:
+            self._closing.callback(taken.shelf.close)
         self._hub: Hub | None = None
         self._uplink: Output | None = None
         self._process: RankProcess | None = None
@@ -81,6 +90,8 @@ class Task:
             # The server imports torch while this task opens its hub.
             warm.begin(env, path, function_module(job))
         offer = self._open_hub() if self._here.index == 0 else {}
+        if self._taken is not None:
+            offer["holding"] = self._taken.offer
         process = start_rank(job, env, path)
         self._process = process
         self._closing.callback(process.close)
@@ -110,13 +121,14 @@ class Task:
             return self._unreachable(f"{host}:{offers[0]['hub']}", error)
         hub.limit_sending(self._job.heartbeat_timeout)
         hub.send({"role": "control", "rank": self._place.rank})
-        order = self._order(host, offers[0].get("meeting"))
+        order = self._order(host, offers)
         supervisor = Supervisor(self._job, self._place, self._process, hub, output, order, self._started)
         outcome = supervisor.run()
         unsent = output.close(_END_GRACE)
         if self._hub is not None and self._uplink is not None:
             unsent += self._end_hub(self._hub, self._uplink)
-        return replace(outcome, events=unsent)
+        spool = {} if self._taken is None or self._taken.shelf is None else {"spool": self._taken.shelf.seconds}
+        return replace(outcome, events=unsent, seconds={**outcome.seconds, **spool})
 
     def refusal(self, problem: str) -> Outcome:
         """Return the outcome of a task that could not even offer its rank."""
@@ -171,9 +183,13 @@ class Task:
             offer["meeting"] = reserved.getsockname()[1]
         return offer
 
-    def _order(self, host: str, meeting: int | None) -> dict[str, Any]:
+    def _order(self, host: str, offers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         job, place = self._job, self._place
-        address = None if meeting is None else (host, meeting)
+        meeting = offers[0].get("meeting")
+        address = None if meeting is None else (host, int(meeting))
+        held = None
+        if self._taken is not None:
+            held = {"secret": derived(job.secret), "offers": [offer["holding"] for offer in offers]}
         env = resources.meeting_environment(
             place, job.backend, address, interface_towards(self._here.hosts, place.host), job.start_timeout
         )
@@ -181,6 +197,7 @@ class Task:
             "env": {**env, **job.env},
             "function": job.function,
             "max_result_bytes": job.max_result_bytes,
+            "holdings": held,
             "context": {
                 "rank": place.rank,
                 "size": place.size,

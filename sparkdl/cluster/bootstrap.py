@@ -58,10 +58,7 @@ def _public(name: str, version: str) -> str:
 
 def run_task(data: bytes, batches: Iterator[Any]) -> Iterator[Any]:
     """Run one barrier task: compare versions, meet the others, run the rank, and yield its outcome's rows."""
-    for _ in batches:
-        # Spark throws a Python worker away whose task has left rows unread.
-        pass
-    for row in _answer(data):
+    for row in _answer(data, batches):
         yield _batch(row)
 
 
@@ -79,17 +76,21 @@ def _batch(row: dict[str, Any]) -> Any:
     return pyarrow.RecordBatch.from_arrays([*columns, data], names=[*names, "data"])
 
 
-def _answer(data: bytes) -> Iterator[dict[str, Any]]:
+def _answer(data: bytes, batches: Iterator[Any]) -> Iterator[dict[str, Any]]:
     from pyspark import BarrierTaskContext
 
     context = BarrierTaskContext.get()
     index = context.partitionId()
     fields = json.loads(data.partition(b"\n")[0])
+    if fields.get("intake") is None:
+        for _ in batches:
+            # Spark throws a Python worker away whose task has left rows unread.
+            pass
     addresses = [info.address for info in context.getTaskInfos()]
     needed = ("sparkdl", "pyarrow", "cloudpickle", "torch", *(("horovod",) if fields["backend"] == "horovod" else ()))
     problem = check_versions(fields["versions"], needed)
     if problem is None:
-        yield from _take_part(data, context, addresses)
+        yield from _take_part(data, context, addresses, batches)
         return
     _gather(context, json.dumps({"problem": problem}), fields["start_timeout"])
     host = addresses[index]
@@ -104,7 +105,7 @@ def _answer(data: bytes) -> Iterator[dict[str, Any]]:
     yield {"task": index, "part": 0, "parts": 1, "data": json.dumps(outcome).encode() + b"\n"}
 
 
-def _take_part(data: bytes, context: Any, addresses: list[str]) -> Iterator[dict[str, Any]]:
+def _take_part(data: bytes, context: Any, addresses: list[str], batches: Iterator[Any]) -> Iterator[dict[str, Any]]:
     from sparkdl.cluster.barrier import Here, Task, to_rows
     from sparkdl.cluster.places import host_of
     from sparkdl.job import Job
@@ -117,9 +118,19 @@ def _take_part(data: bytes, context: Any, addresses: list[str]) -> Iterator[dict
         gpus=tuple(gpus.addresses) if gpus is not None else (),
         threads=max(1, context.cpus()),
     )
-    task = Task(job, here)
+    taken, rounds = None, 0
+    if job.intake is not None:
+        from sparkdl.cluster.intake import take_in
+
+        taken = take_in(job, here, batches, lambda *said: _meet(job, context, *said))
+        rounds = taken.rounds
+        if taken.shelf is None:
+            if taken.outcome is not None:
+                yield from to_rows(taken.outcome)
+            return
+    task = Task(job, here, taken)
     try:
-        offers = [json.loads(text) for text in _meet(job, context, _offer(task))]
+        offers = [json.loads(text) for text in _meet(job, context, _offer(task), job.start_timeout, rounds)]
         if not any("problem" in offer for offer in offers):
             yield from to_rows(task.run(offers))
         elif "problem" in offers[here.index]:
@@ -136,12 +147,12 @@ def _offer(task: Any) -> str:
         return json.dumps({"problem": f"{type(error).__name__}: {error}"})
 
 
-def _meet(job: Any, context: Any, offer: str) -> list[str]:
+def _meet(job: Any, context: Any, offer: str, timeout: float, number: int) -> list[str]:
     if not job.local_master or job.driver is None:
-        return _gather(context, offer, job.start_timeout)
+        return _gather(context, offer, timeout)
     from sparkdl.cluster.meeting import meet
 
-    return meet(job.driver, job.secret, context.partitionId(), offer, job.start_timeout)
+    return meet(job.driver, job.secret, context.partitionId(), offer, timeout, number)
 
 
 def _gather(context: Any, message: str, timeout: float) -> list[str]:

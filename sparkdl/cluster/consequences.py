@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-_NAMES = frozenset({"HorovodInternalError", "HostsUpdatedInterrupt", "DistNetworkError", "DistBackendError"})
+_NAMES = frozenset(
+    {"HorovodInternalError", "HostsUpdatedInterrupt", "DistNetworkError", "DistBackendError", "HolderLostError"}
+)
 _PHRASES = (
     "Connection closed by peer",
     "Connection reset by peer",

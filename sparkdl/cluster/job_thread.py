@@ -12,6 +12,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from sparkdl.cluster.bootstrap import make_task
+from sparkdl.cluster.intake import Intake
 from sparkdl.job import Job, Outcome
 from sparkdl.spark import files
 from sparkdl.spark import session as spark_session
@@ -34,6 +35,8 @@ class JobThread:
         Is given None when the job is over.
     resources : mapping of str to float, optional
         What each task gets, where that is not what the session says.
+    intake : Intake, optional
+        Rows for the tasks.
     """
 
     def __init__(
@@ -42,11 +45,13 @@ class JobThread:
         job: Job,
         inbox: queue.Queue[Mapping[str, Any] | None],
         resources: Mapping[str, float] | None = None,
+        intake: Intake | None = None,
     ) -> None:
         self._spark = spark
         self._job = job
         self._inbox = inbox
         self._resources = resources
+        self._intake = intake
         self._tag = f"sparkdl-{secrets.token_hex(8)}"
         self._outcomes: list[Outcome] = []
         self._error: BaseException | None = None
@@ -81,7 +86,8 @@ class JobThread:
         try:
             with spark_session.job_tag(self._spark, self._tag):
                 task = self._task(self._job.to_bytes())
-                rows = collect_barrier(self._spark, task, self._job.num_procs, _SCHEMA, self._resources)
+                dealt = None if self._intake is None else (self._intake.rows, self._intake.by)
+                rows = collect_barrier(self._spark, task, self._job.num_procs, _SCHEMA, self._resources, dealt)
                 self._outcomes = from_rows(rows)
         except BaseException as error:
             self._error = error

@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 
 from sparkdl.cluster import results
 from sparkdl.cluster.failures import SparkFailure, failed_task, from_spark, raise_failure, worth_another_try
+from sparkdl.cluster.intake import Intake
 from sparkdl.cluster.job_thread import JobThread
 from sparkdl.cluster.local import LocalJob
 from sparkdl.cluster.prestart import prestart, warm_allowed
@@ -39,8 +40,9 @@ class Launched:
     outcomes : tuple of Outcome
         One for each rank, in their order.
     seconds : dict of str to float
-        "total": from the call to its end; "wait": until the first task ran; "start": until all ranks had met;
-        "run": the function, on the slowest rank.
+        "total": from the call to its end; "wait": until the first task ran; "spool": until the tasks had taken in
+        their rows, where they were given any; "start": until all ranks had met; "run": the function, on the slowest
+        rank.
     """
 
     value: Any
@@ -58,6 +60,7 @@ def launch(
     max_restarts: int = 0,
     min_procs: int | None = None,
     result_folder: results.ResultFolder | None = None,
+    intake: Intake | None = None,
 ) -> Launched:
     """Run a function on ranks, one for each task of a barrier stage.
 
@@ -79,6 +82,8 @@ def launch(
     result_folder : ResultFolder, optional
         Where rank 0 may write what is more than half of ``spark.driver.maxResultSize``; the caller removes it. Without
         it that is an error, except where driver and tasks share a host.
+    intake : Intake, optional
+        Rows that the tasks take in before their ranks start; `RankContext.holdings` has them.
 
     Returns
     -------
@@ -106,10 +111,11 @@ def launch(
         local_master=spark_session.is_local(spark),
         warm=warm_allowed(spark),
         max_result_bytes=spark_session.result_limit(spark) or _UNLIMITED,
+        intake=None if intake is None else intake.to_json(),
     )
     prestart(spark, job.function, job.env)
     try:
-        outcomes, waited = _attempts(spark, job, listener or Listener(), ranks, max_restarts, min_procs)
+        outcomes, waited = _attempts(spark, job, listener or Listener(), ranks, max_restarts, min_procs, intake)
         value = _value_of(outcomes, spark, result_folder, job.max_result_bytes)
     finally:
         if here is not None:
@@ -156,13 +162,19 @@ class _Waited:
 
 
 def _attempts(
-    spark: SparkSession, job: Job, listener: Listener, ranks: Ranks, max_restarts: int, min_procs: int | None
+    spark: SparkSession,
+    job: Job,
+    listener: Listener,
+    ranks: Ranks,
+    max_restarts: int,
+    min_procs: int | None,
+    intake: Intake | None,
 ) -> tuple[list[Outcome], _Waited]:
     """Run the job until all of its ranks have succeeded, or raise what no other try would change."""
     attempt = 0
     while True:
         try:
-            outcomes, waited = _run_job(spark, job, listener, ranks.task_resources)
+            outcomes, waited = _run_job(spark, job, listener, ranks.task_resources, intake)
         except SparkFailure as failure:
             if not failure.executor_lost or attempt >= max_restarts:
                 raise failure.error from None if failure.explained else failure.__cause__
@@ -177,7 +189,7 @@ def _attempts(
 
 
 def _run_job(
-    spark: SparkSession, job: Job, listener: Listener, resources: Mapping[str, float]
+    spark: SparkSession, job: Job, listener: Listener, resources: Mapping[str, float], intake: Intake | None
 ) -> tuple[list[Outcome], _Waited]:
     inbox: queue.Queue[Mapping[str, Any] | None] = queue.Queue(10_000)
     waited = _Waited(listener)
@@ -185,7 +197,8 @@ def _run_job(
     waited.say("wait", "" if host else "over Spark Connect progress comes at the end")
     bind = spark_session.conf(spark, "spark.driver.bindAddress", host) if host else "127.0.0.1"
     with EventServer(bind or "127.0.0.1", job.secret, inbox, job.num_procs) as events:
-        running = JobThread(spark, replace(job, driver=(host, events.port) if host else None), inbox, resources)
+        addressed = replace(job, driver=(host, events.port) if host else None)
+        running = JobThread(spark, addressed, inbox, resources, intake)
         try:
             _hear(running, inbox, waited)
         except BaseException:
@@ -250,6 +263,8 @@ def _launched(value: Any, outcomes: list[Outcome], waited: _Waited, begun: float
         "start": max(outcome.seconds["start"] for outcome in outcomes),
         "run": max(outcome.seconds["run"] for outcome in outcomes),
     }
+    if any("spool" in outcome.seconds for outcome in outcomes):
+        seconds["spool"] = max(outcome.seconds["spool"] for outcome in outcomes)
     bare = tuple(replace(outcome, blob=b"", events=()) for outcome in outcomes)
     return Launched(value=value, outcomes=bare, seconds=seconds)
 

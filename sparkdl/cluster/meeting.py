@@ -26,18 +26,21 @@ class Meeting:
     def __init__(self, size: int) -> None:
         self._size = size
         self._change = threading.Condition()
-        self._offers: dict[int, str] = {}
+        self._offers: dict[int, dict[int, str]] = {}
         self._closed = False
 
-    def serve(self, channel: Channel, index: int, offer: str) -> None:
-        """Take the offer of one task and answer when all have come."""
+    def serve(self, channel: Channel, index: int, offer: str, number: int = 0) -> None:
+        """Take the offer of one task to one of their meetings and answer when all have come."""
         with self._change:
-            self._offers[index] = offer
+            # Who comes to this one has seen all come to the one before, so that nobody waits for those before that.
+            self._offers.pop(number - 2, None)
+            brought = self._offers.setdefault(number, {})
+            brought[index] = offer
             self._change.notify_all()
-            self._change.wait_for(lambda: self._closed or len(self._offers) == self._size)
+            self._change.wait_for(lambda: self._closed or len(brought) == self._size)
             if self._closed:
                 return
-            offers = [self._offers[each] for each in range(self._size)]
+            offers = [brought[each] for each in range(self._size)]
         channel.try_send({"offers": offers})
 
     def close(self) -> None:
@@ -47,8 +50,8 @@ class Meeting:
             self._change.notify_all()
 
 
-def meet(driver: tuple[str, int], secret: str, index: int, offer: str, timeout: float) -> list[str]:
-    """Bring an offer and return those of all tasks, in their order.
+def meet(driver: tuple[str, int], secret: str, index: int, offer: str, timeout: float, number: int = 0) -> list[str]:
+    """Bring an offer to the meeting of that number and return those of all tasks, in their order.
 
     Raises
     ------
@@ -59,7 +62,7 @@ def meet(driver: tuple[str, int], secret: str, index: int, offer: str, timeout: 
     """
     channel = connect(driver, secret, timeout)
     try:
-        channel.send({"role": ROLE, "task": index, "offer": offer})
+        channel.send({"role": ROLE, "task": index, "offer": offer, "number": number})
         if not select.select([channel.fileno()], [], [], timeout)[0]:
             raise TimeoutError(f"the tasks of the barrier stage did not meet within {timeout:g} s")
         received = channel.recv()

@@ -23,6 +23,7 @@ from typing import Any
 from sparkdl.cluster import rank_state, user_main
 from sparkdl.cluster.consequences import is_consequence
 from sparkdl.cluster.guard import run_guarded
+from sparkdl.cluster.holding import RankHolding
 from sparkdl.cluster.results import ARGUMENT
 from sparkdl.cluster.wire import Channel
 from sparkdl.errors import ClusterError, SparkDLError
@@ -143,7 +144,7 @@ def _run(channel: Channel, order: Mapping[str, Any], blob: bytes) -> tuple[dict[
         with contextlib.suppress(OSError, TypeError, ValueError):
             channel.send({"type": "event", "record": dict(record)})
 
-    context = RankContext(**order["context"], emit=emit)
+    context = RankContext(**order["context"], emit=emit, holdings=_holdings(order))
     rank_state.enter(context)
     try:
         kwargs = cloudpickle.loads(blob)
@@ -166,6 +167,15 @@ def _run(channel: Channel, order: Mapping[str, Any], blob: bytes) -> tuple[dict[
             )
         result = cloudpickle.dumps(folder.write(result))
     return {"type": "value"}, result
+
+
+def _holdings(order: Mapping[str, Any]) -> tuple[RankHolding, ...]:
+    """What the tasks hold for this rank; open to the end of its process."""
+    held = order.get("holdings")
+    if held is None:
+        return ()
+    host, patience = str(order["context"]["host"]), float(order["context"]["heartbeat_timeout"])
+    return tuple(RankHolding(offered, held["secret"], host, patience) for offered in held["offers"])
 
 
 def _describe(error: BaseException, aborted: bool) -> tuple[dict[str, Any], bytes]:

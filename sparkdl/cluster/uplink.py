@@ -58,7 +58,8 @@ class EventServer:
     def _serve(self, channel: Channel) -> None:
         hello = channel.recv()
         if hello is not None and hello[0].get("role") == ROLE:
-            self._meeting.serve(channel, int(hello[0]["task"]), str(hello[0]["offer"]))
+            said = hello[0]
+            self._meeting.serve(channel, int(said["task"]), str(said["offer"]), int(said["number"]))
         elif hello is not None:
             self._serve_hub(channel)
 

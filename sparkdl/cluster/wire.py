@@ -61,6 +61,11 @@ class Channel:
         limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
+    def limit_receiving(self, seconds: float) -> None:
+        """Let `recv` return None when nothing comes for so long."""
+        limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+
     def fileno(self) -> int:
         """Return the descriptor, for handing it to another process."""
         return self._socket.fileno()

@@ -14,7 +14,7 @@ from sparkdl.data.manifest import Manifest
 from sparkdl.data.pack import RowLayout
 from sparkdl.data.plan import Plan
 from sparkdl.data.prefetch import Background
-from sparkdl.data.readers import AHEAD, PETASTORM, Reader, import_soon, open_reader
+from sparkdl.data.readers import AHEAD, PETASTORM, Reader, ReaderMaker, import_soon, open_reader
 from sparkdl.data.recycle import Recycled
 from sparkdl.data.schema import IMAGE, INPUT, LABEL, WEIGHT
 from sparkdl.data.tensors import split_packed
@@ -56,8 +56,8 @@ class Loader:
         Made from the same manifest.
     rank, size : int
         This rank and the number of ranks; it holds the plan's shards rank, rank + size, ...
-    reader : str
-        "petastorm" or "arrow".
+    reader : str or ReaderMaker
+        "petastorm", "arrow", or what makes another one.
     threads : int
         Threads that read and decode.
     prefetch : int
@@ -80,7 +80,7 @@ class Loader:
         rank: int,
         size: int,
         *,
-        reader: str = PETASTORM,
+        reader: str | ReaderMaker = PETASTORM,
         threads: int = 1,
         prefetch: int = 2,
         storage_options: Mapping[str, Any] | None = None,
@@ -95,7 +95,7 @@ class Loader:
         self._plan = plan
         self._rank = rank
         self._shards = range(rank, plan.canonical_shards, size)
-        self._reader_name = reader
+        self._reader_kind = reader
         self._threads = max(1, threads)
         self._prefetch = prefetch
         self._options = dict(storage_options or {})
@@ -133,7 +133,8 @@ class Loader:
             except FileNotFoundError:
                 raise DataError(
                     f"rank {self._rank} on host {socket.gethostname()} does not see {url}, written on host {host}: "
-                    "set cacheUrl to a folder that all hosts share (hdfs://..., s3://..., or a shared mount)"
+                    "set cacheUrl to a folder that all hosts share (hdfs://..., s3://..., or a shared mount), or "
+                    "feed='direct', which needs none"
                 ) from None
             if found != file.bytes:
                 raise DataError(f"{url} has {found} bytes, {file.bytes} were written: write the rows again")
@@ -179,7 +180,7 @@ class Loader:
         if start_step >= self._plan.steps:
             return
         if self._reader is None:
-            self._reader = open_reader(self._reader_name, self._manifest, self._threads, self._options)
+            self._reader = open_reader(self._reader_kind, self._manifest, self._threads, self._options)
         # A reader that is left early may still write into the memory that it was given: the next epoch gets another.
         memory, self._memory = self._memory, None
         steps: ShuffledSteps | OrderedSteps

@@ -31,7 +31,7 @@ class FitReport(Listener, AbstractContextManager["FitReport"]):
     Attributes
     ----------
     seconds : dict of str to float
-        By phase: "check", "materialize", "start", "train", "build".
+        By phase: "check", "materialize", "spool" (of a direct feed), "start", "train", "build".
     """
 
     def __init__(self, stage: TrainingParams, checked: float) -> None:
@@ -52,10 +52,12 @@ class FitReport(Listener, AbstractContextManager["FitReport"]):
         self._phase = name
         self.on_event(PhaseStarted(name))
 
-    def trained(self, seconds: float) -> None:
-        """Say how much of the phase that runs was training; the rest was the start of the ranks."""
+    def trained(self, seconds: float, spooled: float | None = None) -> None:
+        """Say how much of the phase that runs was training and spooling; the rest was the start of the ranks."""
         self._end_phase()
-        self.seconds["start"] = max(0.0, self.seconds["start"] - seconds)
+        self.seconds["start"] = max(0.0, self.seconds["start"] - seconds - (spooled or 0.0))
+        if spooled is not None:
+            self.seconds["spool"] = spooled
         self.seconds["train"] = seconds
 
     def keep(self, model: NetworkModel, frame: DataFrame) -> None:

@@ -34,6 +34,8 @@ class RowsWanted:
     cache_url : str or None
     storage_options : mapping
         Never shown.
+    feed : str
+        "parquet" or "direct".
     """
 
     schema: DataSchema
@@ -45,6 +47,7 @@ class RowsWanted:
     pad_value: float | None = None
     cache_url: str | None = None
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    feed: str = "parquet"
 
 
 class SharedRows:
@@ -140,6 +143,13 @@ class _Written:
             "fill_value": wanted.fill_value,
             "pad_value": wanted.pad_value,
         }
+        if wanted.feed == "direct":
+            from sparkdl.data.direct.rows import pack
+
+            packed = pack(frame, wanted.schema, **how)
+            if packed.blocks is not None:
+                self._place.callback(packed.blocks.close)
+            return packed
         place = choose_place(spark, wanted.cache_url, wanted.storage_options)
         base = keeping_base(spark, wanted.cache_url)
         if base is not None:

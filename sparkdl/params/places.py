@@ -1,12 +1,18 @@
-"""Where the packed rows lie, and which rows can be packed."""
+"""How the packed rows reach the ranks, where they lie, and which rows can be packed."""
 
 from sparkdl.params import kinds
 from sparkdl.params.setting import Setting, Settings
 
 
 class HasCache(Settings):
-    """The folder of the packed rows, and what becomes of values that are missing."""
+    """How the rows are fed, the folder of the packed rows, and what becomes of values that are missing."""
 
+    feed = Setting(
+        kinds.one_of("parquet", "direct"),
+        "parquet",
+        "how the rows reach the ranks: parquet, by files that all executors can reach; direct, as Arrow streams that "
+        "the ranks' hosts spool to their disks, without any shared folder",
+    )
     cacheUrl = Setting(
         kinds.text(),
         None,

@@ -39,6 +39,7 @@ def check_settings(
     _check_ranks(stage)
     _check_objective(stage)
     _check_optimizer(stage)
+    _check_feed(stage)
     if stage.getPadMask() and stage.getPadValue() is None:
         raise SettingError("padMask=True marks what padValue has added, and padValue is not set: set padValue as well")
     if isinstance(stage, ClassifierParams) and stage.getNumClasses():
@@ -140,6 +141,14 @@ def _check_ranks(stage: TrainingParams) -> None:
         raise SettingError(
             f"accumulationSteps={stage.getAccumulationSteps()} is more than batchSize={stage.getBatchSize()}, "
             "so that parts would have no row: lower accumulationSteps"
+        )
+
+
+def _check_feed(stage: TrainingParams) -> None:
+    if stage.getFeed() == "direct" and stage.getCacheUrl():
+        raise SettingError(
+            f"feed='direct' writes no files, and cacheUrl={stage.getCacheUrl()!r} is a folder for them: "
+            "leave cacheUrl out, or set feed to 'parquet'"
         )
 
 

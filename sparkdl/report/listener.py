@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class PhaseStarted:
-    """The driver begins a phase: "check", "materialize", "wait" (for slots), "start", "train", "build"."""
+    """The driver begins a phase: "check", "materialize", "wait" (for slots), "spool", "start", "train", "build"."""
 
     phase: str
     detail: str = ""

@@ -26,6 +26,7 @@ LINE_INTERVAL = 10.0
 _PHASES = {
     "materialize": "writing rows",
     "wait": "waiting for task slots",
+    "spool": "spooling rows on the ranks' hosts",
     "start": "starting ranks",
     "build": "building the model",
 }

@@ -5,7 +5,7 @@ scheduling).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -25,6 +25,7 @@ def collect_barrier(
     size: int,
     schema: str,
     resources: Mapping[str, float] | None = None,
+    dealt: tuple[DataFrame, Sequence[str]] | None = None,
 ) -> list[Any]:
     """Run `size` tasks at once and return their rows.
 
@@ -38,8 +39,10 @@ def collect_barrier(
         Of the rows.
     resources : mapping of str to float, optional
         As for `profile_of`.
+    dealt : tuple of (DataFrame, sequence of str), optional
+        Rows for the tasks, and the columns in which those of one task agree; one row of no meaning for each by default.
     """
-    rows = spark.range(0, size, 1, size)
+    rows = spark.range(0, size, 1, size) if dealt is None else dealt[0].repartition(size, *dealt[1])
     profile = profile_of(spark, resources)
     chosen = {} if profile is None else {"profile": profile}
     done: Any = rows.mapInArrow(task, schema, barrier=True, **chosen)

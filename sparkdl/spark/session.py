@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from pyspark.sql import SparkSession
 from sparkdl.errors import ClusterError
 
 RESULT_SIZE = "spark.driver.maxResultSize"
-
+_changing = threading.Lock()
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 
 
@@ -80,6 +81,21 @@ def conf_bytes(spark: SparkSession, key: str, default: str) -> int:
 def result_limit(spark: SparkSession) -> int:
     """Return how many bytes a rank may send back: half of what Spark takes for one job; 0 for any number."""
     return conf_bytes(spark, RESULT_SIZE, "1g") // 2
+
+
+@contextlib.contextmanager
+def with_conf(spark: SparkSession, key: str, value: str) -> Iterator[None]:
+    """Give a SQL setting of the session another value for a moment; one thread at a time."""
+    with _changing:
+        before = spark.conf.get(key, None)
+        spark.conf.set(key, value)
+        try:
+            yield
+        finally:
+            if before is None:
+                spark.conf.unset(key)
+            else:
+                spark.conf.set(key, before)
 
 
 def master(spark: SparkSession) -> str | None:

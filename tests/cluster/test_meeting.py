@@ -60,3 +60,22 @@ def test_the_end_of_the_job_lets_go_of_those_who_wait():
 def test_a_stranger_is_not_let_in(server):
     with pytest.raises(ConnectionError, match="does not know the secret|closed the connection"):
         meet(("127.0.0.1", server.port), "another", 0, "offer", 5)
+
+
+def test_meetings_follow_each_other_and_the_old_ones_are_forgotten(server):
+    results = {}
+
+    def one(task):
+        results[task] = [
+            meet(("127.0.0.1", server.port), "secret", task, f"{task} at {number}", 20.0, number)
+            for number in range(20)
+        ]
+
+    threads = [threading.Thread(target=one, args=(task,)) for task in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    expected = [[f"{task} at {number}" for task in range(3)] for number in range(20)]
+    assert results == dict.fromkeys(range(3), expected)
+    assert len(server._meeting._offers) <= 2

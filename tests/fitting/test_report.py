@@ -49,3 +49,14 @@ def test_silence(capsys: pytest.CaptureFixture[str]) -> None:
 
     captured = capsys.readouterr()
     assert captured.out + captured.err == ""
+
+
+def test_the_time_of_spooling_is_no_time_of_the_start() -> None:
+    with FitReport(RegressorParams(verbose=0, mlflow=False), 0.0) as report:
+        report.phase("start")
+        time.sleep(0.1)
+        report.trained(0.04, 0.05)
+
+    assert list(report.seconds) == ["check", "start", "spool", "train"]
+    assert (report.seconds["spool"], report.seconds["train"]) == (0.05, 0.04)
+    assert 0.01 <= report.seconds["start"] < 0.5

@@ -65,6 +65,29 @@ def test_a_fit_that_fails_removes_them_and_the_next_writes_them_again(frame: Dat
     assert not Path(rows.train.url).exists()
 
 
+def test_rows_of_a_direct_feed_are_shared_and_dropped_after_the_last_fit(spark: SparkSession, frame: DataFrame) -> None:
+    def kept() -> int:
+        return int(spark.sparkContext._jsc.getPersistentRDDs().size())
+
+    before = kept()
+    shared = SharedRows(frame, [wanted(frame, feed="direct")] * 3)
+    rows = []
+    for _ in range(2):
+        with shared.use(wanted(frame, feed="direct")) as dataset:
+            rows.append(dataset.blocks)
+    assert kept() == before + 1
+
+    def fail() -> None:
+        with shared.use(wanted(frame, feed="direct")) as dataset:
+            rows.append(dataset.blocks)
+            raise RuntimeError("no rank wanted them")
+
+    with pytest.raises(RuntimeError, match="no rank wanted them"):
+        fail()
+    assert rows[0] is rows[1] is rows[2] is not None
+    assert kept() == before
+
+
 def test_rows_below_a_cache_url_are_kept_for_other_sessions(frame: DataFrame, tmp_path: Path) -> None:
     settings = {"cache_url": tmp_path.as_uri(), "validation_fraction": 0.3, "seed": 3}
     hashes = []

@@ -52,6 +52,8 @@ frame = spark.createDataFrame(rows, "features array<double>, label int")
 clf = TorchClassifier(module="mlp", epochs=2, batchSize=20, numProcs=2, seed=3, verbose=0, learningRate=0.1)
 model = Pipeline(stages=[clf]).fit(frame)
 trained = model.stages[0]
+direct = clf.copy({clf.getParam("feed"): "direct"}).fit(frame)
+print("DIRECT", [row["loss"] for row in direct.history] == [row["loss"] for row in trained.history], flush=True)
 place = str(folder / "saved [1]" / "model")
 trained.save(place)
 refused("exists", lambda: trained.save(place))
@@ -115,6 +117,7 @@ def test_a_session_without_a_jvm(tmp_path: Path) -> None:
     assert "there is nothing to load" in refused["nothing"]
     assert "FILES ['history.json', 'metadata', 'network.json', 'weights.pt']" in done.stdout
     assert "ACCURACY 1.0" in done.stdout
+    assert "DIRECT True" in done.stdout
     assert "LEFT []" in done.stdout
     # The rows of the fit lay in a folder of the server's host.
     assert not [path for path in tasks.glob("sparkdl-*") if not path.name.startswith("sparkdl-warm-")]

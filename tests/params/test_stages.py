@@ -38,6 +38,7 @@ BY_NAME: dict[str, Any] = {
     "device": "cuda",
     "precision": "bf16",
     "backend": "torch",
+    "feed": "direct",
     "handleInvalid": "keep",
     "shuffle": False,
 }

@@ -35,6 +35,10 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
     ({"backend": "local", "numProcs": 2}, "backend='local' is one rank alone, and numProcs=2"),
     ({"precision": "fp16", "device": "cpu"}, "precision='fp16' needs device='cuda'"),
     ({"accumulationSteps": 5, "batchSize": 4}, "accumulationSteps=5 is more than batchSize=4"),
+    (
+        {"feed": "direct", "cacheUrl": "hdfs://name/rows"},
+        "feed='direct' writes no files, and cacheUrl='hdfs://name/rows' is a folder for them: leave cacheUrl out",
+    ),
     ({"loss": ["mse", "l1"]}, "loss has 2 entries for 1 label column"),
     ({"lossParams": [{}, {}]}, "lossParams has 2 entries for 1 label column"),
     ({"labelCols": ["label", "other"], "lossWeights": [1.0]}, "lossWeights has 1 entries for 2 label"),

@@ -26,6 +26,28 @@ def test_all_tasks_run_at_once(spark: SparkSession) -> None:
     assert [row["seen"] for row in collect_barrier(spark, meet, 2, "seen string")] == ["0,1", "0,1"]
 
 
+def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield pa.RecordBatch.from_pydict({"key": batch.column("key").to_pylist(), "task": [worker()] * batch.num_rows})
+
+
+def worker() -> int:
+    from pyspark import BarrierTaskContext
+
+    return int(BarrierTaskContext.get().partitionId())
+
+
+def test_rows_that_agree_go_to_one_task(spark: SparkSession) -> None:
+    rows = spark.range(400, numPartitions=3).selectExpr("id % 40 as key", "id as value")
+    found = [
+        (row["key"], row["task"])
+        for row in collect_barrier(spark, count, 2, "key long, task long", None, (rows, ["key"]))
+    ]
+    assert len(found) == 400
+    assert len(set(found)) == 40
+    assert {task for _, task in found} == {0, 1}
+
+
 def test_resources_of_their_own_need_a_cluster(spark: SparkSession) -> None:
     assert profile_of(spark, {}) is None
     assert barrier_slots(spark, None) == 2

@@ -103,7 +103,8 @@ def choose_place(spark: SparkSession, cache_url: str | None, storage_options: Ma
     if shared is None or urls.is_local(shared):
         raise ClusterError(
             "there is no place that all hosts share for the rows of this fit: set cacheUrl, or the Spark conf "
-            f"{CACHE_CONF}, to a folder that driver and executors reach (hdfs://..., s3://..., or a shared mount)"
+            f"{CACHE_CONF}, to a folder that driver and executors reach (hdfs://..., s3://..., or a shared mount); an "
+            "estimator can do without one by feed='direct'"
         )
     return Place(urls.join(shared, "tmp", name), spark, options, one_host=False)
 

@@ -32,6 +32,8 @@ from sparkdl.spark.executors import shortcoming
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+    from sparkdl.data.direct.rows import HeldBlocks
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -47,12 +49,15 @@ class Dataset:
         Time of the writing, or of finding what was written before.
     checksum : str
         Number and order-free checksum of the rows, if asked for.
+    blocks : HeldBlocks or None
+        Of a direct feed: where the rows are, instead of in files.
     """
 
     train: Manifest
     validation: Manifest | None
     seconds: float
     checksum: str = ""
+    blocks: HeldBlocks | None = None
 
 
 def materialize(
@@ -102,18 +107,16 @@ def materialize(
     SettingError
         A value in place of what is missing is not of the column's type.
     """
-    if validation_column is not None:
-        check_validation_column(df.schema, validation_column)
-        if validation_fraction > 0:
-            raise SettingError("validationIndicatorCol and validationFraction are both set: set one")
     started = time.perf_counter()
-    _check_whole("fillValue", fill_value, schema)
-    _check_whole("padValue", pad_value, DataSchema(tuple(f for f in schema.fields if can_pad(f))))
-    hashed = [row_hash(schema, validation_column, fill_value).alias(HASH_COLUMN)] if checksum else []
-    schema = measured(df, schema, fill_value, pad_value)
-    columns = _columns(schema, fill_value, pad_value) + hashed
-    if validation_column is not None:
-        columns.append(column(validation_column).alias(SPLIT_COLUMN))
+    chosen, schema = selected(
+        df,
+        schema,
+        validation_column=validation_column,
+        validation_fraction=validation_fraction,
+        fill_value=fill_value,
+        pad_value=pad_value,
+        checksum=checksum,
+    )
     task = WriteTask(
         url=place.url,
         schema=schema,
@@ -124,20 +127,55 @@ def materialize(
         fill_value=fill_value,
         storage_options=place.storage_options,
     )
+    entries = entries_of(chosen.mapInArrow(task, RESULT_SCHEMA))
+    validated = validation_column is not None or validation_fraction > 0
+    train, validation = manifests(place.url, schema, entries)
+    contents = [e for e in entries if e["split"] == CONTENT]
+    content = identity(sum(e["rows"] for e in contents), sum(e["total"] for e in contents)) if checksum else ""
+    return Dataset(train, validation if validated else None, time.perf_counter() - started, content)
+
+
+def selected(
+    df: DataFrame,
+    schema: DataSchema,
+    *,
+    validation_column: str | None,
+    validation_fraction: float,
+    fill_value: float | None,
+    pad_value: float | None,
+    checksum: bool = False,
+) -> tuple[DataFrame, DataSchema]:
+    """Return the columns that a task packs, and the schema with what had to be known of the rows before."""
+    if validation_column is not None:
+        check_validation_column(df.schema, validation_column)
+        if validation_fraction > 0:
+            raise SettingError("validationIndicatorCol and validationFraction are both set: set one")
+    _check_whole("fillValue", fill_value, schema)
+    _check_whole("padValue", pad_value, DataSchema(tuple(f for f in schema.fields if can_pad(f))))
+    hashed = [row_hash(schema, validation_column, fill_value).alias(HASH_COLUMN)] if checksum else []
+    schema = measured(df, schema, fill_value, pad_value)
+    columns = _columns(schema, fill_value, pad_value) + hashed
+    if validation_column is not None:
+        columns.append(column(validation_column).alias(SPLIT_COLUMN))
+    return df.select(*columns), schema
+
+
+def entries_of(packed: DataFrame) -> list[dict[str, Any]]:
+    """Run the tasks and return what they say; `packed` has one column, "entry"."""
     try:
-        rows = df.select(*columns).mapInArrow(task, RESULT_SCHEMA).collect()
+        rows = packed.collect()
     except Exception as error:
         lacking = shortcoming(error)
         if lacking is None:
             raise
         raise ClusterError(lacking) from None
-    entries = [json.loads(row["entry"]) for row in rows]
-    validated = validation_column is not None or validation_fraction > 0
-    train = _manifest(place.url, schema, [e for e in entries if e["split"] == TRAIN])
-    validation = _manifest(place.url, train.schema, [e for e in entries if e["split"] == VALIDATION])
-    contents = [e for e in entries if e["split"] == CONTENT]
-    content = identity(sum(e["rows"] for e in contents), sum(e["total"] for e in contents)) if checksum else ""
-    return Dataset(train, validation if validated else None, time.perf_counter() - started, content)
+    return [json.loads(row["entry"]) for row in rows]
+
+
+def manifests(url: str, schema: DataSchema, entries: Sequence[Mapping[str, Any]]) -> tuple[Manifest, Manifest]:
+    """Return the manifests of the rows to learn from, and of those that are only measured."""
+    train = _manifest(url, schema, [e for e in entries if e["split"] == TRAIN])
+    return train, _manifest(url, train.schema, [e for e in entries if e["split"] == VALIDATION])
 
 
 def _columns(schema: DataSchema, fill_value: float | None, pad_value: float | None) -> list[Column]:

@@ -1,9 +1,9 @@
-"""Who reads the row groups: Petastorm, or pyarrow alone. Both give the same blocks in the same order."""
+"""Who reads the row groups: Petastorm, or pyarrow alone. All readers give the same blocks in the same order."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -35,14 +35,23 @@ class Reader(Protocol):
         ...
 
 
-def open_reader(name: str, manifest: Manifest, threads: int, storage_options: Mapping[str, Any]) -> Reader:
-    """Return the reader of that name, "petastorm" or "arrow", with this many decoding threads."""
-    reader: Reader = _reader_class(name)(manifest, threads, storage_options)
+ReaderMaker = Callable[[Manifest, int, Mapping[str, Any]], Reader]
+"""Of manifest, number of threads and storage options."""
+
+
+def open_reader(
+    kind: str | ReaderMaker, manifest: Manifest, threads: int, storage_options: Mapping[str, Any]
+) -> Reader:
+    """Return a reader with this many decoding threads: "petastorm", "arrow", or what makes another one."""
+    make: Any = _reader_class(kind) if isinstance(kind, str) else kind
+    reader: Reader = make(manifest, threads, storage_options)
     return reader
 
 
-def import_soon(name: str) -> None:
+def import_soon(name: str | ReaderMaker) -> None:
     """Begin to import a reader in a thread: Petastorm brings pandas with it, while a rank waits for the others."""
+    if not isinstance(name, str):
+        return
 
     def begin() -> None:
         # What cannot be imported is raised where the reader is opened.

@@ -1,4 +1,4 @@
-"""Row groups by pyarrow alone: what the Petastorm reader is measured against."""
+"""Row groups by a pool of threads of our own, or by pyarrow alone: what the Petastorm reader is measured against."""
 
 from __future__ import annotations
 
@@ -6,22 +6,35 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from sparkdl.data.manifest import Manifest
 from sparkdl.data.pack import Block
+from sparkdl.data.plan import RowRange
 from sparkdl.data.readers import AHEAD
 from sparkdl.data.readers.formats import open_files
-from sparkdl.data.windows import Read
+from sparkdl.data.windows import Read, Target
 
 
-class ArrowReader:
+class RangeFiles(Protocol):
+    """What ranges of rows are read from, by several threads."""
+
+    def read(self, wanted: RowRange, target: Target | None = None) -> Block:
+        """Return the rows of a range, or put them into `target` and return nothing."""
+        ...
+
+    def close(self) -> None:
+        """Close every file; the threads that read have ended."""
+        ...
+
+
+class PooledReader:
     """Reads with `threads` threads, that many ranges and two more ahead of the consumer."""
 
-    def __init__(self, manifest: Manifest, threads: int, storage_options: Mapping[str, Any]) -> None:
-        self._files = open_files(manifest, storage_options)
+    def __init__(self, files: RangeFiles, threads: int) -> None:
+        self._files = files
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="sparkdl-arrow")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="sparkdl-read")
 
     def blocks(self, reads: Iterable[Read]) -> Iterator[Block]:
         """Yield the rows of each range, in order."""
@@ -43,3 +56,10 @@ class ArrowReader:
 
     def _read_soon(self, wanted: Iterator[Read], count: int) -> list[Future[Block]]:
         return [self._pool.submit(self._files.read, *one) for one in islice(wanted, count)]
+
+
+class ArrowReader(PooledReader):
+    """Reads the files of a manifest."""
+
+    def __init__(self, manifest: Manifest, threads: int, storage_options: Mapping[str, Any]) -> None:
+        super().__init__(open_files(manifest, storage_options), threads)

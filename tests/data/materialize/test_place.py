@@ -68,6 +68,6 @@ class Cluster:
 
 
 def test_a_cluster_needs_a_place_that_its_hosts_share() -> None:
-    with pytest.raises(ClusterError, match="set cacheUrl, or the Spark conf spark.sparkdl.cacheUrl"):
+    with pytest.raises(ClusterError, match="set cacheUrl, or the Spark conf spark.sparkdl.cacheUrl.*feed='direct'"):
         choose_place(Cluster("file:///"), None)  # type: ignore[arg-type]
     assert choose_place(Cluster("hdfs://name:8020"), None).url.startswith("hdfs://name:8020/tmp/sparkdl-")  # type: ignore[arg-type]

@@ -35,7 +35,7 @@ def packed(folder: Path, schema: DataSchema, columns: list[pa.Array], **settings
     names = [f"c{place}" for place in range(len(columns))]
     whole = pa.RecordBatch.from_arrays(columns, names=names)
     half = whole.num_rows // 2
-    task = WriteTask(str(folder), schema, **settings)
+    task = WriteTask(schema, url=str(folder), **settings)
     entries = task.write(iter([whole.slice(0, half), whole.slice(half)]), 0, 0)
     (entry,) = [entry for entry in entries if entry["split"] == TRAIN]
     file = DataFile(**{**entry["file"], "row_groups": tuple(entry["file"]["row_groups"])})
@@ -155,7 +155,7 @@ def test_hashes_of_all_rows_are_added_up_those_that_are_not_written_too(tmp_path
     schema = DataSchema((Field("x", INPUT, SCALAR, ("x",), "float32", (1,)),))
     hashes = pa.array([-1, 2, 1 << 62], pa.int64())
     batch = pa.RecordBatch.from_arrays([pa.array([1.0, None, 3.0], pa.float32()), hashes], names=["c0", HASH_COLUMN])
-    entries = WriteTask(str(tmp_path), schema).write(iter([batch, batch]), 0, 0)
+    entries = WriteTask(schema, url=str(tmp_path)).write(iter([batch, batch]), 0, 0)
     (content,) = [entry for entry in entries if entry["split"] == CONTENT]
     assert content["rows"] == 6
     assert content["total"] % (1 << 64) == 2 * ((1 << 62) + 1) % (1 << 64)
