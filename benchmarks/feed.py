@@ -1,6 +1,6 @@
 """How fast rows come to a training loop, beside pyarrow's decoding alone, Petastorm's loaders and torch's.
 
-    .venv/bin/python benchmarks/feed.py [--quick] [--only packed,columns,array,jpeg64,jpeg224]
+    .venv/bin/python benchmarks/feed.py [--quick] [--only packed,columns,array,jpeg64,jpeg224] [--rounds 7]
 
 All figures come from one run, interleaved, as medians: million rows per second of the clock, and CPU seconds of this
 process per million rows. Every way runs with 2 threads where not said otherwise; files are warm in the page cache.
@@ -259,8 +259,9 @@ def others(folder: Path, few: Path, rows: int, few_rows: int, rounds: int) -> It
         yield Way("memory", f"torch DataLoader, {order}", few_rows, run, rounds)
 
 
-def all_ways(scratch: Path, wanted: set[str], quick: bool) -> list[Way]:
-    rows, few_rows, rounds, slow_rounds = (60_000, 5_000, 2, 1) if quick else (2_000_000, 40_000, 7, 2)
+def all_ways(scratch: Path, wanted: set[str], quick: bool, rounds: int) -> list[Way]:
+    rows, few_rows = (60_000, 5_000) if quick else (2_000_000, 40_000)
+    slow_rounds = max(1, rounds // 3)
     ways: list[Way] = []
     if wanted & {"packed", "columns", "array"}:
         (scratch / "few").mkdir()
@@ -319,9 +320,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="few rows, to see that it runs")
     parser.add_argument("--only", default="packed,columns,array,jpeg64,jpeg224", help="data, separated by commas")
+    parser.add_argument("--rounds", type=int, default=7, help="how often each way is measured, the slow ones a third")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sparkdl-benchmark-") as folder:
-        ways = all_ways(Path(folder), set(arguments.only.split(",")), arguments.quick)
+        ways = all_ways(Path(folder), set(arguments.only.split(",")), arguments.quick, arguments.rounds)
         for turn in range(max(way.rounds for way in ways) + 1):
             for way in ways:
                 # The first round warms up.

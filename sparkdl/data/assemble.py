@@ -18,10 +18,11 @@ import numpy.typing as npt
 
 from sparkdl.data.pack import Block, RowLayout
 from sparkdl.data.plan import Plan, RowRange, Window
+from sparkdl.data.tensors import scaled
 from sparkdl.data.windows import Read, WindowMemory
 
 Columns = list[npt.NDArray[Any]]
-"""One contiguous array (n, *shape) for each slot of the layout."""
+"""One contiguous array (n, *shape) for each slot of the layout; float32 for pictures that are to be scaled."""
 
 Empty = Callable[[int], Columns]
 """Gives columns for so many rows, not initialised."""
@@ -119,7 +120,7 @@ class ShuffledSteps:
                 # Several steps are there whole, one may need the next window too.
                 count = min(end - place, shard.left // steps)
                 for column, values in zip(by_step, shard.take(steps * count), strict=True):
-                    column[:, place : place + count] = values.reshape(steps, count, *column.shape[2:])
+                    _copy(values.reshape(steps, count, *column.shape[2:]), column[:, place : place + count])
                 place += count
         return columns
 
@@ -191,13 +192,14 @@ class OrderedSteps:
                     held.popleft()
                 while start < stop and (not held or held[-1].stop < stop):
                     first, wanted = next(groups)
-                    values = list(self._layout.unpack(next(blocks)).values())
-                    held.append(_Held(first, first + wanted.stop, values))
+                    unpacked = list(self._layout.unpack(next(blocks)).values())
+                    held.append(_Held(first, first + wanted.stop, unpacked))
                 for block in held:
                     low, high = max(start, block.start), min(stop, block.stop)
                     if low < high:
                         for column, source in zip(columns, block.values, strict=True):
-                            column[place : place + high - low] = source[low - block.start : high - block.start]
+                            values = source[low - block.start : high - block.start]
+                            _copy(values, column[place : place + high - low])
                         place += high - low
             yield Run(columns, [place])
 
@@ -215,3 +217,10 @@ class OrderedSteps:
                 for first, wanted in self._plan.groups_between(max(start, behind), stop):
                     yield first, wanted
                     behind = first + wanted.stop
+
+
+def _copy(values: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
+    if values.dtype == np.uint8 and out.dtype == np.float32:
+        scaled(values, out)
+    else:
+        out[...] = values

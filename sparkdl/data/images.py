@@ -90,8 +90,12 @@ def _from_jpeg(value: bytes) -> Picture | None:
         pixels = cv2.imdecode(np.frombuffer(value, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         return None
+    if pixels is None:
+        return None
+    picture = np.empty((3, *pixels.shape[:2]), np.uint8)
     # Its colours are blue, green, red.
-    return None if pixels is None else np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1))
+    cv2.split(pixels, [picture[2], picture[1], picture[0]])
+    return picture
 
 
 def _by_pillow(value: bytes) -> Picture | None:

@@ -103,8 +103,10 @@ class Loader:
         self._layout = RowLayout.of(manifest.schema) if plan.rows else RowLayout((), 0)
         self._reader: Reader | None = None
         self._memory: WindowMemory | None = None
-        self._columns = [Recycled(slot.shape, slot.dtype) for slot in self._layout.slots]
-        self._pictures = [Recycled(slot.shape, "float32") for slot in self._layout.slots]
+        self._columns = [
+            Recycled(slot.shape, field.dtype if field.kind == IMAGE else slot.dtype)
+            for slot, field in zip(self._layout.slots, manifest.schema.fields, strict=False)
+        ]
         self._running: Background[list[Batch]] | None = None
         import_soon(reader)
 
@@ -228,9 +230,8 @@ class Loader:
 
     def _to_batches(self, run: Run, first_step: int) -> list[Batch]:
         parts: dict[str, list[Sequence[torch.Tensor]]] = {INPUT: [], LABEL: [], WEIGHT: []}
-        for field, column, pictures in zip(self._manifest.schema.fields, run.columns, self._pictures, strict=True):
-            scaled = pictures.take(len(column)) if field.kind == IMAGE else None
-            parts[field.role].append(split_packed(column, field, run.sizes, scaled))
+        for field, column in zip(self._manifest.schema.fields, run.columns, strict=True):
+            parts[field.role].append(split_packed(column, field, run.sizes))
         return [
             Batch(
                 tuple(tensors[place] for tensors in parts[INPUT]),

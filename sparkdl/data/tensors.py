@@ -60,31 +60,37 @@ def to_tensor(columns: Sequence[pa.Array], field: Field) -> torch.Tensor:
     return dense.to_sparse() if field.sparse else dense
 
 
-def from_packed(values: npt.NDArray[Any], field: Field, scaled: npt.NDArray[np.float32] | None = None) -> torch.Tensor:
+def from_packed(values: npt.NDArray[Any], field: Field) -> torch.Tensor:
     """Return the rows of a field as a tensor, from what packed rows hold of it, (n, *stored_shape).
 
-    The tensor is that of `to_tensor`, and shares memory with `values` where it can; that of pictures with `scaled`,
-    (n, *shape), if it is given.
+    The tensor is that of `to_tensor`, and shares memory with `values` where it can: with those of pictures if they are
+    `scaled` already.
     """
     if field.entries is not None:
         return _of_entries(sparse.unpacked(values), field.shape[0], field.sparse)
-    if field.kind == IMAGE:
-        return _scaled(values, np.empty(values.shape, np.float32) if scaled is None else scaled)
+    if values.dtype == np.uint8 and field.kind == IMAGE:
+        values = scaled(values, np.empty(values.shape, np.float32))
     tensor = torch.from_numpy(values)
     if field.kind == MASK:
         return tensor.to(torch.bool)
     return tensor.to_sparse() if field.sparse else tensor
 
 
-def split_packed(
-    values: npt.NDArray[Any], field: Field, sizes: Sequence[int], scaled: npt.NDArray[np.float32] | None = None
-) -> Sequence[torch.Tensor]:
+def split_packed(values: npt.NDArray[Any], field: Field, sizes: Sequence[int]) -> Sequence[torch.Tensor]:
     """Return the rows of a field as one tensor of each size, from what packed rows hold of them all."""
     if field.sparse:
         # Sparse tensors cannot be cut.
         return [from_packed(part, field) for part in np.split(values, np.cumsum(sizes)[:-1])]
-    tensor = from_packed(values, field, scaled)
+    tensor = from_packed(values, field)
     return (tensor,) if len(sizes) == 1 else tensor.split(list(sizes))
+
+
+def scaled(pixels: npt.NDArray[np.uint8], out: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Fill `out` with pictures in [0, 1], and return it.
+
+    By numpy: torch would do it with all its threads, which the training step and the decoding need.
+    """
+    return np.divide(pixels, np.float32(255), out=out)
 
 
 def as_numbers(array: pa.Array) -> pa.Array:
@@ -198,15 +204,7 @@ def _images(array: pa.Array, field: Field) -> torch.Tensor:
             f"column {field.columns[0]!r} has pictures of {stacked.shape[2]}x{stacked.shape[3]} (height x width), "
             f"{field.shape[1]}x{field.shape[2]} is needed: resize them"
         )
-    return _scaled(stacked, np.empty(stacked.shape, np.float32))
-
-
-def _scaled(pixels: npt.NDArray[np.uint8], scaled: npt.NDArray[np.float32]) -> torch.Tensor:
-    """Fill `scaled` with pictures in [0, 1].
-
-    By numpy: torch would do it with all its threads, which the training step and the decoding need.
-    """
-    return torch.from_numpy(np.divide(pixels, np.float32(255), out=scaled))
+    return torch.from_numpy(scaled(stacked, np.empty(stacked.shape, np.float32)))
 
 
 def _dense(array: pa.Array, field: Field, shape: tuple[int, ...]) -> torch.Tensor:
