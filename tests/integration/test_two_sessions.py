@@ -62,11 +62,11 @@ def meet(place, count):
 
 
 losses = []
-for turn in range(3 if programs > 1 else 1):
+for turn in range(programs):
     meet(f"turn{turn}", programs)
     # The first rows are the same in all programs, the second this program's own.
     losses.append([loss(1.0), loss(2.0 + number)])
-    if turn == 1:
+    if turn + 1 < programs:
         clear_cache(base + "/rows", older_than=0.5)
 print("LOSSES", json.dumps(losses))
 spark.stop()
