@@ -19,7 +19,7 @@ help:
 	@echo "make test       run the tests (make test-slow: those that take minutes or need the package index)"
 	@echo "make test-versions  run the core of the tests on every pyspark and Python, and over Spark Connect"
 	@echo "make lint       ruff, mypy --strict, import rules"
-	@echo "make bench      run the benchmarks (not soak.py and large_model.py, which take half an hour)"
+	@echo "make bench      run the benchmarks (not soak.py, which takes half an hour, and large_model.py, which needs 6 GiB of disk)"
 	@echo "make docs       check links and code of the documentation"
 	@echo "make clean      remove what these made, .venv included"
 
