@@ -1,6 +1,6 @@
 """What writing the rows of a fit costs, beside Spark's own Parquet writer on the same DataFrame.
 
-    .venv/bin/python benchmarks/materialize.py [--quick]
+    .venv/bin/python benchmarks/materialize.py [--quick] [--rounds 5]
 
 A million rows of 50 floats and a label, read from Parquet, as 50 columns and as one array column, on local[2]. CPU
 seconds are those of the JVM and of the Python workers together, medians of interleaved runs; the first runs, which
@@ -79,7 +79,9 @@ def measure(spark: SparkSession, rows: int, rounds: int, folder: Path) -> dict[s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="few rows and rounds, to see that it runs")
-    rows, rounds = (20_000, 1) if parser.parse_args().quick else (1_000_000, 7)
+    parser.add_argument("--rounds", type=int, default=5, help="how often each way is measured")
+    arguments = parser.parse_args()
+    rows, rounds = (20_000, 1) if arguments.quick else (1_000_000, arguments.rounds)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     spark = (
         SparkSession.builder.master(f"local[{CORES}]")

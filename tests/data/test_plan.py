@@ -76,6 +76,7 @@ def test_windows_are_the_shards_rows_and_can_be_entered_anywhere(plan: Plan, dat
     most = max(1, plan.window // plan.canonical_shards)
     for window in windows:
         assert window.rows == sum(r.stop - r.start for r in window.ranges) < 3 * most
+        assert window.rows <= plan.most_window_rows
         assert sorted(plan.row_order(1, shard, window)) == list(range(window.rows))
     row = data.draw(st.integers(0, len(inside)))
     assert list(plan.windows(1, shard, row)) == [w for w in windows if w.first + w.rows > row]

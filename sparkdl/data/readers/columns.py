@@ -29,10 +29,6 @@ from sparkdl.errors import DataError
 Rows = Values | Sequence[Values]
 """One array for all rows, or one for each."""
 
-_TOGETHER, _TURNED = 2501, 250
-"""Rows of which columns are brought together, and rows of these that are turned at once, so that caches hold them. The
-first is no power of two: columns so far apart push each other out of the cache."""
-
 KEPT_BYTES = 2 << 30
 """Decoded row groups of which pieces are still to come; beyond it the least recently used are decoded again."""
 
@@ -138,20 +134,14 @@ class _Ready(Part):
 
 
 class _Stacked(Part):
-    """Columns that are turned into rows."""
+    """Columns that are turned into rows, by one call of Arrow for many rows, without Python's lock."""
 
     def __init__(self, columns: list[Values]) -> None:
-        self._columns = columns
+        names = [str(place) for place in range(len(columns))]
+        self._columns = pa.RecordBatch.from_arrays([pa.array(column) for column in columns], names)
 
     def values(self, start: int, stop: int) -> Values:
-        rows = np.empty((stop - start, len(self._columns)), dtype=self._columns[0].dtype)
-        for first in range(0, len(rows), _TOGETHER):
-            part = rows[first : first + _TOGETHER]
-            low = start + first
-            together = np.concatenate([column[low : low + len(part)] for column in self._columns])
-            together = together.reshape(len(self._columns), len(part))
-            for row in range(0, len(part), _TURNED):
-                part[row : row + _TURNED] = together[:, row : row + _TURNED].T
+        rows: Values = self._columns.slice(start, stop - start).to_tensor().to_numpy()
         return rows
 
 

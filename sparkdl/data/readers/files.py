@@ -140,8 +140,10 @@ class RowGroupFiles:
         return opened
 
     def _opened(self, number: int) -> tuple[pq.ParquetFile, IO[bytes]]:
+        url = self.url(number)
         try:
-            stream = urls.open_read(self.url(number), self._options)
+            # Arrow's own file needs no lock of Python's and no copy.
+            stream = pa.OSFile(urls.local_path(url)) if urls.is_local(url) else urls.open_read(url, self._options)
         except OSError as error:
             raise self._broken(number, error) from error
         try:
