@@ -1,4 +1,4 @@
-"""feed="direct" on executors of their own, whose ranks cannot open the files of their tasks: all blocks are asked for."""
+"""feed="direct" on executors whose ranks cannot open the files of their tasks: all blocks are asked for."""
 
 from __future__ import annotations
 
