@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _CYCLE_COST_MS = 0.3
 """CPU time that a cycle of Horovod's background thread takes of a rank, with the messages that it sends."""
+_CYCLES_LATE = 1.5
+"""How many cycles later than its last rank a collective is done."""
 _CYCLES_MS = (0.3, 10.0)
 
 _PAUSES = (20e-6, 100e-6, 500e-6)
@@ -90,11 +92,11 @@ def cycle_milliseconds(step_seconds: float) -> float:
     """Return the cycle time that costs a step least.
 
     In each cycle the background threads of all ranks talk to each other, whether there is something to do or not: short
-    cycles take the core from the computing. A collective waits for half a cycle on average: long ones make it late.
-    The sum of both, cost x step / cycle + cycle / 2, is least at the root of 2 x cost x step.
+    cycles take the core from the computing, and long ones make a collective late. The sum of both,
+    cost x step / cycle + late x cycle, is least at the root of cost x step / late.
     """
     shortest, longest = _CYCLES_MS
-    return min(longest, max(shortest, math.sqrt(2 * _CYCLE_COST_MS * step_seconds * 1000)))
+    return min(longest, max(shortest, math.sqrt(_CYCLE_COST_MS * step_seconds * 1000 / _CYCLES_LATE)))
 
 
 def _kind(tensor: torch.Tensor) -> str:
