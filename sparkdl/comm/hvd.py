@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _CYCLE_COST_MS = 0.3
 """CPU time that a cycle of Horovod's background thread takes of a rank, with the messages that it sends."""
-_CYCLES_LATE = 1.5
+_CYCLES_LATE = 3.0
 """How many cycles later than its last rank a collective is done."""
 _CYCLES_MS = (0.3, 10.0)
 
