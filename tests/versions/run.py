@@ -123,7 +123,7 @@ def _make(uv: str, folder: Path, python: str, pins: list[str]) -> None:
         file.write(constraints)
         file.flush()
         into = ["--python", str(folder / "bin" / "python"), "-c", file.name]
-        _call([uv, "pip", "install", "--quiet", *into, "-e", f"{ROOT}[image]", *TOOLS])
+        _call([uv, "pip", "install", "--quiet", "--compile-bytecode", *into, "-e", f"{ROOT}[image]", *TOOLS])
     stamp.write_text(state)
 
 
