@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -99,19 +98,3 @@ def test_rows_below_a_cache_url_are_kept_for_other_sessions(frame: DataFrame, tm
     assert hashes[0] == hashes[1]
     (kept,) = tmp_path.iterdir()
     assert clear_cache(str(tmp_path)) == [kept.name]
-
-
-@pytest.mark.slow
-def test_finding_rows_is_clearly_cheaper_than_writing_them(spark: SparkSession, tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    spark.range(600_000).select(
-        F.array(*(F.rand(i).cast("float") for i in range(50))).alias("x"), F.col("id").alias("y")
-    ).write.parquet(str(source))
-    frame = spark.read.parquet(str(source))
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        with SharedRows(frame, []).use(wanted(frame, cache_url=str(tmp_path / "cache"))) as rows:
-            assert rows.train.rows == 600_000
-            seconds.append(time.perf_counter() - began)
-    assert min(seconds[1:]) < 0.7 * seconds[0]
