@@ -31,7 +31,7 @@ from sparkdl.scoring.local import LocalScorer
 from sparkdl.scoring.outputs import GenericHead, Head, Shape, column_for
 from sparkdl.scoring.plan import ScoringPlan
 from sparkdl.scoring.scorer import ScorerSettings
-from sparkdl.scoring.ship import send
+from sparkdl.scoring.ship import pack, send
 from sparkdl.scoring.transform import add_columns, added_fields
 from sparkdl.train.history import History
 
@@ -173,7 +173,8 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         plan = self._plan(dataset.schema)
-        return add_columns(dataset, plan, self._send, Repair(self._extra("fill_value"), self._extra("pad_value")))
+        repair = Repair(self._extra("fill_value"), self._extra("pad_value"))
+        return add_columns(dataset, plan, self._send, repair, pack=lambda: pack(self.network))
 
     def transformSchema(self, schema: StructType) -> StructType:
         """Return the schema of what `transform` returns for a DataFrame of this one, or raise what it would raise."""

@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from sparkdl.errors import SettingError
 from sparkdl.network.skeleton import dump_skeleton, load_skeleton
 from sparkdl.network.tensors import named_tensors, saved_form
 from sparkdl.spark import files
 
 _SKELETON = "skeleton:"
+_MOST_PACKED = 60 << 20
 
 
 def send(spark: Any, module: nn.Module) -> str:
@@ -32,16 +34,44 @@ def send(spark: Any, module: nn.Module) -> str:
     NetworkError
         If it cannot be pickled.
     """
-    tensors = named_tensors(module)
-    skeleton = dump_skeleton(module, tensors)
-    content = {name: saved_form(tensor) for name, tensor in tensors.items()}
-    name = f"sparkdl-{_digest(skeleton, content)}.pt"
+    name, skeleton, content = _parts(module)
     if not files.was_sent(spark, name):
-        content[_SKELETON] = torch.frombuffer(bytearray(skeleton), dtype=torch.uint8)
+        content[_SKELETON] = _as_tensor(skeleton)
         with tempfile.TemporaryDirectory(prefix="sparkdl-ship-", dir=files.shipping_folder(spark)) as folder:
             torch.save(content, Path(folder) / name)
             files.send_file(spark, Path(folder) / name)
     return name
+
+
+def pack(module: nn.Module) -> tuple[str, bytes]:
+    """Return the name and the content of a network's file, for tasks that no file reaches.
+
+    Raises
+    ------
+    NetworkError
+        If it cannot be pickled.
+    SettingError
+        If it is too large to go with Spark's own task.
+    """
+    name, skeleton, content = _parts(module)
+    size = len(skeleton) + sum(tensor.nbytes for tensor in content.values())
+    if size > _MOST_PACKED:
+        raise SettingError(
+            f"the network has {size:,} bytes, and over Spark Connect a stream takes {_MOST_PACKED:,}: "
+            "score the stream in a classic session"
+        )
+    buffer = io.BytesIO()
+    torch.save({**content, _SKELETON: _as_tensor(skeleton)}, buffer)
+    return name, buffer.getvalue()
+
+
+def unpack(name: str, data: bytes) -> None:
+    """Put what `pack` has returned where `fetch` looks for it, on an executor."""
+    place = files.received_file(name)
+    if not place.exists():
+        with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as file:
+            file.write(data)
+        Path(file.name).replace(place)
 
 
 def fetch(name: str) -> nn.Module:
@@ -49,6 +79,18 @@ def fetch(name: str) -> nn.Module:
     tensors = torch.load(files.received_file(name), map_location="cpu", weights_only=True, mmap=True)
     skeleton = bytes(tensors.pop(_SKELETON).numpy())
     return load_skeleton(skeleton, tensors)
+
+
+def _parts(module: nn.Module) -> tuple[str, bytes, dict[str, torch.Tensor]]:
+    """The name of a network's file, and what is in it."""
+    tensors = named_tensors(module)
+    skeleton = dump_skeleton(module, tensors)
+    content = {name: saved_form(tensor) for name, tensor in tensors.items()}
+    return f"sparkdl-{_digest(skeleton, content)}.pt", skeleton, content
+
+
+def _as_tensor(skeleton: bytes) -> torch.Tensor:
+    return torch.frombuffer(bytearray(skeleton), dtype=torch.uint8)
 
 
 def _digest(skeleton: bytes, tensors: Mapping[str, torch.Tensor]) -> str:

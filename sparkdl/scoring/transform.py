@@ -23,9 +23,10 @@ from sparkdl.errors import SettingError
 from sparkdl.scoring.inputs import Repair, input_column, is_valid
 from sparkdl.scoring.outputs import ARRAY, VECTOR, OutputColumn
 from sparkdl.scoring.plan import SKIP, ScoringPlan
+from sparkdl.scoring.ship import unpack
 from sparkdl.scoring.worker import score_batches
 from sparkdl.spark.functions import arrow_types, iterator_udf, on_local_master
-from sparkdl.spark.session import conf_bool
+from sparkdl.spark.session import conf_bool, is_connect
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -34,7 +35,13 @@ _COLUMNAR = "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled"
 
 
 def add_columns(
-    dataset: DataFrame, plan: ScoringPlan, send: Callable[[Any], str], repair: Repair, *, arrow: bool | None = None
+    dataset: DataFrame,
+    plan: ScoringPlan,
+    send: Callable[[Any], str],
+    repair: Repair,
+    *,
+    pack: Callable[[], tuple[str, bytes]] | None = None,
+    arrow: bool | None = None,
 ) -> DataFrame:
     """Return the DataFrame with the columns of a plan behind its own.
 
@@ -47,6 +54,8 @@ def add_columns(
         Makes the network available to the executors of a session, and returns the name of its file.
     repair : Repair
         What stands for what is missing.
+    pack : callable, optional
+        Returns the name of that file and what is in it, for streams over Spark Connect: their tasks get no files.
     arrow : bool, optional
         As for `iterator_udf`.
 
@@ -64,8 +73,9 @@ def add_columns(
     if not plan.columns:
         return dataset
     spark = dataset.sparkSession
+    name, content = (send(spark), None) if pack is None or not (is_connect(spark) and dataset.isStreaming) else pack()
     function = iterator_udf(
-        _function(plan, send(spark), on_local_master(spark)),
+        _function(plan, name, on_local_master(spark), content),
         _result_type(plan.columns),
         arrow_types(dataset.select(*expressions).schema),
         arrow=arrow,
@@ -93,8 +103,12 @@ def added_fields(columns: Sequence[OutputColumn], schema: StructType) -> list[St
     return [StructField(c.name, VectorUDT() if c.type == VECTOR else _spark_type(c)) for c in columns]
 
 
-def _function(plan: ScoringPlan, name: str, local: bool) -> Callable[[Iterator[Sequence[pa.Array]]], Any]:
+def _function(
+    plan: ScoringPlan, name: str, local: bool, content: bytes | None
+) -> Callable[[Iterator[Sequence[pa.Array]]], Any]:
     def score(batches: Iterator[Sequence[pa.Array]]) -> Iterator[pa.Array]:
+        if content is not None:
+            unpack(name, content)
         return score_batches(plan, name, local, batches)
 
     return score

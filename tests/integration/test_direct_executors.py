@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Python imports it when it starts. As where a rank is in another container than the task: no file can be opened.
+# Python imports it when it starts, which forks of a warm server do not. As where a rank is in another container than the task: no file can be opened.
 APART = """
 from sparkdl.cluster import holding
 holding._opened = lambda offered: None
@@ -26,7 +26,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 spark = (SparkSession.builder.master("local-cluster[2,1,1024]").config("spark.ui.enabled", "false")
     .config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1")
-    .config("spark.executor.memory", "600m").getOrCreate())
+    .config("spark.executor.memory", "600m").config("spark.sparkdl.warmRanks", "false").getOrCreate())
 spark.sparkContext.setLogLevel("ERROR")
 from sparkdl import TorchRegressor
 from sparkdl.train import Callback

@@ -88,7 +88,7 @@ class RowGroupFiles:
         view, done = memoryview(rows.view(np.uint8).data), 0
         try:
             stream.seek(start)
-            while done < len(view) and (read := stream.readinto(view[done:])):  # type: ignore[attr-defined]
+            while done < len(view) and (read := _read_into(stream, view[done:])):
                 done += read
         except OSError as error:
             raise self._broken(wanted.file, error) from error
@@ -183,6 +183,17 @@ class RowGroupFiles:
         return DataError(
             f"{self.url(number)}, {file.rows} rows written on {file.host or 'an executor'}, cannot be read: {error}"
         )
+
+
+def _read_into(stream: Any, view: memoryview) -> int:
+    """Fill a part of `view` with what comes next, and return how much; 0 at the end."""
+    try:
+        return int(stream.readinto(view))
+    # Some file systems of fsspec only hand out bytes of their own.
+    except (AttributeError, NotImplementedError):
+        data = stream.read(len(view))
+        view[: len(data)] = data
+        return len(data)
 
 
 def _close(opened: tuple[pq.ParquetFile, IO[bytes]]) -> None:
