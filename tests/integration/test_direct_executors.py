@@ -13,7 +13,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Python imports it when it starts, which forks of a warm server do not. As where a rank is in another container than the task: no file can be opened.
+# Python imports it when it starts, which forks of a warm server do not. As where a rank is in another container than
+# the task: no file can be opened.
 APART = """
 from sparkdl.cluster import holding
 holding._opened = lambda offered: None
