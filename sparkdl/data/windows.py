@@ -11,11 +11,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sparkdl.data.pack import RowLayout
+from sparkdl.data.pack import RowLayout, Rows
 from sparkdl.data.plan import Numbers, Plan, RowRange
 
 Values = npt.NDArray[Any]
 """Of one field, (n, *shape)."""
+
+_PIECE_BYTES = 1 << 19
+
+
+def piece_rows(layout: RowLayout) -> int:
+    """Return how many rows at a time go through the cache of a core on their way to a target."""
+    return max(1, _PIECE_BYTES // layout.row_bytes)
 
 
 class Target(NamedTuple):
@@ -39,6 +46,11 @@ class Target(NamedTuple):
         places = self.places[first : first + len(values)]
         # Every place is there; "clip" only spares numpy a check of each.
         np.put(_whole_rows(self.memory[slot]), places, _whole_rows(np.ascontiguousarray(values)), mode="clip")
+
+    def put_packed(self, layout: RowLayout, first: int, rows: Rows) -> None:
+        """Put packed rows that follow each other, the first of them number `first` of the range."""
+        for slot, values in enumerate(layout.unpack(rows).values()):
+            self.put(slot, first, values)
 
 
 class Read(NamedTuple):

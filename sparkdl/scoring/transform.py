@@ -73,7 +73,11 @@ def add_columns(
     if not plan.columns:
         return dataset
     spark = dataset.sparkSession
-    name, content = (send(spark), None) if pack is None or not (is_connect(spark) and dataset.isStreaming) else pack()
+    content: bytes | None = None
+    if pack is not None and dataset.isStreaming and is_connect(spark):
+        name, content = pack()
+    else:
+        name = send(spark)
     function = iterator_udf(
         _function(plan, name, on_local_master(spark), content),
         _result_type(plan.columns),

@@ -12,11 +12,8 @@ from sparkdl.data.manifest import Manifest
 from sparkdl.data.pack import Block, RowLayout, Rows
 from sparkdl.data.plan import RowRange
 from sparkdl.data.readers.arrow import PooledReader
-from sparkdl.data.windows import Target
+from sparkdl.data.windows import Target, piece_rows
 from sparkdl.errors import DataError
-
-_PIECE_BYTES = 1 << 19
-"""Rows go through the cache of a core in pieces of this size, as those of files do."""
 
 
 class Holding(Protocol):
@@ -90,7 +87,7 @@ class SpooledRows:
         self._split = split
         self._manifest = manifest
         self._layout = RowLayout.of(manifest.schema)
-        self._piece_rows = max(1, _PIECE_BYTES // self._layout.row_bytes)
+        self._piece_rows = piece_rows(self._layout)
 
     def read(self, wanted: RowRange, target: Target | None = None) -> Block:
         """Return the rows of a range, or put them into `target`; DataError names the block that cannot be read."""
@@ -98,9 +95,7 @@ class SpooledRows:
         if target is None:
             return rows
         for first in range(0, len(rows), self._piece_rows):
-            piece = rows[first : first + self._piece_rows]
-            for slot, values in enumerate(self._layout.unpack(piece).values()):
-                target.put(slot, first, values)
+            target.put_packed(self._layout, first, rows[first : first + self._piece_rows])
         return {}
 
     def close(self) -> None:

@@ -14,14 +14,11 @@ import pyarrow.parquet as pq
 from sparkdl.data.manifest import DataFile, Manifest
 from sparkdl.data.pack import Block, RowLayout, Rows
 from sparkdl.data.plan import RowRange
-from sparkdl.data.windows import Target
+from sparkdl.data.windows import Target, piece_rows
 from sparkdl.errors import DataError
 from sparkdl.storage import urls
 
 _OPEN_FILES = 32
-_PIECE_BYTES = 1 << 19
-"""Rows go through the cache of a core in pieces of this size."""
-
 _PAGE_HEADER_BYTES = range(12, 34)
 """What Thrift makes of one page's header, without statistics; that of two pages is longer."""
 
@@ -33,7 +30,7 @@ class RowGroupFiles:
         self._manifest = manifest
         self._layout = RowLayout.of(manifest.schema)
         self._dtype = self._layout.dtype
-        self._piece_rows = max(1, _PIECE_BYTES // self._layout.row_bytes)
+        self._piece_rows = piece_rows(self._layout)
         self._options = dict(storage_options)
         self._local = threading.local()
         self._lock = threading.Lock()
@@ -53,17 +50,14 @@ class RowGroupFiles:
         if target is None:
             return self._packed(wanted) if start is None else self._bytes(wanted, start, np.empty(count, self._dtype))
         if start is None:
-            self._put(target, 0, self._packed(wanted))
+            target.put_packed(self._layout, 0, self._packed(wanted))
             return {}
         piece = np.empty(self._piece_rows, self._dtype)
         for first in range(0, count, len(piece)):
             rows = piece[: count - first]
-            self._put(target, first, self._bytes(wanted, start + first * self._layout.row_bytes, rows))
+            rows = self._bytes(wanted, start + first * self._layout.row_bytes, rows)
+            target.put_packed(self._layout, first, rows)
         return {}
-
-    def _put(self, target: Target, first: int, rows: Rows) -> None:
-        for slot, values in enumerate(self._layout.unpack(rows).values()):
-            target.put(slot, first, values)
 
     def _packed(self, wanted: RowRange) -> Rows:
         rows: Rows = self._layout.from_table(self._row_group(wanted))[wanted.start : wanted.stop]
