@@ -4,7 +4,8 @@ Petastorm asks for names that are gone: ``pyarrow.filesystem``, ``pyarrow.hdfs``
 (pyarrow 15), ``numpy.unicode_`` and ``numpy.string_`` (numpy 2), ``distutils`` (Python 3.12). `apply` puts an
 import hook in place that acts on the modules of Petastorm alone: each is executed with an ``import`` of its
 own, which hands out views of those packages with the missing names added. pyarrow, numpy and ``sys.modules``
-stay as they are for everybody else. It also mends the thread pool, which could end an epoch before it began.
+stay as they are for everybody else. It also mends the thread pool, which could end an epoch before it began, and whose
+threads looked for work a thousand times a second while there was none.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ from sparkdl.data import petastorm_compat_arrow as legacy
 _lock = threading.Lock()
 _THREAD_POOL = "petastorm.workers_pool.thread_pool"
 _NEW_PROCESS = "petastorm.workers_pool.exec_in_new_process"
+
+_LOOK_SECONDS = 0.05
+"""Between two looks of an idle thread of the pool at whether it is to stop; work wakes it at once."""
 
 
 def apply() -> None:
@@ -207,6 +211,7 @@ def _rebind(module: ModuleType) -> None:
 def _mend(module: ModuleType) -> None:
     if module.__name__ == _THREAD_POOL:
         _mend_end_of_epoch(module)
+        module.__dict__["IO_TIMEOUT_INTERVAL_S"] = _LOOK_SECONDS
     elif module.__name__ == _NEW_PROCESS:
         module.__dict__["subprocess"] = _View("subprocess", subprocess, {"Popen": _popen_applied})
 
