@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sparkdl.data.copies import Copies
 from sparkdl.data.pack import Block, RowLayout
 from sparkdl.data.plan import Plan, RowRange, Window
-from sparkdl.data.tensors import scaled
 from sparkdl.data.windows import Read, WindowMemory
 
 Columns = list[npt.NDArray[Any]]
@@ -57,6 +57,7 @@ class ShuffledSteps:
         start_step: int,
         memory: WindowMemory,
         run: int,
+        copies: Copies,
     ) -> None:
         self._plan = plan
         self._empty = empty
@@ -65,6 +66,7 @@ class ShuffledSteps:
         self._memory = memory
         memory.clear()
         self._run = run
+        self._copies = copies
         self._shards = {shard: _Shard(memory, plan.given(start_step, shard)) for shard in shards}
 
     def reads(self) -> Iterator[Read]:
@@ -116,12 +118,15 @@ class ShuffledSteps:
             end = place + share
             while place < end:
                 if not shard.left:
+                    # It gives room back that rows may still be copied from.
+                    self._copies.finish()
                     shard.refill(blocks)
                 # Several steps are there whole, one may need the next window too.
                 count = min(end - place, shard.left // steps)
                 for column, values in zip(by_step, shard.take(steps * count), strict=True):
-                    _copy(values.reshape(steps, count, *column.shape[2:]), column[:, place : place + count])
+                    self._copies.add(values.reshape(steps, count, *column.shape[2:]), column[:, place : place + count])
                 place += count
+        self._copies.finish()
         return columns
 
 
@@ -167,12 +172,21 @@ class _Held(NamedTuple):
 class OrderedSteps:
     """The steps of one epoch from `start_step` on, in file order."""
 
-    def __init__(self, plan: Plan, layout: RowLayout, empty: Empty, shards: Sequence[int], start_step: int) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        layout: RowLayout,
+        empty: Empty,
+        shards: Sequence[int],
+        start_step: int,
+        copies: Copies,
+    ) -> None:
         self._plan = plan
         self._layout = layout
         self._empty = empty
         self._shards = shards
         self._start_step = start_step
+        self._copies = copies
 
     def reads(self) -> Iterator[Read]:
         """Yield the row groups that hold rows of these shards, each once."""
@@ -199,8 +213,9 @@ class OrderedSteps:
                     if low < high:
                         for column, source in zip(columns, block.values, strict=True):
                             values = source[low - block.start : high - block.start]
-                            _copy(values, column[place : place + high - low])
+                            self._copies.add(values[None], column[None, place : place + high - low])
                         place += high - low
+            self._copies.finish()
             yield Run(columns, [place])
 
     def _pieces(self, step: int) -> list[tuple[int, int]]:
@@ -217,10 +232,3 @@ class OrderedSteps:
                 for first, wanted in self._plan.groups_between(max(start, behind), stop):
                     yield first, wanted
                     behind = first + wanted.stop
-
-
-def _copy(values: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
-    if values.dtype == np.uint8 and out.dtype == np.float32:
-        scaled(values, out)
-    else:
-        out[...] = values

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 
 from sparkdl.data.assemble import Columns, OrderedSteps, Run, ShuffledSteps
-from sparkdl.data.manifest import Manifest
+from sparkdl.data.copies import Copies
+from sparkdl.data.manifest import PACKED, Manifest
 from sparkdl.data.pack import RowLayout
 from sparkdl.data.plan import Plan
 from sparkdl.data.prefetch import Background
@@ -18,7 +19,7 @@ from sparkdl.data.readers import AHEAD, PETASTORM, Reader, ReaderMaker, import_s
 from sparkdl.data.recycle import Recycled
 from sparkdl.data.schema import IMAGE, INPUT, LABEL, WEIGHT
 from sparkdl.data.tensors import split_packed
-from sparkdl.data.windows import WindowMemory
+from sparkdl.data.windows import WindowMemory, room_for
 from sparkdl.errors import DataError, SettingError
 from sparkdl.storage import leases, urls
 
@@ -107,6 +108,7 @@ class Loader:
             Recycled(slot.shape, field.dtype if field.kind == IMAGE else slot.dtype)
             for slot, field in zip(self._layout.slots, manifest.schema.fields, strict=False)
         ]
+        self._copies = Copies(self._threads)
         self._running: Background[list[Batch]] | None = None
         import_soon(reader)
 
@@ -166,6 +168,7 @@ class Loader:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+        self._copies.close()
 
     def _end_epoch(self) -> None:
         if self._running is not None:
@@ -187,11 +190,11 @@ class Loader:
         memory, self._memory = self._memory, None
         steps: ShuffledSteps | OrderedSteps
         if self._plan.shuffle:
-            memory = memory or WindowMemory(self._plan, self._layout, len(self._shards) + self._threads + AHEAD + 1)
+            memory = memory or WindowMemory(self._plan, self._room, len(self._shards) + self._threads + AHEAD + 1)
             run = max(1, _RUN_BYTES // self._batch_bytes)
-            steps = ShuffledSteps(self._plan, self._empty, self._shards, epoch, start_step, memory, run)
+            steps = ShuffledSteps(self._plan, self._empty, self._shards, epoch, start_step, memory, run, self._copies)
         else:
-            steps = OrderedSteps(self._plan, self._layout, self._empty, self._shards, start_step)
+            steps = OrderedSteps(self._plan, self._layout, self._empty, self._shards, start_step, self._copies)
         blocks = self._reader.blocks(steps.reads())
         delivered, step = 0, start_step
         try:
@@ -207,6 +210,11 @@ class Loader:
             close = getattr(blocks, "close", None)
             if close is not None:
                 close()
+
+    def _room(self, rows: int) -> Columns:
+        if self._manifest.format == PACKED:
+            return self._layout.empty(rows)
+        return [room_for(field, rows) for field in self._manifest.schema.fields]
 
     def _empty(self, rows: int) -> Columns:
         return [recycled.take(rows) for recycled in self._columns]

@@ -69,7 +69,7 @@ def from_packed(values: npt.NDArray[Any], field: Field) -> torch.Tensor:
     if field.entries is not None:
         return _of_entries(sparse.unpacked(values), field.shape[0], field.sparse)
     if values.dtype == np.uint8 and field.kind == IMAGE:
-        values = scaled(values, np.empty(values.shape, np.float32))
+        values = images.scaled(values, np.empty(values.shape, np.float32))
     tensor = torch.from_numpy(values)
     if field.kind == MASK:
         return tensor.to(torch.bool)
@@ -83,14 +83,6 @@ def split_packed(values: npt.NDArray[Any], field: Field, sizes: Sequence[int]) -
         return [from_packed(part, field) for part in np.split(values, np.cumsum(sizes)[:-1])]
     tensor = from_packed(values, field)
     return (tensor,) if len(sizes) == 1 else tensor.split(list(sizes))
-
-
-def scaled(pixels: npt.NDArray[np.uint8], out: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Fill `out` with pictures in [0, 1], and return it.
-
-    By numpy: torch would do it with all its threads, which the training step and the decoding need.
-    """
-    return np.divide(pixels, np.float32(255), out=out)
 
 
 def as_numbers(array: pa.Array) -> pa.Array:
@@ -204,7 +196,7 @@ def _images(array: pa.Array, field: Field) -> torch.Tensor:
             f"column {field.columns[0]!r} has pictures of {stacked.shape[2]}x{stacked.shape[3]} (height x width), "
             f"{field.shape[1]}x{field.shape[2]} is needed: resize them"
         )
-    return torch.from_numpy(scaled(stacked, np.empty(stacked.shape, np.float32)))
+    return torch.from_numpy(images.scaled(stacked, np.empty(stacked.shape, np.float32)))
 
 
 def _dense(array: pa.Array, field: Field, shape: tuple[int, ...]) -> torch.Tensor:

@@ -6,6 +6,7 @@ that a batch is cut from memory that lies in order.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from sparkdl.data.pack import RowLayout, Rows
 from sparkdl.data.plan import Numbers, Plan, RowRange
+from sparkdl.data.schema import IMAGE, Field
 
 Values = npt.NDArray[Any]
 """Of one field, (n, *shape)."""
@@ -23,6 +25,19 @@ _PIECE_BYTES = 1 << 19
 def piece_rows(layout: RowLayout) -> int:
     """Return how many rows at a time go through the cache of a core on their way to a target."""
     return max(1, _PIECE_BYTES // layout.row_bytes)
+
+
+def room_for(field: Field, rows: int) -> Values:
+    """Return room for decoded values of a field, (n, *shape), not initialised; pictures lie there pixel by pixel."""
+    if field.kind != IMAGE:
+        return np.empty((rows, *field.stored_shape), dtype=field.stored_dtype)
+    colours, height, width = field.shape
+    return np.empty((rows, height, width, colours), np.uint8).transpose(0, 3, 1, 2)
+
+
+def by_pixel(pictures: Values) -> Values:
+    """Return (n, 3, H, W) as (n, H, W, 3)."""
+    return pictures.transpose(0, 2, 3, 1)
 
 
 class Target(NamedTuple):
@@ -68,15 +83,16 @@ class WindowMemory:
     Parameters
     ----------
     plan : Plan
-    layout : RowLayout
+    room : callable
+        Returns an array (n, *shape) for each slot, with room for so many rows, not initialised.
     windows : int
         Windows that are in use at once: one for each shard of the rank, and those that are read ahead.
     """
 
-    def __init__(self, plan: Plan, layout: RowLayout, windows: int) -> None:
-        self._room = plan.most_window_rows
+    def __init__(self, plan: Plan, room: Callable[[int], list[Values]], windows: int) -> None:
+        self._rows = plan.most_window_rows
         self._windows = windows
-        self._memory = layout.empty(windows * self._room)
+        self._memory = room(windows * self._rows)
         self.clear()
 
     def clear(self) -> None:
@@ -93,11 +109,11 @@ class WindowMemory:
 
     def rows(self, part: int) -> list[Values]:
         """Return the rows of a part, by slot."""
-        return [values[part * self._room : (part + 1) * self._room] for values in self._memory]
+        return [values[part * self._rows : (part + 1) * self._rows] for values in self._memory]
 
     def target(self, part: int, places: Numbers) -> Target:
         """Return where rows go that take these places of a part."""
-        return Target(self._memory, places + part * self._room)
+        return Target(self._memory, places + part * self._rows)
 
 
 def _whole_rows(values: Values) -> npt.NDArray[np.void]:

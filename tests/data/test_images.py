@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pytest
 from PIL import Image
@@ -46,35 +48,76 @@ def test_jpeg_in_cmyk_becomes_rgb() -> None:
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 @pytest.mark.parametrize("quality", [30, 75, 95])
-def test_opencv_and_pillow_decode_the_same_pixels(mode: str, subsampling: int, quality: int) -> None:
-    assert images.opencv() is not None
+def test_simplejpeg_and_pillow_decode_the_same_pixels(mode: str, subsampling: int, quality: int) -> None:
     rough = Image.fromarray(np.random.default_rng(quality).integers(0, 256, (8, 8, 3), dtype=np.uint8))
     for progressive in (False, True):
         for width, height in ((64, 64), (33, 47)):
             smooth = rough.resize((width, height), Image.Resampling.BICUBIC)
             sink = io.BytesIO()
             smooth.convert(mode).save(sink, "JPEG", quality=quality, subsampling=subsampling, progressive=progressive)
-            fast = images._from_jpeg(sink.getvalue())
+            fast, slow = images._by_simplejpeg(sink.getvalue()), images._by_pillow(sink.getvalue())
             assert fast is not None
-            np.testing.assert_array_equal(images.decode(sink.getvalue()), fast)
-            np.testing.assert_array_equal(images._by_pillow(sink.getvalue()), fast)
+            assert slow is not None
+            np.testing.assert_array_equal(fast, slow)
+            np.testing.assert_array_equal(images.decode(sink.getvalue()), fast.transpose(2, 0, 1))
 
 
-def test_jpegs_are_decoded_by_opencv_only_where_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    value = encoded(Image.fromarray(RGB), "JPEG")
-    monkeypatch.setattr(images, "_by_pillow", lambda value: None)
-    assert images.decode(value) is not None
-    monkeypatch.setattr(images, "opencv", lambda: None)
-    assert images.decode(value) is None
+@pytest.mark.parametrize("missing", ["simplejpeg", "cv2"])
+def test_pictures_are_the_same_without_what_makes_them_fast(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    column = pa.array([encoded(Image.fromarray(RGB), "JPEG"), encoded(Image.fromarray(RGB))], pa.binary())
+
+    def outcome() -> list[npt.NDArray[Any]]:
+        rooms = np.zeros((2, 4, 5, 3), np.uint8)
+        assert images.decode_rows(column, rooms) == [(4, 5), (4, 5)]
+        numbers = images.scaled(rooms.transpose(0, 3, 1, 2), np.empty((2, 3, 4, 5), np.float32))
+        decoded = [picture for picture in images.decode_all(column) if picture is not None]
+        return [rooms, numbers, *decoded]
+
+    there = outcome()
+    module = images._module
+    monkeypatch.setattr(images, "_module", lambda name: None if name == missing else module(name))
+    monkeypatch.setattr(images, "_jpeg_decoder", images._jpeg_decoder.__wrapped__)
+    for one, other in zip(there, outcome(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
-def test_only_whole_ordinary_jpegs_go_to_opencv() -> None:
+def test_only_whole_ordinary_jpegs_are_decoded_by_simplejpeg() -> None:
     whole = encoded(Image.fromarray(RGB), "JPEG")
-    assert images._is_plain_jpeg(whole)
-    for other in (whole[:-10], whole[:2], whole[:2] + whole[-2:], encoded(Image.fromarray(RGB)), b""):
-        assert not images._is_plain_jpeg(other)
-    assert not images._is_plain_jpeg(encoded(Image.new("CMYK", (6, 4)), "JPEG"))
+    assert images._by_simplejpeg(whole) is not None
+    for other in (whole[:-10], whole[:2], whole[:2] + whole[-2:], b"", encoded(Image.new("CMYK", (6, 4)), "JPEG")):
+        assert images._by_simplejpeg(other) is None
     assert images.decode(whole[:-10]) is None
+
+
+@pytest.mark.parametrize("pictures", [1, 7, 9])
+@pytest.mark.parametrize(("height", "width"), [(4, 5), (150, 200)])
+def test_pixels_lie_as_they_may_and_become_the_same_numbers(pictures: int, height: int, width: int) -> None:
+    by_pixel = np.random.default_rng(2).integers(0, 256, (pictures, height, width, 3), dtype=np.uint8)
+    pixels = by_pixel.transpose(0, 3, 1, 2)
+    expected = np.ascontiguousarray(pixels) / np.float32(255)
+    for values in (pixels, np.ascontiguousarray(pixels)):
+        np.testing.assert_array_equal(images.scaled(values, np.empty(pixels.shape, np.float32)), expected)
+
+
+def test_each_picture_goes_to_its_room_and_tells_its_size() -> None:
+    large, gray = Image.new("RGB", (9, 9)), Image.fromarray(RGB).convert("L")
+    values = [encoded(large, "JPEG"), encoded(Image.new("RGB", (2, 3)), "JPEG"), b"x", None]
+    good = [encoded(gray, "JPEG"), encoded(Image.fromarray(RGB))]
+    rooms = np.zeros((6, 4, 5, 3), np.uint8)
+    assert images.decode_rows(pa.array(values + good, pa.binary()), rooms) == [
+        (9, 9),
+        (3, 2),
+        None,
+        None,
+        (4, 5),
+        (4, 5),
+    ]
+    assert not rooms[2:4].any()
+    part = pa.array([*good, *good], pa.binary()).slice(1, 2)
+    again = np.zeros((2, 4, 5, 3), np.uint8)
+    assert images.decode_rows(part, again) == [(4, 5), (4, 5)]
+    np.testing.assert_array_equal(again, rooms[[5, 4]])
+    np.testing.assert_array_equal(rooms[5], RGB)
 
 
 def test_exif_rotation_is_ignored() -> None:

@@ -24,7 +24,7 @@ LAYOUT = RowLayout.of(
 def test_rows_go_to_their_places_in_pieces() -> None:
     random = np.random.default_rng(0)
     rows = np.frombuffer(random.bytes(20 * LAYOUT.row_bytes), LAYOUT.dtype)
-    memory = WindowMemory(Plan(((40,),), 8, canonical_shards=1, window=40), LAYOUT, 3)
+    memory = WindowMemory(Plan(((40,),), 8, canonical_shards=1, window=40), LAYOUT.empty, 3)
     parts = [memory.take() for _ in range(3)]
     assert len(set(parts)) == 3
     for part in parts:
@@ -44,7 +44,7 @@ def test_rows_go_to_their_places_in_pieces() -> None:
 
 
 def test_parts_are_free_again_when_they_are_given_back_or_all_are() -> None:
-    memory = WindowMemory(Plan(((8,),), 4, canonical_shards=2, window=8), LAYOUT, 2)
+    memory = WindowMemory(Plan(((8,),), 4, canonical_shards=2, window=8), LAYOUT.empty, 2)
     first, second = memory.take(), memory.take()
     memory.give_back(first)
     assert memory.take() == first

@@ -23,7 +23,7 @@ from sparkdl.data.pack import Block
 from sparkdl.data.plan import RowRange
 from sparkdl.data.readers.files import RowGroupFiles
 from sparkdl.data.schema import IMAGE, SCALAR, STACKED, Field
-from sparkdl.data.windows import Target, Values
+from sparkdl.data.windows import Target, Values, by_pixel, room_for
 from sparkdl.errors import DataError
 
 Rows = Values | Sequence[Values]
@@ -97,7 +97,7 @@ class ColumnFiles(RowGroupFiles):
         if field.kind == STACKED:
             return _Stacked([arrays.dense(column, field.dtype, ()) for column in columns])
         if field.kind == IMAGE:
-            return Late(columns[0], field, _pictures)
+            return _Pictures(columns[0], field)
         if field.dtype == "uint8":
             return _Ready(_bytes(field, columns[0]))
         if field.kind == SCALAR:
@@ -159,9 +159,39 @@ class Late(Part):
         return values
 
     def put(self, start: int, stop: int, target: Target, slot: int, first: int) -> None:
-        places = target.places[first : first + stop - start]
-        rows = [target.memory[slot][place] for place in places]
+        memory = target.memory[slot]
+        rows = [memory[place] for place in target.places[first : first + stop - start].tolist()]
         self._make(self._column.slice(start, stop - start), self._field, rows)
+
+
+class _Pictures(Part):
+    """Pictures that are decoded where they are wanted, pixel by pixel as decoders write them."""
+
+    def __init__(self, column: pa.Array, field: Field) -> None:
+        self._column = column
+        self._field = field
+
+    def values(self, start: int, stop: int) -> Values:
+        values = room_for(self._field, stop - start)
+        self._decode(start, stop, list(by_pixel(values)))
+        return values
+
+    def put(self, start: int, stop: int, target: Target, slot: int, first: int) -> None:
+        memory = by_pixel(target.memory[slot])
+        self._decode(start, stop, [memory[place] for place in target.places[first : first + stop - start].tolist()])
+
+    def _decode(self, start: int, stop: int, rooms: Sequence[Values]) -> None:
+        shapes = images.decode_rows(self._column.slice(start, stop - start), rooms)
+        name, (height, width) = self._field.columns[0], self._field.shape[1:]
+        broken = shapes.count(None)
+        if broken:
+            raise DataError(f"column {name!r} has {broken:,} rows that are no JPEG, PNG or Spark image")
+        other = next((shape for shape in shapes if shape != (height, width)), None)
+        if other is not None:
+            raise DataError(
+                f"column {name!r} has pictures of {other[0]}x{other[1]} (height x width), "
+                f"the first ones are {height}x{width}: bring them to one size"
+            )
 
 
 class _Group(NamedTuple):
@@ -217,20 +247,6 @@ def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
     if column.num_chunks == 1:
         return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-
-
-def _pictures(column: pa.Array, field: Field, out: Rows) -> None:
-    pictures = images.decode_all(column)
-    broken = sum(picture is None for picture in pictures)
-    if broken:
-        raise DataError(f"column {field.columns[0]!r} has {broken:,} rows that are no JPEG, PNG or Spark image")
-    for row, picture in enumerate(pictures):
-        if picture is not None and picture.shape != field.shape:
-            raise DataError(
-                f"column {field.columns[0]!r} has pictures of {picture.shape[1]}x{picture.shape[2]} (height x width), "
-                f"the first ones are {field.shape[1]}x{field.shape[2]}: bring them to one size"
-            )
-        out[row][...] = picture
 
 
 def _bytes(field: Field, column: pa.FixedSizeBinaryArray) -> npt.NDArray[Any]:
