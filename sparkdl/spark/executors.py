@@ -1,4 +1,4 @@
-"""What Spark's exceptions say about the executors' Python, in a sentence."""
+"""What Spark's exceptions say about the executors, in a sentence."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import re
 
 UNKNOWN = "an unknown host"
 
+_DISK_FULL = ("No space left on device", "Disk quota exceeded")
+"""As the system says it, to Java and to Python."""
+
 
 def shortcoming(error: BaseException, host: str | None = None) -> str | None:
-    """Return what an executor's Python lacks, with its host and the remedy; None if Spark failed for another reason.
+    """Return what an executor lacks, with its host and the remedy; None if Spark failed for another reason.
 
     Parameters
     ----------
@@ -28,8 +31,21 @@ def shortcoming(error: BaseException, host: str | None = None) -> str | None:
     # Spark looks for pyarrow itself before it imports it.
     name = missing[1] if missing else "pyarrow" if re.search(r"PyArrow >= \S+ must be installed", text) else None
     if name is None:
-        return None
+        return _full_disk(text, executor)
     return f"{executor} has no {name}: install it on all hosts (docs/executors.md)"
+
+
+def _full_disk(text: str, executor: str) -> str | None:
+    said = next((words for words in _DISK_FULL if words in text), None)
+    if said is None:
+        return None
+    # Python's errors of files name them.
+    path = re.search(re.escape(said) + r"[^'\n]{0,9}'([^'\n]+)'", text)
+    what = f"cannot write {path[1]}" if path else "has a full disk"
+    return (
+        f"{executor} {what} ({said}): free space there, or let spark.local.dir (SPARK_LOCAL_DIRS) and, for rows that "
+        "are kept, cacheUrl name a larger disk"
+    )
 
 
 def host_in(text: str) -> str:

@@ -27,6 +27,17 @@ LOST = "Lost task 0.0 in stage 1.0 (TID 3) (10.0.0.7 executor 3): "
             "the executor at 10.0.0.7 (executor 3) has Python 3.10, the driver has 3.11: "
             "set PYSPARK_PYTHON to the same Python on all hosts",
         ),
+        (
+            LOST + "java.io.IOException: No space left on device",
+            "the executor at 10.0.0.7 (executor 3) has a full disk (No space left on device): free space there, or let "
+            "spark.local.dir (SPARK_LOCAL_DIRS) and, for rows that are kept, cacheUrl name a larger disk",
+        ),
+        (
+            LOST + "OSError: [Errno 122] Disk quota exceeded: '/scratch/rows/part-0.parquet'\n SQLSTATE: 38000",
+            "the executor at 10.0.0.7 (executor 3) cannot write /scratch/rows/part-0.parquet (Disk quota exceeded): free "
+            "space there, or let spark.local.dir (SPARK_LOCAL_DIRS) and, for rows that are kept, cacheUrl name a larger "
+            "disk",
+        ),
         (LOST + "java.lang.OutOfMemoryError: Java heap space", None),
     ],
 )
