@@ -33,10 +33,9 @@ LOST = "Lost task 0.0 in stage 1.0 (TID 3) (10.0.0.7 executor 3): "
             "spark.local.dir (SPARK_LOCAL_DIRS) and, for rows that are kept, cacheUrl name a larger disk",
         ),
         (
-            LOST + "OSError: [Errno 122] Disk quota exceeded: '/scratch/rows/part-0.parquet'\n SQLSTATE: 38000",
-            "the executor at 10.0.0.7 (executor 3) cannot write /scratch/rows/part-0.parquet (Disk quota exceeded): free "
-            "space there, or let spark.local.dir (SPARK_LOCAL_DIRS) and, for rows that are kept, cacheUrl name a larger "
-            "disk",
+            LOST + "OSError: [Errno 122] Disk quota exceeded: '/rows/part-0.parquet'\n SQLSTATE: 38000",
+            "the executor at 10.0.0.7 (executor 3) cannot write /rows/part-0.parquet (Disk quota exceeded): free space "
+            "there, or let spark.local.dir (SPARK_LOCAL_DIRS) and, for rows that are kept, cacheUrl name a larger disk",
         ),
         (LOST + "java.lang.OutOfMemoryError: Java heap space", None),
     ],
