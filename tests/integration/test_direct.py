@@ -121,6 +121,18 @@ class Fails(Callback):
             raise ArithmeticError("mine")
 
 
+class DiesOnce(Callback):
+    """Ends rank 1 by a signal in its first life."""
+
+    def __init__(self, folder: Path) -> None:
+        self.died = str(folder / "died")
+
+    def on_epoch_end(self, state: Any) -> None:
+        if state.rank == 1 and not os.path.exists(self.died):
+            Path(self.died).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 def list_descriptors() -> list[str]:
     return [fd for fd in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{fd}")]
 
@@ -130,5 +142,21 @@ def test_a_rank_that_fails_leaves_nothing(spark: SparkSession, points: DataFrame
     before, there = kept(spark), folders()
     with pytest.raises(RankLostError if kill else RankError, match="SIGKILL" if kill else "ArithmeticError: mine"):
         classifier(feed="direct", callbacks=[Fails(kill)]).fit(points)
+    assert kept(spark) == before
+    assert_nothing_stays(there)
+
+
+def test_a_new_start_after_a_lost_rank_has_all_rows_again(
+    spark: SparkSession, points: DataFrame, tmp_path: Path
+) -> None:
+    before, there = kept(spark), folders()
+    restarted = classifier(feed="direct", maxRestarts=1, callbacks=[DiesOnce(tmp_path)]).fit(points)
+    assert (tmp_path / "died").exists()
+    undisturbed = classifier(feed="direct").fit(points)
+    assert [row["rows"] for row in restarted.history] == [row["rows"] for row in undisturbed.history]
+    for one, two in zip(
+        restarted.network.state_dict().values(), undisturbed.network.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, two)
     assert kept(spark) == before
     assert_nothing_stays(there)
