@@ -8,12 +8,14 @@ process is set up as a rank's is: it keeps memory that it has freed, and Python'
 alone. The data are 2 million rows of 50 float32 and a label: as packed rows (what a fit makes of a DataFrame), as
 columns and as one array column (Parquet that exists already, 32,768 rows a row group); and 20,000 and 2,000 JPEGs of
 64x64 and 224x224 in a binary column. `limit` is pyarrow's decoding of all columns alone; of JPEGs, to bytes, by
-simplejpeg, which ours uses, and by OpenCV, which is what most programs use. Ours gives float32.
+simplejpeg, which ours uses, and by OpenCV, which is what most programs use. Ours
+gives bytes too, which become float32 on the device of the network; `as numbers` has that done here, by one thread.
 
 The last line is JSON: `ratio` has ours, shuffled, through Petastorm over the 2-thread limit of the 50 columns
-(`packed`), over the 2-thread limit of the same file (`columns`, `array`, `images`, the lower of the two sizes;
-`images by OpenCV` over OpenCV's decoding), and `packed` over Petastorm's BatchedDataLoader, shuffled (`petastorm`).
-`wait_share` is the share of the time for which training waits, when a step takes twice as long as making a batch.
+(`packed`), over the 2-thread limit of the same file (`columns`, `array`, `images`, the lower of the two sizes; also
+`images by OpenCV` over OpenCV's decoding, and `images as numbers`), and `packed` over Petastorm's BatchedDataLoader,
+shuffled (`petastorm`). `wait_share` is the share of the time for which training waits, when a step takes twice as long
+as making a batch.
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ SCHEMA = DataSchema(
     )
 )
 MINE, OPENCV = "ours by petastorm, shuffled", "limit by OpenCV, 2 threads"
+NUMBERS = f"{MINE}, as numbers"
 SIZES = {"jpeg64": (64, 20_000, 256), "jpeg224": (224, 2_000, 64)}
 """Side, pictures, pictures in a batch."""
 
@@ -209,15 +212,22 @@ def limits(folder: Path, rows: int, rounds: int) -> Iterator[Way]:
 class Ours:
     """Epochs of one loader, one after the other."""
 
-    def __init__(self, folder: Path, reader: str, batch: int, shuffle: bool, shards: int) -> None:
+    def __init__(
+        self, folder: Path, reader: str, batch: int, shuffle: bool, shards: int, numbers: bool = False
+    ) -> None:
         manifest = manifest_of(folder)
         plan = Plan.of(manifest, batch_size=batch, shuffle=shuffle, canonical_shards=shards, window=WINDOW)
         self._loader = Loader(manifest, plan, 0, 1, reader=reader, threads=2)
+        self._numbers = numbers
         self._epoch = 0
 
     def __call__(self) -> int:
         self._epoch += 1
-        return sum(batch.inputs[0].shape[0] for batch in self._loader.epoch(self._epoch))
+        batches = self._loader.epoch(self._epoch)
+        if not self._numbers:
+            return sum(batch.inputs[0].shape[0] for batch in batches)
+        torch.set_num_threads(1)
+        return sum(batch.for_network(batch.inputs)[0].shape[0] for batch in batches)
 
     def wait_share(self, step: float, steps: int) -> float:
         """Return the share of the time that steps of so many seconds wait for batches, after the first batch."""
@@ -240,9 +250,11 @@ def ours(folder: Path, rows: int, batch: int, rounds: int) -> Iterator[Way]:
         for order, shuffle in (("in order", False), ("shuffled", True)):
             name = f"ours by {reader}, {order}"
             yield Way(folder.name, name, rows, Ours(folder, reader, batch, shuffle, 8), rounds)
-    yield Way(
-        folder.name, "ours by petastorm, shuffled, 1 window", rows, Ours(folder, "petastorm", batch, True, 1), rounds
-    )
+    one_window = Ours(folder, "petastorm", batch, True, 1)
+    yield Way(folder.name, f"{MINE}, 1 window", rows, one_window, rounds)
+    if folder.name in SIZES:
+        numbers = Ours(folder, "petastorm", batch, True, 8, numbers=True)
+        yield Way(folder.name, NUMBERS, rows, numbers, rounds)
 
 
 def petastorm_loader(folder: Path, batched: bool, shuffle: bool) -> int:
@@ -322,6 +334,7 @@ def report(ways: list[Way], waits: dict[str, float]) -> None:
     if pictures:
         ratio["images"] = min(ratio[name] for name in pictures)
         ratio["images by OpenCV"] = min(speed[name, mine] / speed[name, OPENCV] for name in pictures)
+        ratio["images as numbers"] = min(speed[name, NUMBERS] / speed[name, limit] for name in pictures)
     for name, value in ratio.items():
         print(f"ratio.{name:42} {value:9.3f}")
     for data, share in waits.items():

@@ -16,13 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sparkdl.data.copies import Copies
 from sparkdl.data.pack import Block, RowLayout
 from sparkdl.data.plan import Plan, RowRange, Window
 from sparkdl.data.windows import Read, WindowMemory
 
 Columns = list[npt.NDArray[Any]]
-"""One contiguous array (n, *shape) for each slot of the layout; float32 for pictures that are to be scaled."""
+"""One array (n, *shape) for each slot of the layout."""
 
 Empty = Callable[[int], Columns]
 """Gives columns for so many rows, not initialised."""
@@ -57,7 +56,6 @@ class ShuffledSteps:
         start_step: int,
         memory: WindowMemory,
         run: int,
-        copies: Copies,
     ) -> None:
         self._plan = plan
         self._empty = empty
@@ -66,7 +64,6 @@ class ShuffledSteps:
         self._memory = memory
         memory.clear()
         self._run = run
-        self._copies = copies
         self._shards = {shard: _Shard(memory, plan.given(start_step, shard)) for shard in shards}
 
     def reads(self) -> Iterator[Read]:
@@ -118,15 +115,12 @@ class ShuffledSteps:
             end = place + share
             while place < end:
                 if not shard.left:
-                    # It gives room back that rows may still be copied from.
-                    self._copies.finish()
                     shard.refill(blocks)
                 # Several steps are there whole, one may need the next window too.
                 count = min(end - place, shard.left // steps)
                 for column, values in zip(by_step, shard.take(steps * count), strict=True):
-                    self._copies.add(values.reshape(steps, count, *column.shape[2:]), column[:, place : place + count])
+                    column[:, place : place + count] = values.reshape(steps, count, *column.shape[2:])
                 place += count
-        self._copies.finish()
         return columns
 
 
@@ -172,21 +166,12 @@ class _Held(NamedTuple):
 class OrderedSteps:
     """The steps of one epoch from `start_step` on, in file order."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        layout: RowLayout,
-        empty: Empty,
-        shards: Sequence[int],
-        start_step: int,
-        copies: Copies,
-    ) -> None:
+    def __init__(self, plan: Plan, layout: RowLayout, empty: Empty, shards: Sequence[int], start_step: int) -> None:
         self._plan = plan
         self._layout = layout
         self._empty = empty
         self._shards = shards
         self._start_step = start_step
-        self._copies = copies
 
     def reads(self) -> Iterator[Read]:
         """Yield the row groups that hold rows of these shards, each once."""
@@ -213,9 +198,8 @@ class OrderedSteps:
                     if low < high:
                         for column, source in zip(columns, block.values, strict=True):
                             values = source[low - block.start : high - block.start]
-                            self._copies.add(values[None], column[None, place : place + high - low])
+                            column[place : place + high - low] = values
                         place += high - low
-            self._copies.finish()
             yield Run(columns, [place])
 
     def _pieces(self, step: int) -> list[tuple[int, int]]:

@@ -24,10 +24,6 @@ Picture = npt.NDArray[np.uint8]
 
 # OpenCV's type codes in Spark's image struct: 8-bit unsigned, with 1, 3 or 4 channels, the colours as BGR(A).
 _CHANNELS = {0: 1, 16: 3, 24: 4}
-_WHITE = np.float32(255)
-_TOGETHER_BYTES = 1 << 18
-"""Pictures that are taken apart into colours together: what stays in the cache of a core."""
-
 _JPEG_START = b"\xff\xd8\xff"
 
 _INKS = ("CMYK", "YCCK")
@@ -72,27 +68,6 @@ def decode_rows(column: pa.Array, rooms: Sequence[Picture]) -> list[tuple[int, .
         except (TypeError, ValueError):
             shapes.append(_decode_slowly(value, room))
     return shapes
-
-
-def scaled(pixels: Picture, out: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Fill `out`, (n, 3, H, W), with pictures in [0, 1], and return it.
-
-    By numpy: torch would do it with all its threads, which the training step and the decoding need.
-    """
-    opencv = _module("cv2")
-    by_pixel = pixels.transpose(0, 2, 3, 1) if pixels.ndim == 4 and pixels.shape[1] == 3 else pixels
-    if opencv is None or pixels.flags.c_contiguous or not by_pixel.flags.c_contiguous:
-        return np.divide(pixels, _WHITE, out=out)
-    count, height, width, _ = by_pixel.shape
-    together = max(1, _TOGETHER_BYTES // (3 * height * width))
-    planes = np.empty((3, min(count, together) * height, width), np.uint8)
-    for first in range(0, count, together):
-        some = by_pixel[first : first + together]
-        part = planes[:, : len(some) * height]
-        opencv.split(some.reshape(-1, width, 3), list(part))
-        by_colour = part.reshape(3, len(some), height, width).swapaxes(0, 1)
-        np.divide(by_colour, _WHITE, out=out[first : first + together])
-    return out
 
 
 def decode_all(array: pa.Array) -> list[Picture | None]:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import torch
 
 from sparkdl.data.assemble import Columns, OrderedSteps, Run, ShuffledSteps
-from sparkdl.data.copies import Copies
 from sparkdl.data.manifest import PACKED, Manifest
 from sparkdl.data.pack import RowLayout
 from sparkdl.data.plan import Plan
@@ -18,8 +17,8 @@ from sparkdl.data.prefetch import Background
 from sparkdl.data.readers import AHEAD, PETASTORM, Reader, ReaderMaker, import_soon, open_reader
 from sparkdl.data.recycle import Recycled
 from sparkdl.data.schema import IMAGE, INPUT, LABEL, WEIGHT
-from sparkdl.data.tensors import split_packed
-from sparkdl.data.windows import WindowMemory, room_for
+from sparkdl.data.tensors import scaled, split_packed
+from sparkdl.data.windows import WindowMemory, decoded_shape, in_shape, room_for
 from sparkdl.errors import DataError, SettingError
 from sparkdl.storage import leases, urls
 
@@ -33,17 +32,30 @@ class Batch(NamedTuple):
     Attributes
     ----------
     inputs, targets : tuple of Tensor
-        One for each input and label, (n, *shape), float32 or int64, contiguous; images float32 in [0, 1].
+        One for each input and label, (n, *shape), float32, float64 or int64, contiguous; pictures as they are stored,
+        uint8, in any order in memory.
     weights : Tensor or None
         (n,) float32.
     planned_rows : int
         Rows of the step over all ranks.
+    pictures : tuple of int
+        Which of the inputs are pictures.
     """
 
     inputs: tuple[torch.Tensor, ...]
     targets: tuple[torch.Tensor, ...]
     weights: torch.Tensor | None
     planned_rows: int
+    pictures: tuple[int, ...] = ()
+
+    def for_network(self, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        """Return these inputs, wherever they are now, as a network takes them: pictures float32 in [0, 1].
+
+        So late, because bytes are a quarter of what waits ready and of what is copied to a GPU.
+        """
+        if not self.pictures:
+            return inputs
+        return tuple(scaled(tensor) if place in self.pictures else tensor for place, tensor in enumerate(inputs))
 
 
 class Loader:
@@ -101,14 +113,15 @@ class Loader:
         self._prefetch = prefetch
         self._options = dict(storage_options or {})
         self._wait_limit = wait_limit
+        self._decoded = manifest.format != PACKED
         self._layout = RowLayout.of(manifest.schema) if plan.rows else RowLayout((), 0)
         self._reader: Reader | None = None
         self._memory: WindowMemory | None = None
         self._columns = [
-            Recycled(slot.shape, field.dtype if field.kind == IMAGE else slot.dtype)
+            (field, Recycled(decoded_shape(field) if self._decoded else slot.shape, slot.dtype))
             for slot, field in zip(self._layout.slots, manifest.schema.fields, strict=False)
         ]
-        self._copies = Copies(self._threads)
+        self._pictures = tuple(place for place, field in enumerate(manifest.schema.inputs) if field.kind == IMAGE)
         self._running: Background[list[Batch]] | None = None
         import_soon(reader)
 
@@ -168,7 +181,6 @@ class Loader:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-        self._copies.close()
 
     def _end_epoch(self) -> None:
         if self._running is not None:
@@ -192,9 +204,9 @@ class Loader:
         if self._plan.shuffle:
             memory = memory or WindowMemory(self._plan, self._room, len(self._shards) + self._threads + AHEAD + 1)
             run = max(1, _RUN_BYTES // self._batch_bytes)
-            steps = ShuffledSteps(self._plan, self._empty, self._shards, epoch, start_step, memory, run, self._copies)
+            steps = ShuffledSteps(self._plan, self._empty, self._shards, epoch, start_step, memory, run)
         else:
-            steps = OrderedSteps(self._plan, self._layout, self._empty, self._shards, start_step, self._copies)
+            steps = OrderedSteps(self._plan, self._layout, self._empty, self._shards, start_step)
         blocks = self._reader.blocks(steps.reads())
         delivered, step = 0, start_step
         try:
@@ -212,12 +224,13 @@ class Loader:
                 close()
 
     def _room(self, rows: int) -> Columns:
-        if self._manifest.format == PACKED:
-            return self._layout.empty(rows)
-        return [room_for(field, rows) for field in self._manifest.schema.fields]
+        if self._decoded:
+            return [room_for(field, rows) for field in self._manifest.schema.fields]
+        return self._layout.empty(rows)
 
     def _empty(self, rows: int) -> Columns:
-        return [recycled.take(rows) for recycled in self._columns]
+        taken = [(field, recycled.take(rows)) for field, recycled in self._columns]
+        return [in_shape(values, field) if self._decoded else values for field, values in taken]
 
     @property
     def _batch_bytes(self) -> int:
@@ -246,6 +259,7 @@ class Loader:
                 tuple(tensors[place] for tensors in parts[LABEL]),
                 parts[WEIGHT][0][place].reshape(-1) if parts[WEIGHT] else None,
                 self._plan.step_rows(first_step + place),
+                self._pictures,
             )
             for place in range(len(run.sizes))
         ]

@@ -63,13 +63,10 @@ def to_tensor(columns: Sequence[pa.Array], field: Field) -> torch.Tensor:
 def from_packed(values: npt.NDArray[Any], field: Field) -> torch.Tensor:
     """Return the rows of a field as a tensor, from what packed rows hold of it, (n, *stored_shape).
 
-    The tensor is that of `to_tensor`, and shares memory with `values` where it can: with those of pictures if they are
-    `scaled` already.
+    The tensor is that of `to_tensor`, but for pictures, which stay uint8. It shares memory with `values` where it can.
     """
     if field.entries is not None:
         return _of_entries(sparse.unpacked(values), field.shape[0], field.sparse)
-    if values.dtype == np.uint8 and field.kind == IMAGE:
-        values = images.scaled(values, np.empty(values.shape, np.float32))
     tensor = torch.from_numpy(values)
     if field.kind == MASK:
         return tensor.to(torch.bool)
@@ -83,6 +80,11 @@ def split_packed(values: npt.NDArray[Any], field: Field, sizes: Sequence[int]) -
         return [from_packed(part, field) for part in np.split(values, np.cumsum(sizes)[:-1])]
     tensor = from_packed(values, field)
     return (tensor,) if len(sizes) == 1 else tensor.split(list(sizes))
+
+
+def scaled(pixels: torch.Tensor) -> torch.Tensor:
+    """Return pictures, (n, 3, H, W) uint8 on any device, in [0, 1]: float32, contiguous."""
+    return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
 def as_numbers(array: pa.Array) -> pa.Array:
@@ -196,7 +198,7 @@ def _images(array: pa.Array, field: Field) -> torch.Tensor:
             f"column {field.columns[0]!r} has pictures of {stacked.shape[2]}x{stacked.shape[3]} (height x width), "
             f"{field.shape[1]}x{field.shape[2]} is needed: resize them"
         )
-    return torch.from_numpy(images.scaled(stacked, np.empty(stacked.shape, np.float32)))
+    return scaled(torch.from_numpy(stacked))
 
 
 def _dense(array: pa.Array, field: Field, shape: tuple[int, ...]) -> torch.Tensor:

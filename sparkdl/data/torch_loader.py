@@ -158,7 +158,7 @@ class TorchLoader:
         fields = self._manifest.schema.inputs
         return {
             field.name: tensor.reshape(-1) if field.kind == SCALAR else tensor
-            for field, tensor in zip(fields, batch.inputs, strict=True)
+            for field, tensor in zip(fields, batch.for_network(batch.inputs), strict=True)
         }
 
     def _check_turn(self, this: int) -> None:

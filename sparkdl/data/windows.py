@@ -27,12 +27,22 @@ def piece_rows(layout: RowLayout) -> int:
     return max(1, _PIECE_BYTES // layout.row_bytes)
 
 
-def room_for(field: Field, rows: int) -> Values:
-    """Return room for decoded values of a field, (n, *shape), not initialised; pictures lie there pixel by pixel."""
+def decoded_shape(field: Field) -> tuple[int, ...]:
+    """Return the shape in which decoders write a row of a field: pictures pixel by pixel, (H, W, 3)."""
     if field.kind != IMAGE:
-        return np.empty((rows, *field.stored_shape), dtype=field.stored_dtype)
+        return field.stored_shape
     colours, height, width = field.shape
-    return np.empty((rows, height, width, colours), np.uint8).transpose(0, 3, 1, 2)
+    return height, width, colours
+
+
+def in_shape(decoded: Values, field: Field) -> Values:
+    """Return rows of a `decoded_shape`, (n, ...), as (n, *shape), without a copy."""
+    return decoded.transpose(0, 3, 1, 2) if field.kind == IMAGE else decoded
+
+
+def room_for(field: Field, rows: int) -> Values:
+    """Return room for decoded rows of a field, (n, *shape), not initialised."""
+    return in_shape(np.empty((rows, *decoded_shape(field)), dtype=field.stored_dtype), field)
 
 
 def by_pixel(pictures: Values) -> Values:

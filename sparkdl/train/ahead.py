@@ -46,7 +46,7 @@ class Placed(Generic[R]):
 
     Attributes
     ----------
-    inputs, targets, weights, planned_rows
+    inputs, targets, weights, planned_rows, for_network
         As they came.
     arrived : callable
         Makes the device wait for the rows, and returns them.
@@ -56,6 +56,7 @@ class Placed(Generic[R]):
     targets: tuple[Tensor, ...]
     weights: Tensor | None
     planned_rows: int
+    for_network: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
     arrived: Callable[[], R]
 
 
@@ -97,4 +98,4 @@ class SideStream:
                     part.record_stream(user)
             return rows
 
-        return Placed(batch.inputs, batch.targets, batch.weights, batch.planned_rows, arrived)
+        return Placed(batch.inputs, batch.targets, batch.weights, batch.planned_rows, batch.for_network, arrived)

@@ -88,6 +88,8 @@ class Batch(Protocol):
         (n,) float32.
     planned_rows : int
         Rows of this step over all ranks.
+    for_network : callable
+        Makes of the inputs, wherever they are now, what the network is given.
     """
 
     @property
@@ -98,6 +100,8 @@ class Batch(Protocol):
     def weights(self) -> torch.Tensor | None: ...
     @property
     def planned_rows(self) -> int: ...
+    @property
+    def for_network(self) -> Callable[[tuple[torch.Tensor, ...]], tuple[torch.Tensor, ...]]: ...
 
 
 class Feed(Protocol):

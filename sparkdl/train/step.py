@@ -97,7 +97,7 @@ class Network:
         if self._device.type != "cpu":
             inputs, targets = tuple(map(self._placed, inputs)), tuple(map(self._placed, targets))
             weights = None if weights is None else self._placed(weights)
-        return _Rows(inputs, targets, weights, count)
+        return _Rows(batch.for_network(inputs), targets, weights, count)
 
     def _placed(self, tensor: Tensor) -> Tensor:
         if tensor.device.type == "cpu" and tensor.numel() and not tensor.is_sparse:

@@ -69,9 +69,8 @@ def test_pictures_are_the_same_without_what_makes_them_fast(missing: str, monkey
     def outcome() -> list[npt.NDArray[Any]]:
         rooms = np.zeros((2, 4, 5, 3), np.uint8)
         assert images.decode_rows(column, rooms) == [(4, 5), (4, 5)]
-        numbers = images.scaled(rooms.transpose(0, 3, 1, 2), np.empty((2, 3, 4, 5), np.float32))
         decoded = [picture for picture in images.decode_all(column) if picture is not None]
-        return [rooms, numbers, *decoded]
+        return [rooms, *decoded]
 
     there = outcome()
     module = images._module
@@ -87,16 +86,6 @@ def test_only_whole_ordinary_jpegs_are_decoded_by_simplejpeg() -> None:
     for other in (whole[:-10], whole[:2], whole[:2] + whole[-2:], b"", encoded(Image.new("CMYK", (6, 4)), "JPEG")):
         assert images._by_simplejpeg(other) is None
     assert images.decode(whole[:-10]) is None
-
-
-@pytest.mark.parametrize("pictures", [1, 7, 9])
-@pytest.mark.parametrize(("height", "width"), [(4, 5), (150, 200)])
-def test_pixels_lie_as_they_may_and_become_the_same_numbers(pictures: int, height: int, width: int) -> None:
-    by_pixel = np.random.default_rng(2).integers(0, 256, (pictures, height, width, 3), dtype=np.uint8)
-    pixels = by_pixel.transpose(0, 3, 1, 2)
-    expected = np.ascontiguousarray(pixels) / np.float32(255)
-    for values in (pixels, np.ascontiguousarray(pixels)):
-        np.testing.assert_array_equal(images.scaled(values, np.empty(pixels.shape, np.float32)), expected)
 
 
 def test_each_picture_goes_to_its_room_and_tells_its_size() -> None:

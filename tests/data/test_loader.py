@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import threading
 import time
@@ -16,8 +17,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from sparkdl.data import loader as loader_module
+from sparkdl.data import open_parquet
 from sparkdl.data.loader import Batch, Loader
 from sparkdl.data.manifest import DataFile, Manifest
 from sparkdl.data.pack import RowLayout
@@ -314,7 +317,7 @@ def test_no_rows_are_no_steps() -> None:
     loader.close()
 
 
-def test_images_become_floats_between_zero_and_one(tmp_path: Path) -> None:
+def test_pictures_wait_as_bytes_and_become_floats_between_zero_and_one(tmp_path: Path) -> None:
     schema = DataSchema((Field("image", INPUT, IMAGE, ("image",), "float32", (3, 4, 5)),))
     layout = RowLayout.of(schema)
     pictures = np.random.default_rng(0).integers(0, 256, (7, 3, 4, 5), dtype=np.uint8)
@@ -324,7 +327,9 @@ def test_images_become_floats_between_zero_and_one(tmp_path: Path) -> None:
     loader = Loader(manifest, Plan.of(manifest, batch_size=7, shuffle=False), 0, 1)
     (batch,) = loader.epoch(0)
     loader.close()
-    assert torch.allclose(batch.inputs[0], torch.from_numpy(pictures).to(torch.float32) / 255)
+    assert torch.equal(batch.inputs[0], torch.from_numpy(pictures))
+    (numbers,) = batch.for_network(batch.inputs)
+    assert torch.equal(numbers, torch.from_numpy(pictures).to(torch.float32) / 255)
     assert batch.targets == ()
     assert batch.weights is None
 
@@ -336,3 +341,32 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not packed rows of 32 bytes"):
         list(loader.epoch(0))
     loader.close()
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_encoded_pictures_are_the_same_for_the_network_however_they_lie_in_memory(
+    tmp_path: Path, shuffle: bool
+) -> None:
+    pictures = np.random.default_rng(1).integers(0, 256, (30, 4, 5, 3), dtype=np.uint8)
+    encoded = []
+    for picture in pictures:
+        sink = io.BytesIO()
+        Image.fromarray(picture).save(sink, "PNG")
+        encoded.append(sink.getvalue())
+    table = pa.table({"image": pa.array(encoded, pa.binary()), "number": np.arange(30)})
+    pq.write_table(table, tmp_path / "part.parquet", row_group_size=8)
+    manifest = open_parquet(str(tmp_path)).manifest
+    loader = Loader(manifest, Plan.of(manifest, batch_size=7, shuffle=shuffle, window=16), 0, 1)
+    seen: list[int] = []
+    for batch in loader.epoch(0):
+        number = batch.inputs[1].reshape(-1)
+        pixels, same = batch.for_network(batch.inputs)
+        assert batch.inputs[0].dtype == torch.uint8
+        assert pixels.is_contiguous()
+        assert same is batch.inputs[1]
+        expected = torch.from_numpy(pictures)[number].permute(0, 3, 1, 2).to(torch.float32) / 255
+        assert torch.equal(pixels, expected)
+        seen += number.tolist()
+    loader.close()
+    assert sorted(seen) == list(range(30))
+    assert (seen == sorted(seen)) is not shuffle

@@ -17,6 +17,9 @@ class MemoryBatch(NamedTuple):
     weights: torch.Tensor | None
     planned_rows: int
 
+    def for_network(self, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return inputs
+
 
 class MemoryFeed:
     """Rows in memory, in order; each step's rows are dealt out to the ranks by shares, the last rank has the rest."""

@@ -91,7 +91,7 @@ def test_a_fit_on_placed_batches_is_the_same_fit(memory_feed: Any, monkeypatch: 
                 log.append(("arrived", number))
                 return rows
 
-            return Placed(batch.inputs, batch.targets, batch.weights, batch.planned_rows, arrived)
+            return Placed(batch.inputs, batch.targets, batch.weights, batch.planned_rows, batch.for_network, arrived)
 
         return one_ahead(batches, place)
 

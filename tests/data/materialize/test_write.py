@@ -276,8 +276,8 @@ def test_pictures(spark: SparkSession, place: Place) -> None:
     data = materialize(df, schema(df, ["bytes", "struct"], ["i"]), place)
     batch = read(data.train)
     expected = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.float32) / 255
-    assert torch.allclose(batch.inputs[0], expected)
-    assert torch.allclose(batch.inputs[1], expected)
+    assert [tensor.dtype for tensor in batch.inputs] == [torch.uint8, torch.uint8]
+    assert all(torch.equal(tensor, expected) for tensor in batch.for_network(batch.inputs))
     broken = df.withColumn("bytes", F.when(F.col("i") == 2, F.lit(b"x")).when(F.col("i") > 2, F.col("bytes")))
     other = Place(place.url + "2", spark)
     count = materialize(broken, schema(broken, ["bytes"]), other).train.counts["bytes"]
