@@ -27,6 +27,8 @@ _CHANNELS = {0: 1, 16: 3, 24: 4}
 _JPEG_START = b"\xff\xd8\xff"
 
 _INKS = ("CMYK", "YCCK")
+_MOST_PIXELS = 178_956_970
+"""Of larger pictures Pillow says that they are made to fill memory."""
 
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
@@ -58,13 +60,16 @@ def decode_rows(column: pa.Array, rooms: Sequence[Picture]) -> list[tuple[int, .
     list of (int, int) or None
         Height and width of each picture, whether it went in or not; None for null rows and what is no picture.
     """
-    decode = _jpeg_decoder()
+    jpegs = _jpegs()
     shapes: list[tuple[int, ...] | None] = []
     for value, room in zip(_values(column), rooms, strict=True):
         try:
             # Nothing else is done for a picture: what waits here for its turn waits thousands of times a second.
-            shapes.append(decode(value, buffer=room).shape[:2])
-        # It is no JPEG (a struct, a null), or one that is larger or odd.
+            size = jpegs.size(value)
+            if size == room.shape[:2]:
+                jpegs.decode(value, buffer=room)
+            shapes.append(size)
+        # It is no JPEG (a struct, a null), or an odd one.
         except (TypeError, ValueError):
             shapes.append(_decode_slowly(value, room))
     return shapes
@@ -126,31 +131,43 @@ def _module(name: str) -> Any:
         return None
 
 
-@cache
-def _jpeg_decoder() -> Callable[..., Picture]:
-    """What decodes JPEGs, (H, W, 3), into `buffer` if there is one; ValueError for what is Pillow's to decode."""
-    simplejpeg = _module("simplejpeg")
-    if simplejpeg is None:
-        return _decodes_nothing
-    decode, header = simplejpeg.decode_jpeg, simplejpeg.decode_jpeg_header
+class _Jpegs:
+    """Decodes JPEGs by simplejpeg; ValueError for what is Pillow's to decode or to refuse."""
 
-    def decode_three_colours(value: bytes | memoryview, buffer: Picture | None = None) -> Picture:
+    def __init__(self, simplejpeg: Any) -> None:
+        self._header = simplejpeg.decode_jpeg_header
+        self.decode: Callable[..., Picture] = simplejpeg.decode_jpeg
+
+    def size(self, value: bytes | memoryview) -> tuple[int, int]:
+        """Return height and width."""
+        height, width, colours, _ = self._header(value)
         # Inks become colours in another way by Pillow.
-        if header(value)[2] in _INKS:
-            raise ValueError("inks")
-        pixels: Picture = decode(value, buffer=buffer)
-        return pixels
-
-    return decode_three_colours
+        if colours in _INKS or height * width > _MOST_PIXELS:
+            raise ValueError("too large, or in inks")
+        return height, width
 
 
-def _decodes_nothing(value: bytes | memoryview, buffer: Picture | None = None) -> Picture:
-    raise ValueError("simplejpeg is not installed")
+class _NoJpegs:
+    """Leaves all to Pillow, where simplejpeg is not installed."""
+
+    def size(self, value: bytes | memoryview) -> tuple[int, int]:
+        raise ValueError("simplejpeg is not installed")
+
+    def decode(self, value: bytes | memoryview, buffer: Picture | None = None) -> Picture:
+        raise ValueError("simplejpeg is not installed")
+
+
+@cache
+def _jpegs() -> _Jpegs | _NoJpegs:
+    simplejpeg = _module("simplejpeg")
+    return _NoJpegs() if simplejpeg is None else _Jpegs(simplejpeg)
 
 
 def _by_simplejpeg(value: bytes | memoryview) -> Picture | None:
+    jpegs = _jpegs()
     try:
-        return _jpeg_decoder()(value)
+        jpegs.size(value)
+        return jpegs.decode(value)
     except ValueError:
         return None
 

@@ -75,7 +75,7 @@ def test_pictures_are_the_same_without_what_makes_them_fast(missing: str, monkey
     there = outcome()
     module = images._module
     monkeypatch.setattr(images, "_module", lambda name: None if name == missing else module(name))
-    monkeypatch.setattr(images, "_jpeg_decoder", images._jpeg_decoder.__wrapped__)
+    monkeypatch.setattr(images, "_jpegs", images._jpegs.__wrapped__)
     for one, other in zip(there, outcome(), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -86,6 +86,18 @@ def test_only_whole_ordinary_jpegs_are_decoded_by_simplejpeg() -> None:
     for other in (whole[:-10], whole[:2], whole[:2] + whole[-2:], b"", encoded(Image.new("CMYK", (6, 4)), "JPEG")):
         assert images._by_simplejpeg(other) is None
     assert images.decode(whole[:-10]) is None
+
+
+def test_a_jpeg_made_to_fill_memory_is_no_picture() -> None:
+    whole = bytearray(encoded(Image.fromarray(RGB), "JPEG"))
+    frame = whole.index(b"\xff\xc0")
+    # Height and width of the frame: 12 GB of pixels.
+    whole[frame + 5 : frame + 9] = b"\xff\xdc\xff\xdc"
+    assert images._by_simplejpeg(bytes(whole)) is None
+    assert images.decode(bytes(whole)) is None
+    room = np.zeros((1, 4, 5, 3), np.uint8)
+    assert images.decode_rows(pa.array([bytes(whole)], pa.binary()), room) == [None]
+    assert not room.any()
 
 
 def test_each_picture_goes_to_its_room_and_tells_its_size() -> None:
