@@ -82,6 +82,9 @@ class PetastormReader:
     def close(self) -> None:
         """End Petastorm's threads and close the files."""
         self._reader.stop()
+        # Idle threads look only now and then whether they are to stop.
+        for _ in range(self._threads):
+            self._reader.ventilator.wake()
         # Petastorm waits for its threads without a limit; one that hangs in a file system must not hang the rank.
         waiting = threading.Thread(target=self._reader.join, name="sparkdl-petastorm-join", daemon=True)
         waiting.start()
@@ -139,6 +142,10 @@ class _PlanVentilator(Ventilator):  # type: ignore[misc]
         self._asked = (run, number + 1)
         self._ventilate_fn(run=run, number=number, wanted=wanted)
 
+    def wake(self) -> None:
+        """Give a worker nothing to do."""
+        self._ventilate_fn(run=0, number=0, wanted=None)
+
     def asked(self, run: int) -> int:
         """Return how many ranges of a run were asked for."""
         return self._asked[1] if self._asked[0] == run else 0
@@ -172,7 +179,9 @@ def _worker_class(files: RowGroupFiles) -> type:
         def new_results_queue_reader() -> _Results:
             return _Results()
 
-        def process(self, run: int, number: int, wanted: Read) -> None:
+        def process(self, run: int, number: int, wanted: Read | None) -> None:
+            if wanted is None:
+                return
             result: Block | BaseException
             try:
                 result = files.read(*wanted)
