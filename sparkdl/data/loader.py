@@ -22,7 +22,7 @@ from sparkdl.data.windows import WindowMemory, decoded_shape, in_shape, room_for
 from sparkdl.errors import DataError, SettingError
 from sparkdl.storage import leases, urls
 
-_RUN_BYTES = 2 << 20
+_RUN_BYTES = 4 << 20
 """Steps are put together and handed over by so many bytes of tensors at once: many small ones cost more than one."""
 
 

@@ -19,7 +19,7 @@ from sparkdl.data.schema import IMAGE, Field
 Values = npt.NDArray[Any]
 """Of one field, (n, *shape)."""
 
-_PIECE_BYTES = 1 << 19
+_PIECE_BYTES = 1 << 20
 
 
 def piece_rows(layout: RowLayout) -> int:
