@@ -4,12 +4,14 @@
 
 All figures come from one run, interleaved, as medians: million rows per second of the clock, and CPU seconds of this
 process per million rows. Every way runs with 2 threads where not said otherwise; files are warm in the page cache. The
-process is set up as a rank's is: it keeps memory that it has freed, and Python's collector leaves what was imported
-alone. The data are 2 million rows of 50 float32 and a label: as packed rows (what a fit makes of a DataFrame), as
-columns and as one array column (Parquet that exists already, 32,768 rows a row group); and 20,000 and 2,000 JPEGs of
-64x64 and 224x224 in a binary column. `limit` is pyarrow's decoding of all columns alone; of JPEGs, to bytes, by
-simplejpeg, which ours uses, and by OpenCV, which is what most programs use. Ours
-gives bytes too, which become float32 on the device of the network; `as numbers` has that done here, by one thread.
+process is set up as a rank's is: it keeps memory that it has freed, Python's collector leaves what was imported alone,
+and torch computes with one thread.
+
+The data are 2 million rows of 50 float32 and a label: as packed rows (what a fit makes of a DataFrame), as columns and
+as one array column (Parquet that exists already, 32,768 rows a row group); and 20,000 and 2,000 JPEGs of 64x64 and
+224x224 in a binary column. `limit` is pyarrow's decoding of all columns alone; of JPEGs, to bytes, by simplejpeg, which
+ours uses, and by OpenCV, which is what most programs use. Ours gives bytes too, which become float32 on the device of
+the network; `as numbers` has that done here.
 
 The last line is JSON: `ratio` has ours, shuffled, through Petastorm over the 2-thread limit of the 50 columns
 (`packed`), over the 2-thread limit of the same file (`columns`, `array`, `images`, the lower of the two sizes; also
@@ -226,7 +228,6 @@ class Ours:
         batches = self._loader.epoch(self._epoch)
         if not self._numbers:
             return sum(batch.inputs[0].shape[0] for batch in batches)
-        torch.set_num_threads(1)
         return sum(batch.for_network(batch.inputs)[0].shape[0] for batch in batches)
 
     def wait_share(self, step: float, steps: int) -> float:
@@ -352,6 +353,7 @@ def main() -> None:
     arguments = parser.parse_args()
     keep_freed_memory()
     gc.freeze()
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="sparkdl-benchmark-") as folder:
         ways = all_ways(Path(folder), set(arguments.only.split(",")), arguments.quick, arguments.rounds)
         for turn in range(max(way.rounds for way in ways) + 1):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -33,12 +33,12 @@ _MOST_PIXELS = 178_956_970
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
-def decode(value: bytes | Mapping[str, Any]) -> Picture | None:
+def decode(value: bytes | memoryview | Mapping[str, Any]) -> Picture | None:
     """Return one picture, (3, H, W) uint8 RGB; None if the bytes are no picture.
 
     Parameters
     ----------
-    value : bytes or mapping
+    value : bytes, memoryview or mapping
         JPEG or PNG bytes, or Spark's image struct (height, width, nChannels, mode, data).
     """
     pixels = _pixels(value)
@@ -60,14 +60,13 @@ def decode_rows(column: pa.Array, rooms: Sequence[Picture]) -> list[tuple[int, .
     list of (int, int) or None
         Height and width of each picture, whether it went in or not; None for null rows and what is no picture.
     """
-    jpegs = _jpegs()
     shapes: list[tuple[int, ...] | None] = []
     for value, room in zip(_values(column), rooms, strict=True):
         try:
             # Nothing else is done for a picture: what waits here for its turn waits thousands of times a second.
-            size = jpegs.size(value)
+            size = _jpeg_size(value)
             if size == room.shape[:2]:
-                jpegs.decode(value, buffer=room)
+                _decode_jpeg(value, room)
             shapes.append(size)
         # It is no JPEG (a struct, a null), or an odd one.
         except (TypeError, ValueError):
@@ -77,7 +76,7 @@ def decode_rows(column: pa.Array, rooms: Sequence[Picture]) -> list[tuple[int, .
 
 def decode_all(array: pa.Array) -> list[Picture | None]:
     """Return the pictures of a binary or image struct column; None for null rows and for what is no picture."""
-    return [None if value is None else decode(value) for value in array.to_pylist()]
+    return [None if value is None else decode(value) for value in _values(array)]
 
 
 def stack(pictures: Sequence[Picture], name: str) -> Picture:
@@ -131,43 +130,27 @@ def _module(name: str) -> Any:
         return None
 
 
-class _Jpegs:
-    """Decodes JPEGs by simplejpeg; ValueError for what is Pillow's to decode or to refuse."""
-
-    def __init__(self, simplejpeg: Any) -> None:
-        self._header = simplejpeg.decode_jpeg_header
-        self.decode: Callable[..., Picture] = simplejpeg.decode_jpeg
-
-    def size(self, value: bytes | memoryview) -> tuple[int, int]:
-        """Return height and width."""
-        height, width, colours, _ = self._header(value)
-        # Inks become colours in another way by Pillow.
-        if colours in _INKS or height * width > _MOST_PIXELS:
-            raise ValueError("too large, or in inks")
-        return height, width
-
-
-class _NoJpegs:
-    """Leaves all to Pillow, where simplejpeg is not installed."""
-
-    def size(self, value: bytes | memoryview) -> tuple[int, int]:
-        raise ValueError("simplejpeg is not installed")
-
-    def decode(self, value: bytes | memoryview, buffer: Picture | None = None) -> Picture:
-        raise ValueError("simplejpeg is not installed")
-
-
-@cache
-def _jpegs() -> _Jpegs | _NoJpegs:
+def _jpeg_size(value: bytes | memoryview) -> tuple[int, int]:
+    """Height and width of a JPEG that simplejpeg decodes; ValueError for what is Pillow's to decode or to refuse."""
     simplejpeg = _module("simplejpeg")
-    return _NoJpegs() if simplejpeg is None else _Jpegs(simplejpeg)
+    if simplejpeg is None:
+        raise ValueError("simplejpeg is not installed")
+    height, width, colours, _ = simplejpeg.decode_jpeg_header(value)
+    # Inks become colours in another way by Pillow.
+    if colours in _INKS or height * width > _MOST_PIXELS:
+        raise ValueError("too large, or in inks")
+    return height, width
+
+
+def _decode_jpeg(value: bytes | memoryview, room: Picture | None = None) -> Picture:
+    pixels: Picture = _module("simplejpeg").decode_jpeg(value, buffer=room)
+    return pixels
 
 
 def _by_simplejpeg(value: bytes | memoryview) -> Picture | None:
-    jpegs = _jpegs()
     try:
-        jpegs.size(value)
-        return jpegs.decode(value)
+        _jpeg_size(value)
+        return _decode_jpeg(value)
     except ValueError:
         return None
 

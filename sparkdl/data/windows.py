@@ -45,11 +45,6 @@ def room_for(field: Field, rows: int) -> Values:
     return in_shape(np.empty((rows, *decoded_shape(field)), dtype=field.stored_dtype), field)
 
 
-def by_pixel(pictures: Values) -> Values:
-    """Return (n, 3, H, W) as (n, H, W, 3)."""
-    return pictures.transpose(0, 2, 3, 1)
-
-
 class Target(NamedTuple):
     """Where the rows of a range are to go.
 

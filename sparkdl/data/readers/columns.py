@@ -23,7 +23,7 @@ from sparkdl.data.pack import Block
 from sparkdl.data.plan import RowRange
 from sparkdl.data.readers.files import RowGroupFiles
 from sparkdl.data.schema import IMAGE, SCALAR, STACKED, Field
-from sparkdl.data.windows import Target, Values, by_pixel, room_for
+from sparkdl.data.windows import Target, Values, room_for
 from sparkdl.errors import DataError
 
 Rows = Values | Sequence[Values]
@@ -97,7 +97,7 @@ class ColumnFiles(RowGroupFiles):
         if field.kind == STACKED:
             return _Stacked([arrays.dense(column, field.dtype, ()) for column in columns])
         if field.kind == IMAGE:
-            return _Pictures(columns[0], field)
+            return Late(columns[0], field, _pictures)
         if field.dtype == "uint8":
             return _Ready(_bytes(field, columns[0]))
         if field.kind == SCALAR:
@@ -154,7 +154,7 @@ class Late(Part):
         self._make = make
 
     def values(self, start: int, stop: int) -> Values:
-        values = np.empty((stop - start, *self._field.shape), dtype=self._field.stored_dtype)
+        values = room_for(self._field, stop - start)
         self._make(self._column.slice(start, stop - start), self._field, values)
         return values
 
@@ -162,36 +162,6 @@ class Late(Part):
         memory = target.memory[slot]
         rows = [memory[place] for place in target.places[first : first + stop - start].tolist()]
         self._make(self._column.slice(start, stop - start), self._field, rows)
-
-
-class _Pictures(Part):
-    """Pictures that are decoded where they are wanted, pixel by pixel as decoders write them."""
-
-    def __init__(self, column: pa.Array, field: Field) -> None:
-        self._column = column
-        self._field = field
-
-    def values(self, start: int, stop: int) -> Values:
-        values = room_for(self._field, stop - start)
-        self._decode(start, stop, list(by_pixel(values)))
-        return values
-
-    def put(self, start: int, stop: int, target: Target, slot: int, first: int) -> None:
-        memory = by_pixel(target.memory[slot])
-        self._decode(start, stop, [memory[place] for place in target.places[first : first + stop - start].tolist()])
-
-    def _decode(self, start: int, stop: int, rooms: Sequence[Values]) -> None:
-        shapes = images.decode_rows(self._column.slice(start, stop - start), rooms)
-        name, (height, width) = self._field.columns[0], self._field.shape[1:]
-        broken = shapes.count(None)
-        if broken:
-            raise DataError(f"column {name!r} has {broken:,} rows that are no JPEG, PNG or Spark image")
-        other = next((shape for shape in shapes if shape != (height, width)), None)
-        if other is not None:
-            raise DataError(
-                f"column {name!r} has pictures of {other[0]}x{other[1]} (height x width), "
-                f"the first ones are {height}x{width}: bring them to one size"
-            )
 
 
 class _Group(NamedTuple):
@@ -247,6 +217,20 @@ def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
     if column.num_chunks == 1:
         return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def _pictures(column: pa.Array, field: Field, out: Rows) -> None:
+    shapes = images.decode_rows(column, [row.transpose(1, 2, 0) for row in out])
+    name, (height, width) = field.columns[0], field.shape[1:]
+    broken = shapes.count(None)
+    if broken:
+        raise DataError(f"column {name!r} has {broken:,} rows that are no JPEG, PNG or Spark image")
+    other = next((shape for shape in shapes if shape != (height, width)), None)
+    if other is not None:
+        raise DataError(
+            f"column {name!r} has pictures of {other[0]}x{other[1]} (height x width), "
+            f"the first ones are {height}x{width}: bring them to one size"
+        )
 
 
 def _bytes(field: Field, column: pa.FixedSizeBinaryArray) -> npt.NDArray[Any]:
