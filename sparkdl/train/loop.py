@@ -15,13 +15,13 @@ from sparkdl.comm.backend import Backend
 from sparkdl.errors import DataError, SettingError
 from sparkdl.report.listener import TrainingStarted
 from sparkdl.train.callbacks import TrainState, call
+from sparkdl.train.callbacks.early_stopping import EarlyStopping, weights_of
 from sparkdl.train.config import Batch, Feed, TrainConfig
 from sparkdl.train.history import History
 from sparkdl.train.metrics import MetricSet
 from sparkdl.train.optim import make_optimizer, make_schedule, trainable
 from sparkdl.train.progress import Emit, Progress
 from sparkdl.train.step import Network, Stepper
-from sparkdl.train.stopping import EarlyStopping, weights_of
 
 
 @dataclass(frozen=True)

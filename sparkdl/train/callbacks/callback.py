@@ -47,6 +47,9 @@ class Callback:
     A callback must not talk to other ranks on some of them only. What it raises ends the training with that error.
     """
 
+    # Saved stages name it so, wherever the file lies.
+    __module__ = "sparkdl.train.callbacks"
+
     def on_train_begin(self, state: TrainState) -> None:
         """Before the first step."""
 

@@ -1,4 +1,4 @@
-"""What counts as progress, and what float16's scale does."""
+"""What counts as progress."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from sparkdl.errors import SettingError
-from sparkdl.train.precision import Precision
-from sparkdl.train.stopping import EarlyStopping, weights_of
+from sparkdl.train.callbacks.early_stopping import EarlyStopping, weights_of
 
 
 def _judged(values, maximise=False, patience=2):
@@ -40,14 +39,3 @@ def test_kept_weights_are_a_copy():
         network.weight.zero_()
     assert torch.equal(kept["weight"], before)
     assert before.any()
-
-
-def test_the_scale_of_float16():
-    scale = Precision("fp16", torch.device("cuda"))
-    assert scale.scale == 65536
-    assert all(scale.shrink() for _ in range(16))
-    for _ in range(2000):
-        scale.grow()
-    assert scale.scale == 2.0
-    assert scale.shrink()
-    assert not scale.shrink()
