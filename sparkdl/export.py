@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import os
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ ONNX, TORCHSCRIPT, PT2 = "onnx", "torchscript", "pt2"
 ROWS = (5, 1, 8)
 """Rows of the batches on which a file is compared with the network; the first one is its example."""
 
+_FILTERS = threading.Lock()
 _TOLERANCE = 1e-4
 _PROTOBUF_LIMIT = 1 << 30
 """Bytes of weights above which ONNX keeps them in a file of their own; a protobuf ends at 2 GiB."""
@@ -89,10 +91,17 @@ def _random(field: Field, rows: int) -> torch.Tensor:
     return torch.rand(shape) if field.dtype == "float32" else torch.zeros(shape, dtype=torch.int64)
 
 
-def _write_torchscript(module: nn.Module, example: Tensors, names: Sequence[str], path: Path) -> Run:
-    with warnings.catch_warnings():
-        # torch recommends pt2 instead; the caller has chosen.
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Ignore warnings for a moment; one thread at a time, or the last one out would leave the filter of the other."""
+    with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        yield
+
+
+def _write_torchscript(module: nn.Module, example: Tensors, names: Sequence[str], path: Path) -> Run:
+    # torch recommends pt2 instead; the caller has chosen.
+    with _without_warnings():
         traced: Any = torch.jit.trace(module, example, check_trace=False, strict=False)
         torch.jit.save(traced, str(path))
         loaded: Any = torch.jit.load(str(path), map_location="cpu")
@@ -115,8 +124,7 @@ def _write_onnx(module: nn.Module, example: Tensors, names: Sequence[str], path:
     count = len(outputs_of(module(*example)))
     outputs = ["output"] if count == 1 else [f"output_{place}" for place in range(count)]
     weights = sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _without_warnings():
         torch.onnx.export(
             _program(module, example),
             (),

@@ -17,7 +17,8 @@ from sparkdl.data.loader import Loader
 from sparkdl.data.readers import PETASTORM, ReaderMaker, import_now
 from sparkdl.data.readers.direct import Spooled
 from sparkdl.train import loop
-from sparkdl.train.metrics import load_torchmetrics
+from sparkdl.train.metrics import load_without_scipy
+from sparkdl.train.optim import spare_dynamo
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,8 +66,7 @@ def fit(
         and "seconds" of the training by part, "total" from the first line of this function. Empty on other ranks.
     """
     began = time.monotonic()
-    # A step that comes back from an all-reduce waits for Python's lock: 5 ms by default while a thread reads ahead.
-    sys.setswitchinterval(_SWITCH_SECONDS)
+    _settle_process(config)
     with ExitStack() as stack:
         splits = [train] if validation is None else [train, validation]
         spooled = Spooled(context.holdings, [manifest for manifest, _ in splits]) if context.holdings else None
@@ -104,7 +104,16 @@ def fit(
 def warm_up() -> None:
     """Import what `fit` imports when it needs it; called once by the server that ranks are forked from."""
     import_now(PETASTORM)
-    load_torchmetrics()
+    load_without_scipy()
+
+
+def _settle_process(config: TrainConfig) -> None:
+    """Change what other libraries do in this process: it is the rank's own."""
+    # A step that comes back from an all-reduce waits for Python's lock: 5 ms by default while a thread reads ahead.
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    spare_dynamo()
+    if config.metrics:
+        load_without_scipy()
 
 
 def _loader(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pyarrow as pa
@@ -28,26 +28,31 @@ def score_batches(
         For each batch its column; of several a struct, named "0", "1", ... because a column may have any name.
     """
     resources = task_resources()
-    # More threads than the task has CPUs cost a multiple of the time.
-    torch.set_num_threads(resources.cpus)
     device = choose_device(plan.settings.device, resources, local_master)
     settings = replace(plan.settings, device=device)
     scorer = Scorer(loaded(name, device, lambda: fetch(name)), settings)
-    _settle()
     names = [str(place) for place in range(len(plan.columns))]
     for arrays in batches:
-        columns = plan.score(scorer, arrays)
+        with _threads(resources.cpus):
+            columns = plan.score(scorer, arrays)
         yield columns[0] if len(columns) == 1 else pa.StructArray.from_arrays(columns, names=names)
 
 
-def _settle() -> None:
-    """Let the garbage collector pass over what a worker keeps anyway, from its first task on.
+@contextmanager
+def _threads(cpus: int) -> Iterator[None]:
+    """Let torch compute with as many threads as the task has CPUs: more of them cost a multiple of the time.
 
-    Spark's daemon collects after each task. With the objects of torch that took 0.1 s, more than scoring 50,000 rows.
+    For one batch at a time, because Spark's workers run code of others too.
     """
-    if gc.get_freeze_count() == 0:
-        gc.collect()
-        gc.freeze()
+    before = torch.get_num_threads()
+    if before == cpus:
+        yield
+        return
+    torch.set_num_threads(cpus)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def choose_device(device: str, resources: TaskResources, local_master: bool) -> str:

@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from types import MethodType
 from typing import Any
 
 import torch
@@ -64,8 +65,11 @@ def step_function(optimizer: Optimizer) -> Callable[[], object]:
     return step
 
 
-def _spare_dynamo() -> None:
-    """Let an optimizer be made without torch._dynamo: three of its methods import it to be left alone by it."""
+def spare_dynamo() -> None:
+    """Let this process use optimizers without importing torch._dynamo. For ranks only: it marks methods of torch.
+
+    Some methods of an optimizer import the compiler only to be left alone by it.
+    """
     for method in vars(Optimizer).values():
         plain = getattr(method, "__wrapped__", None)
         if plain is not None and "torch._dynamo" not in sys.modules:
@@ -89,7 +93,6 @@ def make_optimizer(config: TrainConfig, parameters: Sequence[nn.Parameter]) -> O
     SettingError
         The name is unknown, the parameters are not taken, or the result is no optimizer.
     """
-    _spare_dynamo()
     given = config.optimizer
     params = dict(config.optimizer_params)
     named = isinstance(given, str)
@@ -108,7 +111,7 @@ def make_optimizer(config: TrainConfig, parameters: Sequence[nn.Parameter]) -> O
         ):
             params["fused"] = True
     try:
-        optimizer = maker(list(parameters), **params)
+        optimizer = _made(maker, list(parameters), params)
     except (TypeError, ValueError) as error:
         raise SettingError(f"optimizer {label} does not take optimizerParams={params!r}: {error}") from error
     if not isinstance(optimizer, Optimizer):
@@ -199,6 +202,25 @@ def _filled(kind: Any, params: dict[str, Any], config: TrainConfig, total_steps:
     if "max_lr" in accepted and accepted["max_lr"].default is inspect.Parameter.empty and "base_lr" not in accepted:
         params.setdefault("max_lr", config.learning_rate)
     return params
+
+
+def _made(maker: Any, parameters: list[nn.Parameter], params: dict[str, Any]) -> Any:
+    """Call a class or a function; a class of torch's without importing torch._dynamo, and without a mark on the class.
+
+    `add_param_group`, which `__init__` calls, would import the compiler: the new object has the method inside of it.
+    """
+    name = "add_param_group"
+    plain = getattr(Optimizer.add_param_group, "__wrapped__", None)
+    inherits = isinstance(maker, type) and getattr(maker, name, None) is Optimizer.add_param_group
+    if plain is None or not inherits or "torch._dynamo" in sys.modules:
+        return maker(parameters, **params)
+    optimizer = maker.__new__(maker, parameters, **params)
+    vars(optimizer)[name] = MethodType(plain, optimizer)
+    try:
+        maker.__init__(optimizer, parameters, **params)
+    finally:
+        vars(optimizer).pop(name, None)
+    return optimizer
 
 
 def _can_fuse(parameters: Sequence[nn.Parameter]) -> bool:

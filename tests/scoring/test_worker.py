@@ -48,7 +48,6 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(worker, "fetch", fetch)
     yield names
     torch.set_num_threads(before)
-    gc.unfreeze()
 
 
 @pytest.mark.parametrize("cpus", [1, 2])
@@ -68,15 +67,21 @@ def test_models_side_by_side_take_the_threads_of_the_task(
     assert fetched == ["net-100", "net-200"]
 
 
-def test_a_worker_has_its_objects_passed_over_once(fetched: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "task_resources", TaskResources)
-    batches = [[pa.array([[1.0, 2.0]], pa.list_(pa.float32()))]]
-    gc.unfreeze()
-    list(worker.score_batches(PLAN, "net-100", True, iter(batches)))
+def test_a_worker_stays_as_it_was_for_other_code(fetched: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "task_resources", lambda: TaskResources(cpus=2))
+    torch.set_num_threads(1)
     frozen = gc.get_freeze_count()
-    assert frozen > 10_000
-    made = [[] for _ in range(1000)]
-    list(worker.score_batches(PLAN, "net-200", True, iter(batches)))
-    # What is frozen may go, and nothing that came later is frozen.
-    assert 0 < gc.get_freeze_count() <= frozen
-    assert len(made) == 1000
+    scored = worker.score_batches(PLAN, "net-100", True, iter([[pa.array([[1.0, 2.0]], pa.list_(pa.float32()))]] * 3))
+    assert next(scored).to_pylist() == [102.0]
+    assert torch.get_num_threads() == 1
+    assert len(list(scored)) == 2
+    assert (torch.get_num_threads(), gc.get_freeze_count()) == (1, frozen)
+
+
+def test_threads_are_given_back_after_an_error(fetched: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "task_resources", lambda: TaskResources(cpus=2))
+    monkeypatch.setattr(ScoringPlan, "score", lambda *_: 1 / 0)
+    torch.set_num_threads(1)
+    with pytest.raises(ZeroDivisionError):
+        list(worker.score_batches(PLAN, "net-100", True, iter([[pa.array([[1.0, 2.0]], pa.list_(pa.float32()))]])))
+    assert torch.get_num_threads() == 1

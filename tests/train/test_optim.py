@@ -121,6 +121,8 @@ from types import SimpleNamespace
 from sparkdl.comm import open_backend
 from sparkdl.train.config import TrainConfig
 from sparkdl.train.loop import fit
+from sparkdl.train.metrics import load_without_scipy
+load_without_scipy()
 batch = SimpleNamespace(
     inputs=(torch.ones(4, 2),), targets=(torch.ones(4, 1),), weights=None, planned_rows=4, for_network=tuple
 )
@@ -134,3 +136,35 @@ print(result.steps, sorted(heavy & set(sys.modules)))
         [sys.executable, "-W", "error::UserWarning", "-c", program], capture_output=True, text=True, timeout=200
     )
     assert done.stdout.strip() == "2 []", done.stderr
+
+
+def test_making_an_optimizer_leaves_no_mark_on_torch():
+    program = """
+import sys, torch
+from torch.optim import Optimizer
+from sparkdl.train.config import TrainConfig
+from sparkdl.train.optim import make_optimizer, spare_dynamo
+
+def marks():
+    methods = [getattr(method, "__wrapped__", None) for method in vars(Optimizer).values()]
+    return sum("__dynamo_disable" in vars(method) for method in methods if method is not None)
+
+found = []
+for kind in ("adamw", torch.optim.SGD):
+    optimizer = make_optimizer(TrainConfig(optimizer=kind), [torch.nn.Parameter(torch.zeros(1))])
+    found += [marks(), "add_param_group" in vars(optimizer)]
+spare_dynamo()
+optimizer.add_param_group({"params": [torch.nn.Parameter(torch.zeros(1))]})
+print(found, marks() > 0, len(optimizer.param_groups), "torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
+    assert done.stdout.strip() == "[0, False, 0, False] True 2 False", done.stderr
+
+
+def test_an_optimizer_of_the_users_own_groups_its_parameters_itself():
+    class Own(torch.optim.SGD):
+        def add_param_group(self, group):
+            super().add_param_group({**group, "named": True})
+
+    optimizer = make_optimizer(TrainConfig(optimizer=Own), _parameters())
+    assert optimizer.param_groups[0]["named"]

@@ -1,6 +1,6 @@
 """Metrics of an epoch, over all ranks; the only room that knows torchmetrics."""
 
-from sparkdl.train.metrics.door import load_torchmetrics
+from sparkdl.train.metrics.door import load_torchmetrics, load_without_scipy
 from sparkdl.train.metrics.measured import MetricSet
 
-__all__ = ["MetricSet", "load_torchmetrics"]
+__all__ = ["MetricSet", "load_torchmetrics", "load_without_scipy"]
