@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class SparkDLError(Exception):
     """Base of every error that sparkdl raises on purpose."""
@@ -58,3 +61,23 @@ class RankLostError(RankError):
 
 class PersistenceError(SparkDLError, RuntimeError):
     """A stage or a model cannot be saved or loaded."""
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
+    """Return the end of a sentence about a name that is not known: the closest of those that are, else all of them.
+
+    Parameters
+    ----------
+    name : str
+        As the user wrote it; case makes no difference.
+    known : iterable of str
+        What it could have been.
+    otherwise : str, optional
+        Where none of them is close, instead of their list.
+    """
+    names = list(known)
+    close = get_close_matches(name.lower(), [each.lower() for each in names], n=1)
+    if close:
+        meant = next(each for each in names if each.lower() == close[0])
+        return f"did you mean {meant!r}?"
+    return "take one of " + ", ".join(names) if otherwise is None else otherwise

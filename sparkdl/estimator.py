@@ -25,7 +25,7 @@ from sparkdl.cluster.resources import visible_gpus
 from sparkdl.data.materialize import check_validation_column, schema_of
 from sparkdl.errors import SettingError
 from sparkdl.fitting.config import config_of, measuring_plan_of, plan_of, seed_of
-from sparkdl.fitting.rehearsal import check_names, measured_by, rehearse
+from sparkdl.fitting.dry_run import check_names, dry_run, measured_by
 from sparkdl.fitting.report import FitReport
 from sparkdl.fitting.result import result_folder
 from sparkdl.fitting.rows import RowsWanted, SharedRows
@@ -159,7 +159,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         """Refuse what settings and columns show; return which rows are needed."""
         config = self._config()
         check_settings(self, columns.names, measured_by(config), case_sensitive=case_sensitive)
-        check_names(self.getModule(), config)
+        check_names(self.getModule(), self.getModuleParams(), config)
         schema = schema_of(
             columns,
             inputs=[(name, tuple(group)) for name, group in inputs_of(self)],
@@ -194,7 +194,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         network = resolve(
             self.getModule(), self.getModuleParams(), schema, self._output_size(config, schema), seed_of(self)
         )
-        outputs = rehearse(network.module, config, schema)
+        outputs = dry_run(network.module, config, schema)
         config = self._fitting(config, schema, outputs)
         plan = plan_of(self, train)
         check_steps(self, network.module, plan)

@@ -102,7 +102,7 @@ def test_uid_params_and_copies(name: str) -> None:
         assert any(line.startswith(f"{param.name}: ") for line in explained), param.name
         assert stage.hasDefault(param) == (param.default is not None)
         assert param.parent == stage.uid
-    with pytest.raises(TypeError, match="no Param 'bacthSize': did you mean batchSize"):
+    with pytest.raises(TypeError, match="no Param 'bacthSize': did you mean 'batchSize'"):
         stage.setParams(bacthSize=1)
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from sparkdl.data.schema import MASK, DataSchema, Field
-from sparkdl.errors import NetworkError
+from sparkdl.errors import NetworkError, did_you_mean
+from sparkdl.network.blame import in_a_line, is_misfit, place_of
 from sparkdl.network.seeding import seeded
 
 
@@ -54,8 +55,12 @@ def layer_shapes(module: nn.Module, schema: DataSchema, names: Sequence[str]) ->
     layers = dict(twin.named_modules())
     missing = [name for name in names if name not in layers or not name]
     if missing:
-        known = ", ".join(name for name in layers if name)
-        raise NetworkError(f"outputLayers names {missing[0]!r}, the layers of this network are: {known}")
+        known = [name for name in layers if name]
+        hint = did_you_mean(missing[0], known, "")
+        raise NetworkError(
+            f"outputLayers names {missing[0]!r}, the layers of this network are: {', '.join(known)}"
+            f"{hint and f'; {hint}'}"
+        )
     rows = 2
     with _explained(module, schema), captured(twin, names) as caught:
         _forward(twin, schema, rows)
@@ -146,10 +151,15 @@ def _explained(module: nn.Module, schema: DataSchema) -> Iterator[None]:
     except NetworkError:
         raise
     except Exception as error:
-        lines = str(error).strip().splitlines()
+        name, said, place = type(module).__name__, in_a_line(error), place_of(error)
+        if is_misfit(error):
+            raise NetworkError(
+                f"the network {name} does not take its input {describe_inputs(schema)}: {said}; "
+                "change the network, moduleParams or the columns"
+            ) from error
         raise NetworkError(
-            f"the network {type(module).__name__} does not take its input {describe_inputs(schema)}: "
-            f"{type(error).__name__}: {lines[0] if lines else ''}; change the network, moduleParams or the columns"
+            f"the network {name} raised {said}{place and f' ({place})'}, when it was tried on the driver with rows of "
+            f"zeros as {describe_inputs(schema)}"
         ) from error
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from sparkdl.data.schema import DataSchema
-from sparkdl.errors import NetworkError, SettingError
+from sparkdl.errors import NetworkError, SettingError, did_you_mean
 from sparkdl.network.check import materialised
 from sparkdl.network.registry import find_network, name_of
 from sparkdl.network.seeding import seeded
@@ -154,8 +154,8 @@ def named_network(name: str) -> type[SizedModule]:
 
     cls = NETWORKS.get(name)
     if cls is None:
-        there = ", ".join(sorted(NETWORKS))
-        raise SettingError(f"module={name!r} is no network of sparkdl.nn: give one of {there}, or an nn.Module")
+        hint = did_you_mean(name, sorted(NETWORKS), f"give one of {', '.join(sorted(NETWORKS))}, or an nn.Module")
+        raise SettingError(f"module={name!r} is no network of sparkdl.nn: {hint}")
     return cls
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from torch import nn
 
-from sparkdl.errors import NetworkError
+from sparkdl.errors import NetworkError, did_you_mean
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -34,9 +33,7 @@ def activation_layer(name: str) -> nn.Module:
     """
     kind = ACTIVATIONS.get(name)
     if kind is None:
-        near = get_close_matches(str(name), ACTIVATIONS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "take one of " + ", ".join(ACTIVATIONS)
-        raise NetworkError(f"activation={name!r} is not known: {hint}")
+        raise NetworkError(f"activation={name!r} is not known: {did_you_mean(str(name), ACTIVATIONS)}")
     return kind()
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from functools import partial
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyspark.ml.param import Param, Params
 
-from sparkdl.errors import SettingError
+from sparkdl.errors import SettingError, did_you_mean
 from sparkdl.params.kinds import Kind
 
 if TYPE_CHECKING:
@@ -80,9 +79,8 @@ class Settings(Params):
         """Set several Params by name; None takes a value away."""
         for name in settings:
             if not self.hasParam(name):
-                close = get_close_matches(name, [param.name for param in self.params], n=1)
-                hint = f": did you mean {close[0]}?" if close else ""
-                raise TypeError(f"{type(self).__name__} has no Param {name!r}{hint}")
+                hint = did_you_mean(name, [param.name for param in self.params], "explainParams() lists them")
+                raise TypeError(f"{type(self).__name__} has no Param {name!r}: {hint}")
         return self._set(**settings)
 
     def set(self, param: Param[Any], value: Any) -> None:

@@ -6,7 +6,6 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.loss import _Loss
 
-from sparkdl.errors import DataError, NetworkError, SettingError
+from sparkdl.errors import DataError, NetworkError, SettingError, did_you_mean
 from sparkdl.train.config import Named, TrainConfig
 
 LOSSES: dict[str, type[nn.Module]] = {
@@ -260,13 +259,16 @@ def _row_loss(loss: Named, params: Mapping[str, Any], class_weights: Tensor | No
     if isinstance(loss, str):
         kind: Any = LOSSES.get(loss)
         if kind is None:
-            near = get_close_matches(loss, LOSSES, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "take one of " + ", ".join(LOSSES)
-            raise SettingError(f"loss={loss!r} is not known: {hint}")
+            raise SettingError(f"loss={loss!r} is not known: {did_you_mean(loss, LOSSES)}")
         return _of_class(loss, kind, params, class_weights, device)
     if isinstance(loss, type):
         return _of_class(loss.__name__, loss, params, class_weights, device)
     if isinstance(loss, _Loss):
+        if params:
+            raise SettingError(
+                f"lossParams has no effect on a {type(loss).__name__} that exists already: give the class as loss, or "
+                "leave lossParams out"
+            )
         unreduced = copy.deepcopy(loss).to(device)
         unreduced.reduction = "none"
         return _described(type(loss).__name__, unreduced, "")

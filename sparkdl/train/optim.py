@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from types import MethodType
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import nn
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-from sparkdl.errors import NetworkError, SettingError
+from sparkdl.errors import NetworkError, SettingError, did_you_mean
 from sparkdl.train.config import TrainConfig
 
 _NEEDS_CLOSURE = {"lbfgs"}
@@ -96,7 +95,7 @@ def make_optimizer(config: TrainConfig, parameters: Sequence[nn.Parameter]) -> O
     given = config.optimizer
     params = dict(config.optimizer_params)
     named = isinstance(given, str)
-    maker: Any = _optimizer_class(given) if isinstance(given, str) else given
+    maker: Any = optimizer_class(given) if isinstance(given, str) else given
     label = given if isinstance(given, str) else getattr(given, "__name__", repr(given))
     if isinstance(maker, type):
         accepted = inspect.signature(maker).parameters
@@ -150,8 +149,8 @@ def make_schedule(config: TrainConfig, optimizer: Optimizer, total_steps: int) -
         )
     try:
         if isinstance(given, str | type):
-            kind = _schedule_class(given) if isinstance(given, str) else given
-            return kind(optimizer, **_filled(kind, params, config, total_steps))
+            kind = schedule_class(given) if isinstance(given, str) else given
+            return kind(optimizer, **filled(kind, params, config, total_steps))
         schedule = given(optimizer, total_steps, **params)
     except (TypeError, ValueError) as error:
         raise SettingError(f"lrSchedule {label} does not take lrScheduleParams={params!r}: {error}") from error
@@ -162,7 +161,14 @@ def make_schedule(config: TrainConfig, optimizer: Optimizer, total_steps: int) -
     return schedule
 
 
-def _optimizer_class(name: str) -> type[Optimizer]:
+def optimizer_class(name: str) -> type[Optimizer]:
+    """Return torch.optim's class of that name, in any case.
+
+    Raises
+    ------
+    SettingError
+        There is none, or it cannot be used here.
+    """
     there = {
         key.lower(): kind
         for key, kind in vars(torch.optim).items()
@@ -176,11 +182,19 @@ def _optimizer_class(name: str) -> type[Optimizer]:
     if key in _NEEDS_SPARSE:
         raise SettingError(f"optimizer={name!r} needs sparse gradients, ranks exchange dense ones: take 'adam'")
     if key not in there:
-        raise SettingError(_unknown("optimizer", name, key, sorted(set(there) - _NEEDS_CLOSURE - _NEEDS_SPARSE)))
+        offered = sorted(set(there) - _NEEDS_CLOSURE - _NEEDS_SPARSE)
+        raise SettingError(f"optimizer={name!r} is not known: {did_you_mean(name, offered)}")
     return there[key]
 
 
-def _schedule_class(name: str) -> Callable[..., Any]:
+def schedule_class(name: str) -> Callable[..., Any]:
+    """Return torch.optim.lr_scheduler's class of that name, in any case.
+
+    Raises
+    ------
+    SettingError
+        There is none.
+    """
     there = {
         key.lower(): kind
         for key, kind in vars(lr_scheduler).items()
@@ -189,11 +203,12 @@ def _schedule_class(name: str) -> Callable[..., Any]:
     there.pop("lrscheduler", None)
     if name.lower() not in there:
         names = sorted(kind.__name__ for kind in there.values() if kind.__name__ != _PLATEAU)
-        raise SettingError(_unknown("lrSchedule", name, name, names))
+        raise SettingError(f"lrSchedule={name!r} is not known: {did_you_mean(name, names)}")
     return there[name.lower()]
 
 
-def _filled(kind: Any, params: dict[str, Any], config: TrainConfig, total_steps: int) -> dict[str, Any]:
+def filled(kind: Any, params: dict[str, Any], config: TrainConfig, total_steps: int) -> dict[str, Any]:
+    """Add to the arguments of a schedule's class what it needs and follows from the other settings."""
     accepted = inspect.signature(kind).parameters
     if "total_steps" in accepted and not {"total_steps", "epochs"} & set(params):
         params["total_steps"] = total_steps
@@ -225,9 +240,3 @@ def _made(maker: Any, parameters: list[nn.Parameter], params: dict[str, Any]) ->
 
 def _can_fuse(parameters: Sequence[nn.Parameter]) -> bool:
     return all(p.dtype == torch.float32 and p.is_contiguous() and p.device.type in ("cpu", "cuda") for p in parameters)
-
-
-def _unknown(setting: str, name: str, key: str, there: list[str]) -> str:
-    near = get_close_matches(key, there, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "take one of " + ", ".join(there)
-    return f"{setting}={name!r} is not known: {hint}"

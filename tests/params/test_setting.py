@@ -67,7 +67,7 @@ def test_a_refused_value_is_named_with_what_the_param_takes() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_closest_one() -> None:
-    with pytest.raises(TypeError, match="Stage has no Param 'sise': did you mean size"):
+    with pytest.raises(TypeError, match="Stage has no Param 'sise': did you mean 'size'"):
         Stage(sise=3)
     with pytest.raises(TypeError):
         Stage(8)  # type: ignore[call-arg]

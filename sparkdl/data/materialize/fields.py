@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,7 +38,7 @@ from sparkdl.data.schema import (
     DataSchema,
     Field,
 )
-from sparkdl.errors import DataError, SettingError
+from sparkdl.errors import DataError, SettingError, did_you_mean
 from sparkdl.spark.columns import time_of
 
 _MLLIB = "pyspark.mllib.linalg"
@@ -125,10 +124,11 @@ class _Columns:
         if matches:
             raise DataError(f"column {name!r} stands {len(matches)} times in the DataFrame: rename or drop one")
         there = [field.name for field in self._fields]
-        close = difflib.get_close_matches(name, there, n=1, cutoff=0.6)
-        hint = f", did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(name, there, "")
         shown = ", ".join(map(repr, there[:20])) + (f" and {len(there) - 20} more" if len(there) > 20 else "")
-        raise DataError(f"column {name!r} is not in the DataFrame{hint} (it has {shown or 'no columns'})")
+        raise DataError(
+            f"column {name!r} is not in the DataFrame{hint and f', {hint}'} (it has {shown or 'no columns'})"
+        )
 
     def _same(self, left: str, right: str) -> bool:
         return left == right if self._case_sensitive else left.lower() == right.lower()

@@ -6,12 +6,11 @@ import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 import torch
 
-from sparkdl.errors import SettingError
+from sparkdl.errors import SettingError, did_you_mean
 from sparkdl.train.metrics.door import load_torchmetrics
 
 _SHORT = {
@@ -71,13 +70,8 @@ def recipe_of(spec: Any) -> Recipe:
         there = _there()
         kind = there.get(_SHORT.get(key, key))
         if kind is None:
-            names = sorted({k.__name__ for k in there.values()} | set(_SHORT))
-            near = get_close_matches(spec.lower(), [n.lower() for n in names], n=3)
-            hint = (
-                f"did you mean {' or '.join(map(repr, near))}?"
-                if near
-                else "see torchmetrics' classification and regression"
-            )
+            names = sorted({k.__name__.lower() for k in there.values()} | set(_SHORT))
+            hint = did_you_mean(spec, names, "see torchmetrics' classification and regression")
             raise SettingError(f"metrics: {spec!r} is not known: {hint}")
         return Recipe(spec, kind, _PARAMS.get(key, {}), _is_classification(kind))
     kind = spec if isinstance(spec, type) else type(spec)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import inspect
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,10 +16,11 @@ from sparkdl.errors import NetworkError, SettingError, SparkDLError
 from sparkdl.network import check
 from sparkdl.network.resolve import named_network
 from sparkdl.network.seeding import seeded
+from sparkdl.preflight.arguments import check_arguments
 from sparkdl.train.config import TrainConfig
 from sparkdl.train.metrics import MetricSet
-from sparkdl.train.objectives import Objective
-from sparkdl.train.optim import make_optimizer, make_schedule, trainable
+from sparkdl.train.objectives import LOSSES, Objective
+from sparkdl.train.optim import filled, make_optimizer, make_schedule, optimizer_class, schedule_class, trainable
 
 if TYPE_CHECKING:
     from sparkdl.comm.backend import Backend
@@ -46,16 +49,15 @@ def measured_by(config: TrainConfig) -> list[str]:
     return ["loss", *metrics.names]
 
 
-def check_names(module: Any, config: TrainConfig) -> None:
+def check_names(module: Any, module_params: Mapping[str, Any], config: TrainConfig) -> None:
     """Refuse names and arguments that need neither rows nor network to be known as wrong.
 
     Raises
     ------
     SettingError
-        Names the Param.
+        Names the Param, and what was meant where that is close.
     """
-    if isinstance(module, str):
-        named_network(module)
+    _check_arguments(module, module_params, config)
     Objective(config, _CPU)
     known = isinstance(config.optimizer, (str, type))
     made = config if known else replace(config, optimizer="sgd", optimizer_params={})
@@ -64,7 +66,37 @@ def check_names(module: Any, config: TrainConfig) -> None:
         make_schedule(config, optimizer, _SOME_STEPS)
 
 
-def rehearse(module: nn.Module, config: TrainConfig, schema: DataSchema) -> tuple[tuple[int, ...], ...]:
+def _check_arguments(module: Any, module_params: Mapping[str, Any], config: TrainConfig) -> None:
+    if isinstance(module, str):
+        network = named_network(module)
+        # Its sizes come from the data where they are not given.
+        check_arguments(
+            "moduleParams", module_params, network, label=module, filled=inspect.signature(network).parameters
+        )
+    elif not isinstance(module, nn.Module):
+        check_arguments("moduleParams", module_params, module)
+    for loss, params in zip(config.losses, config.loss_params or ({},) * len(config.losses), strict=True):
+        kind: Any = LOSSES.get(loss) if isinstance(loss, str) else loss
+        if isinstance(kind, type):
+            check_arguments("lossParams", params, kind, label=loss if isinstance(loss, str) else None)
+        elif kind is not None and not isinstance(kind, nn.Module):
+            check_arguments("lossParams", params, kind, placed=2)
+    optimizer: Any = config.optimizer
+    rate = () if inspect.isfunction(optimizer) else ("lr",)
+    if isinstance(optimizer, str):
+        optimizer = optimizer_class(optimizer)
+    check_arguments("optimizerParams", config.optimizer_params, optimizer, placed=1, filled=rate)
+    schedule: Any = config.lr_schedule
+    if isinstance(schedule, str):
+        schedule = schedule_class(schedule)
+    if isinstance(schedule, type):
+        complete = filled(schedule, dict(config.lr_schedule_params), config, _SOME_STEPS)
+        check_arguments("lrScheduleParams", config.lr_schedule_params, schedule, placed=1, filled=complete)
+    elif schedule is not None:
+        check_arguments("lrScheduleParams", config.lr_schedule_params, schedule, placed=2)
+
+
+def dry_run(module: nn.Module, config: TrainConfig, schema: DataSchema) -> tuple[tuple[int, ...], ...]:
     """Send two rows of zeros through the network and its loss, and make its optimizer; nothing is changed by it.
 
     Parameters
