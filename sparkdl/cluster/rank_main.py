@@ -222,7 +222,8 @@ def _sentence(error: BaseException) -> str:
     except Exception as failure:
         text = f"<its text cannot be made: {failure!r}>"
     name = type(error).__qualname__ if not isinstance(error, SparkDLError) else type(error).__name__
-    return f"{name}: {text}" if text else name
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()) if "\n" not in note)
+    return (f"{name}: {text}" if text else name) + notes
 
 
 def _pickled(error: BaseException) -> bytes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sparkdl.params.roles import labels_of
 from sparkdl.params.stages import TrainingParams
 from sparkdl.preflight.settings import shards_of
+from sparkdl.train.callbacks import Callback, EarlyStopping
 from sparkdl.train.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -50,11 +51,14 @@ def config_of(stage: TrainingParams, *, task: str, loss: str, metrics: tuple[str
         seed=seed_of(stage),
         precision=stage.getPrecision(),
         gradient_clip_norm=stage.getGradientClipNorm(),
-        early_stopping_patience=stage.getEarlyStoppingPatience(),
-        early_stopping_metric=stage.getEarlyStoppingMetric(),
         sync_batch_norm=stage.getSyncBatchNorm(),
-        callbacks=tuple(stage.getCallbacks()),
+        callbacks=(*stage.getCallbacks(), *_early_stopping(stage)),
     )
+
+
+def _early_stopping(stage: TrainingParams) -> tuple[Callback, ...]:
+    patience = stage.getEarlyStoppingPatience()
+    return () if patience is None else (EarlyStopping(stage.getEarlyStoppingMetric(), patience),)
 
 
 def seed_of(stage: TrainingParams) -> int:

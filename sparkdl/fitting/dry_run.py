@@ -12,11 +12,12 @@ import torch
 from torch import nn
 
 from sparkdl.data.schema import DataSchema
-from sparkdl.errors import NetworkError, SettingError, SparkDLError
+from sparkdl.errors import NetworkError, SparkDLError
 from sparkdl.network import check
 from sparkdl.network.resolve import named_network
 from sparkdl.network.seeding import seeded
 from sparkdl.preflight.arguments import check_arguments
+from sparkdl.train.callbacks import EarlyStopping
 from sparkdl.train.config import TrainConfig
 from sparkdl.train.metrics import MetricSet
 from sparkdl.train.objectives import LOSSES, Objective
@@ -36,16 +37,15 @@ def measured_by(config: TrainConfig) -> list[str]:
     Raises
     ------
     SettingError
-        If a metric's name is unknown, or early stopping watches one of which nobody knows whether more is better.
+        If a metric's name is unknown, or early stopping monitors one of which nobody knows whether more is better.
     """
     # A set of metrics asks its backend at the end of an epoch only.
     metrics = MetricSet(config, cast("Backend", None), _CPU)
-    watched = config.early_stopping_metric.removeprefix("val_")
-    if config.early_stopping_patience is not None and watched in metrics.names and metrics.maximise(watched) is None:
-        raise SettingError(
-            f"earlyStoppingMetric={config.early_stopping_metric!r}: nobody says whether more of it is better; "
-            "give the function an attribute higher_is_better = True or False"
-        )
+    directions = {"loss": False, **metrics.directions()}
+    directions |= {f"val_{name}": better for name, better in directions.items()}
+    for callback in config.callbacks:
+        if isinstance(callback, EarlyStopping) and callback.metric in directions:
+            callback.direction(directions)
     return ["loss", *metrics.names]
 
 

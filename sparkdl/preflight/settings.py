@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sparkdl.errors import SettingError
 from sparkdl.params.roles import added_columns, labels_of
 from sparkdl.params.stages import ClassifierParams, TrainingParams
+from sparkdl.train.callbacks import EarlyStopping
 
 DEFAULT_SHARDS = 8
 
@@ -36,6 +37,7 @@ def check_settings(
     _check_added(stage, columns, case_sensitive)
     _check_validation(stage)
     _check_stopping(stage, measured)
+    _check_stopping_callbacks(stage, measured)
     _check_ranks(stage)
     _check_objective(stage)
     _check_optimizer(stage)
@@ -118,6 +120,24 @@ def _check_stopping(stage: TrainingParams, measured: Sequence[str]) -> None:
         raise SettingError(
             f"earlyStoppingMetric={metric!r} is not measured: take one of {', '.join(known)}, or add it to metrics"
         )
+
+
+def _check_stopping_callbacks(stage: TrainingParams, measured: Sequence[str]) -> None:
+    patience = stage.getEarlyStoppingPatience()
+    known = [*measured, *(f"val_{name}" for name in measured if validates(stage))]
+    for callback in stage.getCallbacks():
+        if not isinstance(callback, EarlyStopping):
+            continue
+        if patience is not None:
+            raise SettingError(
+                f"invalid callbacks: earlyStoppingPatience={patience} makes an EarlyStopping already, "
+                "leave out one of them"
+            )
+        if callback.metric not in known:
+            raise SettingError(
+                f"invalid metric={callback.metric!r} of EarlyStopping: expected one of {', '.join(known)}; "
+                "val_ needs validationIndicatorCol or validationFraction, a metric has to be in metrics"
+            )
 
 
 def _check_ranks(stage: TrainingParams) -> None:

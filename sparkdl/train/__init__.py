@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sparkdl.train.callbacks import Callback, TrainState
+    from sparkdl.train.callbacks import Callback, EarlyStopping, TrainState
 
-__all__ = ["Callback", "TrainState"]
+__all__ = ["Callback", "EarlyStopping", "TrainState"]
 
 
 def __getattr__(name: str) -> object:

@@ -44,9 +44,6 @@ class TrainConfig:
     device : str
         "cpu" or "cuda".
     gradient_clip_norm : float or None
-    early_stopping_patience : int or None
-        Epochs without progress.
-    early_stopping_metric : str
     sync_batch_norm : bool
     callbacks : tuple of Callback
     """
@@ -69,8 +66,6 @@ class TrainConfig:
     precision: str = "float32"
     device: str = "cpu"
     gradient_clip_norm: float | None = None
-    early_stopping_patience: int | None = None
-    early_stopping_metric: str = "val_loss"
     sync_batch_norm: bool = False
     callbacks: tuple[Callback, ...] = ()
 

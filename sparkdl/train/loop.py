@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from sparkdl.comm.backend import Backend
 from sparkdl.errors import DataError, SettingError
 from sparkdl.report.listener import TrainingStarted
-from sparkdl.train.callbacks import TrainState, call
-from sparkdl.train.callbacks.early_stopping import EarlyStopping, weights_of
+from sparkdl.train.callbacks.callback import TrainState, call
 from sparkdl.train.config import Batch, Feed, TrainConfig
 from sparkdl.train.history import History
 from sparkdl.train.metrics import MetricSet
 from sparkdl.train.optim import make_optimizer, make_schedule, trainable
 from sparkdl.train.progress import Emit, Progress
 from sparkdl.train.step import Network, Stepper
+from sparkdl.train.weights import broadcast_state, weights_of
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class FitResult:
     Attributes
     ----------
     state : dict of str to Tensor
-        The module's state on the CPU: of the best epoch with early stopping, else of the last.
+        The module's state on the CPU: of the best epoch with early stopping, else of the last one.
     history : list of dict
         One for each epoch.
     best_epoch : int or None
@@ -121,8 +121,9 @@ class _Training:
         optimizer = make_optimizer(config, parameters)
         schedule = make_schedule(config, optimizer, config.epochs * self.train.steps)
         self.stepper = Stepper(self.network, optimizer, schedule, config, backend, self.metrics)
-        self.stopping = _early_stopping(config, self.metrics, self.validation is not None)
-        self.state = TrainState(backend.rank, backend.size, module, optimizer)
+        directions = {"loss": False, **self.metrics.directions()}
+        held = {} if self.validation is None else {f"val_{name}": better for name, better in directions.items()}
+        self.state = TrainState(backend.rank, backend.size, module, optimizer, measured={**directions, **held})
         self.progress = Progress(emit if backend.rank == 0 else None)
         self.history = History()
         self.seconds = {"setup": time.monotonic() - began, "train": 0.0, "validate": 0.0, "wait": 0.0}
@@ -136,37 +137,28 @@ class _Training:
         for epoch in range(1, config.epochs + 1):
             if self.run_epoch(epoch):
                 break
-        best = self.stopping
-        if best is not None and best.best_state is not None:
-            self.module.load_state_dict(best.best_state, strict=False)
-        call(config.callbacks, "on_train_end", state)
-        kept = None if best is None else best.best_state
-        return FitResult(
-            weights_of(self.module) if kept is None else kept,
-            self.history,
-            None if best is None else best.best_epoch,
-            state.step,
-            self.seconds,
-        )
+        call(reversed(config.callbacks), "on_train_end", state)
+        return FitResult(weights_of(self.module), self.history, state.best_epoch, state.step, self.seconds)
 
     def run_epoch(self, epoch: int) -> bool:
         """Train and validate once over the rows; return whether the training ends here."""
         state, callbacks = self.state, self.config.callbacks
         state.epoch, state.logs = epoch, {}
         call(callbacks, "on_epoch_begin", state)
-        measures, bookkeeping = self.train_rows(epoch)
-        logs = {"epoch": epoch, **measures}
+        measures, trained = self.train_rows(epoch)
+        call(callbacks, "on_validation_begin", state)
         if self.validation is not None:
-            logs |= self.validate(self.validation)
-        logs |= bookkeeping
-        self.history.append(logs)
-        self.progress.epoch(epoch, logs)
-        state.logs = dict(logs)
+            measures |= self.validate(self.validation)
+        row = {"epoch": epoch, **self._agreed(measures, trained)}
+        state.logs = dict(row)
         call(callbacks, "on_epoch_end", state)
-        return self._ends(epoch, logs)
+        row = {name: float(value) for name, value in state.logs.items()} | row
+        self.history.append(row)
+        self.progress.epoch(epoch, row)
+        return self._ends()
 
-    def train_rows(self, epoch: int) -> tuple[dict[str, float], dict[str, float]]:
-        """Take the steps of an epoch; return loss and metrics, and the columns about time."""
+    def train_rows(self, epoch: int) -> tuple[dict[str, float], _Pass]:
+        """Take the steps of an epoch; return loss and metrics, and what the pass over the rows has taken."""
         state, stepper, steps = self.state, self.stepper, self.train.steps
         self.module.train()
         began = time.monotonic()
@@ -174,7 +166,7 @@ class _Training:
         rows = stepper.rows = 0
         with _batches(self.network.ahead(self.train.epoch(epoch - 1))) as batches:
             for number, batch in enumerate(batches, 1):
-                where = _Place(epoch, number, steps)
+                where = _Position(epoch, number, steps)
                 sums = stepper.step(batch, where.__str__, state.stopping)
                 weight, loss, rows = weight + sums.weight, loss + sums.loss, rows + sums.rows
                 state.step += 1
@@ -190,7 +182,7 @@ class _Training:
         self.seconds["train"] += seconds
         self.seconds["wait"] += waited
         measures = {"loss": loss / weight if weight > 0 else math.nan, **self.metrics.compute()}
-        return measures, self._times(rows, seconds, waited)
+        return measures, _Pass(rows, seconds, waited)
 
     @torch.no_grad()
     def validate(self, feed: Feed) -> dict[str, float]:
@@ -214,37 +206,43 @@ class _Training:
         self.seconds["validate"] += time.monotonic() - began
         return {f"val_{name}": value for name, value in logs.items()}
 
-    def _times(self, rows: int, seconds: float, waited: float) -> dict[str, float]:
-        """Return the epoch's last columns; seconds, of all ranks' passes and of their waiting, are means."""
-        mean = torch.tensor([seconds, waited], dtype=torch.float64, device=self.device)
-        self.backend.all_reduce(mean)
-        seconds, waited = (mean / self.backend.size).tolist()
+    def _agreed(self, measures: dict[str, float], trained: _Pass) -> dict[str, float]:
+        """Return the columns of an epoch, the same on every rank: measures are rank 0's word, times are means."""
+        mine = list(measures.values()) if self.backend.rank == 0 else [0.0] * len(measures)
+        wire = torch.tensor([*mine, trained.seconds, trained.waited], dtype=torch.float64, device=self.device)
+        self.backend.all_reduce(wire)
+        *values, seconds, waited = wire.tolist()
+        seconds, waited = seconds / self.backend.size, waited / self.backend.size
         return {
+            **dict(zip(measures, values, strict=True)),
             "lr": self.stepper.lr,
-            "rows": rows,
+            "rows": trained.rows,
             "seconds": seconds,
-            "rows_per_second": rows / max(seconds, 1e-9),
+            "rows_per_second": trained.rows / max(seconds, 1e-9),
             "wait_share": min(1.0, waited / max(seconds, 1e-9)),
         }
 
-    def _ends(self, epoch: int, logs: dict[str, float]) -> bool:
-        """Agree with all ranks on the end; what early stopping says is rank 0's word."""
-        if self.stopping is None and not self.config.callbacks:
+    def _ends(self) -> bool:
+        """Agree with all ranks on the end."""
+        if not self.config.callbacks:
             return False
-        better, done = (False, False) if self.stopping is None else self.stopping.judge(logs)
-        first = self.backend.rank == 0
-        votes = torch.tensor([self.state.stopping, better and first, done and first], dtype=torch.float64)
-        votes = votes.to(self.device)
+        votes = torch.tensor([self.state.stopping], dtype=torch.float64, device=self.device)
         self.backend.all_reduce(votes)
-        stop, better, done = (votes > 0).tolist()
-        if self.stopping is not None and better:
-            self.stopping.keep(epoch, self.module)
-        return bool(stop or done)
+        return bool(votes > 0)
 
 
 @dataclass(frozen=True)
-class _Place:
-    """A step's place, put into words only when an error needs it."""
+class _Pass:
+    """A pass over the training rows: rows of all ranks, seconds and seconds of waiting for batches of this rank."""
+
+    rows: int
+    seconds: float
+    waited: float
+
+
+@dataclass(frozen=True)
+class _Position:
+    """Which step it is, put into words only when an error needs it."""
 
     epoch: int
     step: int
@@ -252,19 +250,6 @@ class _Place:
 
     def __str__(self) -> str:
         return f"epoch {self.epoch}, step {self.step} of {self.steps}"
-
-
-@torch.no_grad()
-def broadcast_state(module: nn.Module, backend: Backend) -> None:
-    """Give all ranks rank 0's parameters and buffers, by one broadcast of their bytes."""
-    tensors = [*module.parameters(), *module.buffers()]
-    if backend.size == 1 or not tensors:
-        return
-    flat = [t.detach().contiguous().reshape(-1).view(torch.uint8) for t in tensors]
-    wire = torch.cat(flat)
-    backend.broadcast(wire)
-    for tensor, part in zip(tensors, wire.split([len(f) for f in flat]), strict=True):
-        tensor.copy_(part.clone().view(tensor.dtype).view(tensor.shape))
 
 
 def _check(config: TrainConfig, train: Feed) -> None:
@@ -277,25 +262,6 @@ def _check(config: TrainConfig, train: Feed) -> None:
             raise SettingError(f"{name}={value} must be at least 1")
     if config.gradient_clip_norm is not None and config.gradient_clip_norm <= 0:
         raise SettingError(f"gradientClipNorm={config.gradient_clip_norm} must be above 0, or unset")
-
-
-def _early_stopping(config: TrainConfig, metrics: MetricSet, validates: bool) -> EarlyStopping | None:
-    if config.early_stopping_patience is None:
-        return None
-    watched = config.early_stopping_metric
-    plain = watched.removeprefix("val_")
-    if plain not in ("loss", *metrics.names) or (plain != watched and not validates):
-        there = ["loss", *metrics.names] + [f"val_{n}" for n in ("loss", *metrics.names) if validates]
-        raise SettingError(
-            f"earlyStoppingMetric={watched!r} is not measured: take one of {', '.join(there)}, or give validation rows"
-        )
-    maximise = False if plain == "loss" else metrics.maximise(plain)
-    if maximise is None:
-        raise SettingError(
-            f"earlyStoppingMetric={watched!r}: nobody says whether more of it is better; "
-            "give the function an attribute higher_is_better = True or False"
-        )
-    return EarlyStopping(watched, config.early_stopping_patience, maximise)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from sparkdl.data.manifest import DataFile, Manifest
 from sparkdl.data.schema import INPUT, LABEL, SCALAR, DataSchema, Field
 from sparkdl.fitting.config import config_of, measuring_plan_of, plan_of, seed_of
 from sparkdl.params.stages import ClassifierParams, EstimatorParams
+from sparkdl.train import Callback, EarlyStopping
 from sparkdl.train.config import TrainConfig
 
 SCHEMA = DataSchema(
@@ -38,8 +39,6 @@ OTHER: dict[str, tuple[Any, Any]] = {
     "seed": (7, 7),
     "precision": ("bf16", "bf16"),
     "gradientClipNorm": (1.5, 1.5),
-    "earlyStoppingPatience": (4, 4),
-    "earlyStoppingMetric": ("loss", "loss"),
     "syncBatchNorm": (True, True),
 }
 FIELDS = {
@@ -59,6 +58,16 @@ def test_every_param_of_the_loop_reaches_it(name: str) -> None:
 
     assert getattr(changed, FIELDS.get(name, snake)) == expected
     assert changed != TrainConfig()
+
+
+def test_the_params_of_early_stopping_make_its_callback() -> None:
+    own = Callback()
+    assert config(callbacks=[own], earlyStoppingMetric="loss").callbacks == (own,)
+    first, last = config(callbacks=[own], earlyStoppingMetric="loss", earlyStoppingPatience=4).callbacks
+
+    assert first is own
+    assert isinstance(last, EarlyStopping)
+    assert (last.metric, last.patience, last.higher_is_better) == ("loss", 4, None)
 
 
 def test_one_loss_serves_all_labels() -> None:

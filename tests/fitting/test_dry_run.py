@@ -13,6 +13,7 @@ from torch.nn import functional
 from sparkdl.data.schema import ARRAY, INPUT, LABEL, SCALAR, WEIGHT, DataSchema, Field
 from sparkdl.errors import NetworkError, SettingError, SparkDLError
 from sparkdl.fitting.dry_run import check_names, dry_run, measured_by
+from sparkdl.train import EarlyStopping
 from sparkdl.train.config import TrainConfig
 
 X = Field("x", INPUT, ARRAY, ("x",), "float32", (3,))
@@ -134,7 +135,7 @@ def test_what_is_measured() -> None:
     with pytest.raises(SettingError, match="accuracyy"):
         measured_by(TrainConfig(metrics=("accuracyy",)))
     with pytest.raises(SettingError, match="higher_is_better"):
-        measured_by(TrainConfig(metrics=(mean,), early_stopping_patience=1, early_stopping_metric="val_mean"))
+        measured_by(TrainConfig(metrics=(mean,), callbacks=(EarlyStopping("val_mean"),)))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from sparkdl.errors import SettingError
 from sparkdl.params.stages import ClassifierParams, EstimatorParams
 from sparkdl.preflight.settings import check_classes, check_settings, shards_of, validates
+from sparkdl.train import EarlyStopping
 
 COLUMNS = ["features", "label", "other", "held"]
 
@@ -29,6 +30,15 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
     (
         {"earlyStoppingPatience": 2, "earlyStoppingMetric": "val_f1", "validationFraction": 0.5},
         "take one of loss, accuracy, val_loss, val_accuracy",
+    ),
+    (
+        {"callbacks": [EarlyStopping("f1")], "validationFraction": 0.5},
+        "invalid metric='f1' of EarlyStopping: expected one of loss, accuracy, val_loss, val_accuracy",
+    ),
+    ({"callbacks": [EarlyStopping()]}, "invalid metric='val_loss' of EarlyStopping: expected one of loss, accuracy;"),
+    (
+        {"callbacks": [EarlyStopping("loss")], "earlyStoppingPatience": 2, "earlyStoppingMetric": "loss"},
+        "earlyStoppingPatience=2 makes an EarlyStopping already",
     ),
     ({"canonicalShards": 2, "numProcs": 3}, "canonicalShards=2 is less than numProcs=3"),
     ({"minProcs": 3, "numProcs": 2}, "minProcs=3 is more than numProcs=2: set minProcs to 2 or less"),
@@ -61,6 +71,7 @@ def test_what_does_not_contradict_passes() -> None:
         {},
         {"validationIndicatorCol": "held", "earlyStoppingPatience": 1},
         {"earlyStoppingPatience": 1, "earlyStoppingMetric": "accuracy"},
+        {"callbacks": [EarlyStopping("accuracy")]},
         {"inputCols": ["features", "other"], "predictionCol": ""},
         {"labelCols": ["label", "other"], "loss": ["mse", "l1"], "lossWeights": [1.0, 2.0], "outputCols": ["a", "b"]},
         {"lrSchedule": "StepLR", "lrScheduleParams": {"step_size": 1}},

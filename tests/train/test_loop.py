@@ -14,7 +14,7 @@ from torch import nn
 from sparkdl.comm import open_backend
 from sparkdl.errors import DataError, NetworkError, SettingError
 from sparkdl.report.listener import EpochEnded, StepEnded, TrainingStarted, from_record
-from sparkdl.train import Callback
+from sparkdl.train import Callback, EarlyStopping
 from sparkdl.train.config import TrainConfig
 from sparkdl.train.loop import fit
 
@@ -80,7 +80,7 @@ def test_weight_two_is_the_row_twice(memory_feed, weights, loss):
     x, y = _rows(len(weights))
     y = y if loss == "mse" else (y > 0.5).long()
     counts = torch.tensor(weights)
-    config = TrainConfig(losses=(loss,), epochs=2, optimizer="sgd", learning_rate=0.3, early_stopping_metric="loss")
+    config = TrainConfig(losses=(loss,), epochs=2, optimizer="sgd", learning_rate=0.3)
     weighted = memory_feed(x, y, counts.float(), batch=12)
     repeated = memory_feed(x.repeat_interleave(counts, 0), y.repeat_interleave(counts, 0), batch=36)
     outputs = 1 if loss == "mse" else 2
@@ -207,7 +207,7 @@ def test_early_stopping_keeps_the_best_weights(memory_feed):
             self.states[state.epoch] = {k: v.clone() for k, v in state.module.state_dict().items()}
 
     config = TrainConfig(
-        epochs=20, optimizer="sgd", learning_rate=0.05, early_stopping_patience=2, callbacks=(Spoil(),)
+        epochs=20, optimizer="sgd", learning_rate=0.05, callbacks=(Spoil(), EarlyStopping("val_loss", 2))
     )
     network = _network()
     result = fit(network, config, memory_feed(*_rows()), memory_feed(*_rows(20, 6)), SOLO)
@@ -218,16 +218,73 @@ def test_early_stopping_keeps_the_best_weights(memory_feed):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("metric", "changes", "message"),
     [
-        ({"early_stopping_metric": "val_loss"}, "earlyStoppingMetric='val_loss' is not measured"),
-        ({"early_stopping_metric": "accuracy"}, "earlyStoppingMetric='accuracy' is not measured"),
-        ({"early_stopping_metric": "odd", "metrics": (lambda: None,)}, "is not measured: take one of loss, <lambda>"),
+        (
+            "val_loss",
+            {},
+            "metric='val_loss' of early stopping: expected one that is measured, loss; val_ needs",
+        ),
+        ("accuracy", {}, "invalid metric='accuracy' of early stopping"),
+        ("odd", {"metrics": (lambda: None,)}, "expected one that is measured, loss, <lambda>"),
+        ("<lambda>", {"metrics": (lambda: None,)}, "nobody says whether more of it is better"),
     ],
 )
-def test_early_stopping_on_nothing_is_refused(memory_feed, changes, message):
+def test_early_stopping_on_nothing_is_refused(memory_feed, metric, changes, message):
+    config = TrainConfig(callbacks=(EarlyStopping(metric, 1),), **changes)
     with pytest.raises(SettingError, match=message):
-        fit(_network(), TrainConfig(early_stopping_patience=1, **changes), memory_feed(*_rows()), None, SOLO)
+        fit(_network(), config, memory_feed(*_rows()), None, SOLO)
+
+
+def test_an_error_of_a_callback_names_it(memory_feed):
+    class Broken(Callback):
+        def on_step_end(self, state):
+            if state.step == 6:
+                raise KeyError("nothing")
+
+    with pytest.raises(KeyError, match="nothing") as caught:
+        fit(_network(), TrainConfig(epochs=3, callbacks=(Callback(), Broken())), memory_feed(*_rows()), None, SOLO)
+    assert caught.value.__notes__ == ["raised by Broken.on_step_end in epoch 2, step 6"]
+
+
+def test_callbacks_end_in_the_opposite_order_and_add_columns(memory_feed):
+    calls = []
+
+    class Watch(Callback):
+        def __init__(self, name):
+            self.name = name
+
+        def on_validation_begin(self, state):
+            calls.append((self.name, "validation", state.epoch))
+
+        def on_epoch_end(self, state):
+            state.logs["epoch"] = 99
+            state.logs[self.name] = torch.tensor(state.epoch / 2)
+
+        def on_train_end(self, state):
+            calls.append((self.name, "end"))
+
+    records = []
+    config = TrainConfig(epochs=1, callbacks=(Watch("a"), Watch("b")))
+    result = fit(_network(), config, memory_feed(*_rows()), None, SOLO, records.append)
+    assert calls == [("a", "validation", 1), ("b", "validation", 1), ("b", "end"), ("a", "end")]
+    (row,) = result.history
+    assert (row["epoch"], row["a"], row["b"]) == (1, 0.5, 0.5)
+    assert [*row][-2:] == ["a", "b"]
+    assert [r["logs"] for r in records if r["event"] == "EpochEnded"] == [row]
+
+
+def test_what_is_measured_and_its_direction(memory_feed):
+    seen = []
+
+    class Watch(Callback):
+        def on_train_begin(self, state):
+            seen.append(state.measured)
+
+    config = TrainConfig(metrics=("r2", "mae", _mean_error), callbacks=(Watch(),))
+    fit(_network(), config, memory_feed(*_rows()), None, SOLO)
+    fit(_network(), TrainConfig(callbacks=(Watch(),)), memory_feed(*_rows()), memory_feed(*_rows()), SOLO)
+    assert seen == [{"loss": False, "r2": True, "mae": False, "_mean_error": None}, {"loss": False, "val_loss": False}]
 
 
 def test_several_inputs_outputs_and_labels(memory_feed):

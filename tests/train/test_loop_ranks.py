@@ -11,7 +11,7 @@ from torch import nn
 
 from sparkdl.comm import open_backend
 from sparkdl.errors import NetworkError, SettingError
-from sparkdl.train import Callback
+from sparkdl.train import Callback, EarlyStopping
 from sparkdl.train.config import TrainConfig
 from sparkdl.train.loop import fit
 
@@ -68,7 +68,7 @@ def test_three_ranks_compute_what_one_does(ranks, memory_feed, shares):
         lr_schedule="CosineAnnealingLR",
         gradient_clip_norm=0.5,
         accumulation_steps=2,
-        early_stopping_patience=3,
+        callbacks=(EarlyStopping("val_loss", 3),),
     )
     results = ranks.run(lambda backend: _fit(memory_feed, config, backend, shares))
     _assert_equal_to_one(results, _fit(memory_feed, config, open_backend("local")))
@@ -153,8 +153,7 @@ def test_early_stopping_and_events(ranks, memory_feed):
             metrics=("accuracy",),
             epochs=30,
             learning_rate=0.0,
-            early_stopping_patience=2,
-            early_stopping_metric="val_accuracy",
+            callbacks=(EarlyStopping("val_accuracy", 2),),
         )
         result = fit(_network(), config, feed, feed, backend, records.append)
         return result.best_epoch, len(result.history), [record["event"] for record in records]

@@ -74,6 +74,10 @@ class MetricSet:
                 return getattr(self._functions[name], "higher_is_better", None)
         return None
 
+    def directions(self) -> dict[str, bool | None]:
+        """Return of each name whether more of it is better; None if nobody has said."""
+        return {name: self.maximise(name) for name in self.names}
+
     @torch.no_grad()
     def update(self, outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
         """Add a batch of this rank, (n, ...) each."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,7 +89,11 @@ def higher_is_better(recipe: Recipe) -> bool | None:
     kind: Any = recipe.kind
     found = getattr(kind, "higher_is_better", None)
     if found is None and _takes_task(kind):
-        found = build(recipe, "binary", 1).higher_is_better
+        for style, width in (("binary", 1), ("multiclass", 3)):
+            # Some have no binary form.
+            with suppress(SettingError):
+                found = build(recipe, style, width).higher_is_better
+                break
     return found if isinstance(found, bool) else None
 
 

@@ -166,3 +166,11 @@ def test_direction():
     measured = MetricSet(TrainConfig(metrics=(_largest, "f1")), SOLO, CPU)
     assert measured.maximise("f1") is True
     assert measured.maximise("_largest") is None
+    # The first one has no binary form.
+    several = MetricSet(TrainConfig(metrics=("exact_match", _largest), losses=("mse", "mse")), SOLO, CPU)
+    assert several.directions() == {
+        "exact_match_0": True,
+        "exact_match_1": True,
+        "_largest_0": None,
+        "_largest_1": None,
+    }
