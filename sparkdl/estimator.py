@@ -34,8 +34,9 @@ from sparkdl.network import Network, check, resolve
 from sparkdl.params.roles import inputs_of, labels_of, weight_of
 from sparkdl.params.stages import EstimatorParams, TrainingParams
 from sparkdl.persistence import Savable
+from sparkdl.preflight.backend import Chosen, choose_backend
 from sparkdl.preflight.cluster import check_cluster
-from sparkdl.preflight.gpus import check_gpus
+from sparkdl.preflight.gpus import check_gpus, will_have_gpus
 from sparkdl.preflight.network import check_steps
 from sparkdl.preflight.rows import check_rows
 from sparkdl.preflight.settings import check_settings
@@ -57,6 +58,23 @@ Shapes = tuple[tuple[int, ...], ...]
 _WORK = "sparkdl.worker:fit"
 _CLASS_LOSSES = ("cross_entropy", "nll")
 _TAKE_IN = "sparkdl.data.direct.spool:take_in"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What settings, columns and cluster have told before rows are written.
+
+    Attributes
+    ----------
+    rows : RowsWanted
+    backend : Chosen
+    seconds : float
+        That the checks took.
+    """
+
+    rows: RowsWanted
+    backend: Chosen
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -91,9 +109,8 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
     _metrics: tuple[str, ...] = ()
 
     def _fit(self, dataset: DataFrame) -> M:
-        began = time.monotonic()
-        wanted = self._check(dataset)
-        return self._fit_rows(dataset, SharedRows(dataset, [wanted]), wanted, time.monotonic() - began)
+        checked = self._check(dataset)
+        return self._fit_rows(dataset, SharedRows(dataset, [checked.rows]), checked)
 
     def fitMultiple(self, dataset: DataFrame, paramMaps: Sequence[ParamMap]) -> Iterator[tuple[int, M]]:
         """Fit a model for each ParamMap; those that agree on the rows share one writing of them.
@@ -101,48 +118,44 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         The iterator may be used by several threads. The rows are gone when their last model is done, when a fit
         fails, and when the iterator is dropped.
         """
-        began = time.monotonic()
         stages = [self.copy(each) for each in paramMaps]
-        wanted = [stage._check(dataset) for stage in stages]
-        checked = (time.monotonic() - began) / max(1, len(stages))
-        shared = SharedRows(dataset, wanted)
+        checked = [stage._check(dataset) for stage in stages]
+        shared = SharedRows(dataset, [each.rows for each in checked])
 
         def fit_one(index: int) -> M:
-            return stages[index]._fit_rows(dataset, shared, wanted[index], checked)
+            return stages[index]._fit_rows(dataset, shared, checked[index])
 
         models = _FitMultipleIterator(fit_one, len(stages))
         weakref.finalize(models, shared.close)
         return models
 
-    def _fit_rows(self, frame: DataFrame, shared: SharedRows, wanted: RowsWanted, checked: float) -> M:
-        with FitReport(self, checked) as report:
+    def _fit_rows(self, frame: DataFrame, shared: SharedRows, checked: Checked) -> M:
+        with FitReport(self, checked.seconds) as report:
+            report.notice(checked.backend.notice)
             prestart(frame.sparkSession, _WORK)
             report.phase("materialize")
-            with shared.use(wanted) as rows:
+            with shared.use(checked.rows) as rows:
                 report.phase("check")
                 prepared = self._prepare(frame, rows)
                 report.phase("start")
-                trained = self._launch(frame, prepared, rows, report)
+                trained = self._launch(frame, prepared, rows, checked.backend.name, report)
             report.phase("build")
             model = self._build(prepared, trained, frame.schema)
             report.keep(model, frame)
         model.fitSeconds = dict(report.seconds)
         return model
 
-    def _check(self, frame: DataFrame) -> RowsWanted:
-        """Refuse what settings, columns and cluster already show; return which rows are needed."""
-        spark = frame.sparkSession
+    def _check(self, frame: DataFrame) -> Checked:
+        """Refuse what settings, columns, packages and cluster already show; return what goes on from there."""
+        began = time.monotonic()
+        spark, ranks, resources = frame.sparkSession, self.getNumProcs(), self.getTaskResources()
         wanted = self._wanted(frame.schema, conf_bool(spark, "spark.sql.caseSensitive", False))
-        check_cluster(spark, self.getNumProcs(), self.getTaskResources())
-        check_gpus(
-            spark,
-            self.getNumProcs(),
-            device=self.getDevice(),
-            precision=self.getPrecision(),
-            visible=visible_gpus(os.environ),
-            resources=self.getTaskResources(),
-        )
-        return wanted
+        device, visible = self.getDevice(), visible_gpus(os.environ)
+        gpus = will_have_gpus(spark, ranks, device=device, visible=visible, resources=resources)
+        backend = choose_backend(spark, self.getBackend(), ranks, gpus=gpus)
+        check_cluster(spark, ranks, resources)
+        check_gpus(spark, ranks, device=device, precision=self.getPrecision(), visible=visible, resources=resources)
+        return Checked(wanted, backend, time.monotonic() - began)
 
     def transformSchema(self, schema: StructType) -> StructType:
         """Return the schema of what the model's `transform` will return for a DataFrame of this one.
@@ -207,11 +220,13 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         }
         return Prepared(network, config, schema, outputs, work)
 
-    def _launch(self, frame: DataFrame, prepared: Prepared, rows: Dataset, report: FitReport) -> dict[str, Any]:
+    def _launch(
+        self, frame: DataFrame, prepared: Prepared, rows: Dataset, backend: str, report: FitReport
+    ) -> dict[str, Any]:
         spark, blocks = frame.sparkSession, rows.blocks
         ranks = Ranks(
             self.getNumProcs(),
-            backend=self.getBackend(),
+            backend=backend,
             device=self.getDevice(),
             start_timeout=self.getStartTimeout(),
             heartbeat_timeout=self.getHeartbeatTimeout(),

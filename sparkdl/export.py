@@ -118,7 +118,7 @@ def _write_pt2(module: nn.Module, example: Tensors, names: Sequence[str], path: 
 def _write_onnx(module: nn.Module, example: Tensors, names: Sequence[str], path: Path) -> Run:
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
-        raise PersistenceError(f"format='onnx' needs {' and '.join(missing)}: pip install 'sparkdl[export]'")
+        raise PersistenceError(f"format='onnx' needs {' and '.join(missing)}: pip install {' '.join(missing)}")
     import onnxruntime
 
     count = len(outputs_of(module(*example)))

@@ -35,12 +35,14 @@ class Job:
     num_procs : int
         World size.
     backend : str
-        "horovod", "torch" or "local".
+        Name of a `comm.registry.BackendSpec`.
     versions : mapping of str to str
         Python (major.minor), sparkdl, torch, horovod and pyarrow as the driver has them; those that are missing
         on the driver are absent. The tasks compare before they unpack the blob.
     secret : str
         Random, hexadecimal; opens the hub of this job only.
+    packages : mapping of str to str
+        What the backend needs of each task's Python besides, and what to do where it is missing.
     env : mapping of str to str
         Added to the environment of each rank.
     sys_path : tuple of str
@@ -70,6 +72,7 @@ class Job:
     backend: str
     versions: Mapping[str, str]
     secret: str
+    packages: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     sys_path: tuple[str, ...] = ()
     device: str = "auto"
@@ -170,7 +173,7 @@ class RankContext:
     rank, size, local_rank, local_size : int
         Place among all ranks, and among those of this host.
     backend : str
-        "horovod", "torch" or "local"; `sparkdl.comm.open_backend` opens it.
+        Name of what `sparkdl.comm.open_backend` opens.
     device : str
         "cpu" or "cuda" (its own device is then cuda:0: no other is visible).
     threads : int

@@ -10,8 +10,9 @@ from sparkdl.cluster.launch import Launched, launch, launch_local
 from sparkdl.cluster.ranks import Ranks
 from sparkdl.cluster.resources import visible_gpus
 from sparkdl.errors import SettingError
+from sparkdl.preflight.backend import check_backend
 from sparkdl.preflight.cluster import check_cluster
-from sparkdl.preflight.gpus import check_gpus
+from sparkdl.preflight.gpus import check_gpus, will_have_gpus
 from sparkdl.report.listener import Listeners
 from sparkdl.report.logs import LogPrinter
 from sparkdl.spark.session import active_session
@@ -19,6 +20,7 @@ from sparkdl.spark.session import active_session
 __all__ = ["HorovodRunner"]
 
 _CALL = "sparkdl.cluster.user_main:call"
+_OTHER_BACKEND = "set backend='torch' and let the function meet the others by torch.distributed"
 
 
 class HorovodRunner:
@@ -100,7 +102,7 @@ class HorovodRunner:
         Raises
         ------
         SettingError
-            If `main` or an argument cannot be pickled.
+            If `main` or an argument cannot be pickled, or the driver's Python lacks what the backend needs.
         ClusterError
             If the cluster cannot run so many ranks, or an executor cannot run any.
         RankError
@@ -113,17 +115,12 @@ class HorovodRunner:
         arguments = {"main": main, "arguments": dict(kwargs)}
         # Output that cannot be printed must not end the training.
         printer = Listeners([LogPrinter()])
-        if self._np < 0:
-            return launch_local(_CALL, arguments, self._ranks, listener=printer)
-        spark = active_session()
-        ranks = self._ranks
-        check_cluster(spark, self._np, ranks.task_resources, name="np")
-        check_gpus(
-            spark,
-            self._np,
-            device=ranks.device,
-            visible=visible_gpus(os.environ),
-            resources=ranks.task_resources,
-            name="np",
-        )
+        ranks, resources, visible = self._ranks, self._ranks.task_resources, visible_gpus(os.environ)
+        spark = active_session() if self._np > 0 else None
+        gpus = will_have_gpus(spark, ranks.num_procs, device=ranks.device, visible=visible, resources=resources)
+        check_backend(spark, ranks.backend, ranks.num_procs, gpus=gpus, remedy=_OTHER_BACKEND)
+        if spark is None:
+            return launch_local(_CALL, arguments, ranks, listener=printer)
+        check_cluster(spark, self._np, resources, name="np")
+        check_gpus(spark, self._np, device=ranks.device, visible=visible, resources=resources, name="np")
         return launch(spark, _CALL, arguments, ranks, listener=printer)

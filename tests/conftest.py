@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,14 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     session.sparkContext.setLogLevel("ERROR")
     yield session
     session.stop()
+
+
+@pytest.fixture
+def cpu_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A torch that is built for CPUs, as far as its files say."""
+    import torch
+
+    folder = tmp_path / "cpu" / "torch"
+    folder.mkdir(parents=True)
+    (folder / "version.py").write_text("__version__ = '9.9+cpu'\ncuda = None\nhip = None\n")
+    monkeypatch.setattr(torch, "__spec__", ModuleSpec("torch", None, origin=str(folder / "__init__.py")))

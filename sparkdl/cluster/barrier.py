@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +16,10 @@ from sparkdl.cluster.hub import Hub
 from sparkdl.cluster.output import Output
 from sparkdl.cluster.places import assign, hub_host, interface_towards
 from sparkdl.cluster.process import RankProcess, start_fresh
-from sparkdl.cluster.rendezvous import Rendezvous
+from sparkdl.cluster.rendezvous import open_rendezvous
 from sparkdl.cluster.supervise import Supervisor
 from sparkdl.cluster.wire import connect
+from sparkdl.comm.registry import spec_of
 from sparkdl.job import ENVIRONMENT, RANK_LOST, TIMED_OUT, Job, Outcome
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Task:
                 "folder": process.folder,
                 "threads": self._here.threads,
                 "beat": min(5.0, job.heartbeat_timeout / 4),
-                "preload": ["torch", "horovod.torch"] if job.backend == "horovod" else ["torch"],
+                "preload": ["torch", *spec_of(job.backend).preload],
             }
         )
         return offer
@@ -153,7 +153,7 @@ class Task:
         return max(1.0, self._started + self._job.start_timeout - time.monotonic())
 
     def _gpus(self) -> tuple[str, ...]:
-        visible = resources.visible_gpus(os.environ) if self._job.local_master else None
+        visible = resources.usable_gpus(os.environ) if self._job.local_master else None
         return resources.gpus_of_rank(self._job.device, self._here.gpus, visible, self._place)
 
     def _open_hub(self) -> dict[str, Any]:
@@ -173,14 +173,10 @@ class Task:
         )
         self._closing.callback(self._hub.close)
         offer: dict[str, Any] = {"hub": self._hub.port}
-        if job.backend == "horovod":
-            rendezvous = Rendezvous(host, self._places)
+        rendezvous = open_rendezvous(spec_of(job.backend).rendezvous, host, self._places)
+        if rendezvous is not None:
             self._closing.callback(rendezvous.close)
             offer["meeting"] = rendezvous.port
-        elif job.backend == "torch":
-            reserved = reserve_port()
-            self._closing.callback(reserved.close)
-            offer["meeting"] = reserved.getsockname()[1]
         return offer
 
     def _order(self, host: str, offers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -247,17 +243,6 @@ def rank_path(wanted: Sequence[str], present: Sequence[str]) -> list[str]:
     """Return the sys.path of a rank: the driver's folders that exist here, then those of this process."""
     found = [entry for entry in wanted if os.path.exists(entry)]
     return list(dict.fromkeys([*found, *(os.path.abspath(entry) for entry in present)]))
-
-
-def reserve_port() -> socket.socket:
-    """Return a socket that keeps a free port for a rank: nobody is given the number, the rank may listen on it.
-
-    Two sockets may be bound to one port as long as both allow it and not more than one listens; torch's store does.
-    """
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("", 0))
-    return sock
 
 
 def to_rows(outcome: Outcome) -> Iterator[dict[str, Any]]:

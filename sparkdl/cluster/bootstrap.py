@@ -19,10 +19,31 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 FORMAT_VERSION = 1
-_EXACT = ("sparkdl", "horovod")
+_NEEDED = ("sparkdl", "pyarrow", "cloudpickle", "torch")
+_EXACT = ("sparkdl",)
 
 
-def check_versions(expected: dict[str, str], needed: tuple[str, ...]) -> str | None:
+def lacking(expected: dict[str, str], packages: dict[str, str]) -> str | None:
+    """Return what this Python lacks for a job and what to do, as the end of a sentence; None if nothing.
+
+    Parameters
+    ----------
+    expected : dict of str to str
+        The driver's versions.
+    packages : dict of str to str
+        What the job's backend needs, and what to do where it is missing or another.
+    """
+    problem = check_versions(expected, _NEEDED)
+    if problem is not None:
+        return f"{problem}: install the same on all hosts"
+    for name, remedy in packages.items():
+        problem = check_versions(expected, (name,), exact=(name,))
+        if problem is not None:
+            return f"{problem}: {remedy}"
+    return None
+
+
+def check_versions(expected: dict[str, str], needed: tuple[str, ...], exact: tuple[str, ...] = _EXACT) -> str | None:
     """Return what this Python lacks in comparison with the driver's, as the end of a sentence; None if nothing."""
     python = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if python != expected["python"]:
@@ -32,7 +53,7 @@ def check_versions(expected: dict[str, str], needed: tuple[str, ...]) -> str | N
         if version is None:
             return f"has no {name}"
         wanted = expected.get(name)
-        if wanted is not None and _public(name, version) != _public(name, wanted):
+        if wanted is not None and _public(version, name in exact) != _public(wanted, name in exact):
             return f"has {name} {version}, the driver has {wanted}"
     return None
 
@@ -50,10 +71,10 @@ def version_of(name: str) -> str | None:
         return None
 
 
-def _public(name: str, version: str) -> str:
+def _public(version: str, exact: bool) -> str:
     # CPU and GPU builds of one torch differ after the plus; a patch release of torch or pyarrow does no harm.
     public = version.partition("+")[0]
-    return public if name in _EXACT else ".".join(public.split(".")[:2])
+    return public if exact else ".".join(public.split(".")[:2])
 
 
 def run_task(data: bytes, batches: Iterator[Any]) -> Iterator[Any]:
@@ -87,8 +108,7 @@ def _answer(data: bytes, batches: Iterator[Any]) -> Iterator[dict[str, Any]]:
             # Spark throws a Python worker away whose task has left rows unread.
             pass
     addresses = [info.address for info in context.getTaskInfos()]
-    needed = ("sparkdl", "pyarrow", "cloudpickle", "torch", *(("horovod",) if fields["backend"] == "horovod" else ()))
-    problem = check_versions(fields["versions"], needed)
+    problem = lacking(fields["versions"], fields["packages"])
     if problem is None:
         yield from _take_part(data, context, addresses, batches)
         return
@@ -99,7 +119,7 @@ def _answer(data: bytes, batches: Iterator[Any]) -> Iterator[dict[str, Any]]:
         "kind": "environment",
         "rank": index,
         "host": host,
-        "message": f"the executor at {host} ({sys.executable}) {problem}: install the same on all hosts",
+        "message": f"the executor at {host} ({sys.executable}) {problem}",
         "order": index,
     }
     yield {"task": index, "part": 0, "parts": 1, "data": json.dumps(outcome).encode() + b"\n"}

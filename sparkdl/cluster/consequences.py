@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-_NAMES = frozenset(
-    {"HorovodInternalError", "HostsUpdatedInterrupt", "DistNetworkError", "DistBackendError", "HolderLostError"}
-)
-_PHRASES = (
-    "Connection closed by peer",
-    "Connection reset by peer",
-    "gloo/transport",
-    "gloo/rendezvous",
-    "Gloo connectFullMesh failed",
-    "ncclRemoteError",
-    "remote process exited",
-    "Horovod has been shut down",
-)
+from sparkdl.comm.registry import BACKENDS
+
+# The user's code may talk by another library than its ranks do.
+_NAMES = {"HolderLostError", *(name for spec in BACKENDS.values() for name in spec.secondary_errors)}
+_PHRASES = {phrase for spec in BACKENDS.values() for phrase in spec.secondary_phrases}
 
 
 def is_consequence(error: BaseException) -> bool:

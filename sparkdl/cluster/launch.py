@@ -20,6 +20,7 @@ from sparkdl.cluster.local import LocalJob
 from sparkdl.cluster.prestart import prestart, warm_allowed
 from sparkdl.cluster.ranks import Ranks
 from sparkdl.cluster.uplink import EventServer
+from sparkdl.comm.registry import spec_for
 from sparkdl.job import OK, Job, Outcome
 from sparkdl.report.listener import Listener, PhaseStarted, from_record
 from sparkdl.spark import session as spark_session
@@ -272,6 +273,7 @@ def _launched(value: Any, outcomes: list[Outcome], waited: _Waited, begun: float
 def _next_attempt(job: Job, slots: int | None, min_procs: int | None) -> Job:
     enough = job.num_procs if min_procs is None else min(min_procs, job.num_procs)
     size = job.num_procs if slots is None else max(enough, min(job.num_procs, slots))
-    backend = "local" if size == 1 else job.backend
+    backend = spec_for(job.backend, size)
     # A hub of the attempt before, should one still live, must not hear this one.
-    return replace(job, num_procs=size, backend=backend, secret=secrets.token_hex(32))
+    secret = secrets.token_hex(32)
+    return replace(job, num_procs=size, backend=backend.name, packages=backend.packages, secret=secret)

@@ -11,9 +11,10 @@ from typing import Any
 import cloudpickle
 
 from sparkdl.cluster.bootstrap import version_of
+from sparkdl.comm.registry import BACKENDS
 from sparkdl.errors import SettingError
 
-_PACKAGES = ("sparkdl", "torch", "horovod", "pyarrow", "cloudpickle")
+_PACKAGES = ("sparkdl", "torch", "pyarrow", "cloudpickle", *(n for spec in BACKENDS.values() for n in spec.packages))
 _DEPTH = 4
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sparkdl.cluster.pack import driver_path, driver_versions, pickle_arguments
+from sparkdl.comm.registry import BACKENDS, backends_for, spec_for
 from sparkdl.errors import SettingError
 from sparkdl.job import Job
 
-_BACKENDS = ("horovod", "torch", "local")
 _DEVICES = ("auto", "cpu", "cuda")
 _VERBOSITIES = ("all", "log_callback_only")
 
@@ -25,7 +25,7 @@ class Ranks:
     num_procs : int
         At least 1; a single rank takes the backend "local".
     backend : str
-        "horovod", "torch" or "local".
+        "horovod", "torch" or "local": "auto" has been resolved before (`preflight.backend`).
     device : str
         "auto", "cpu" or "cuda".
     env : mapping of str to str
@@ -59,14 +59,16 @@ class Ranks:
         if self.num_procs < 1:
             raise SettingError(f"num_procs={self.num_procs} is no number of ranks: give 1 or more")
         for name, value, possible in (
-            ("backend", self.backend, _BACKENDS),
+            ("backend", self.backend, BACKENDS),
             ("device", self.device, _DEVICES),
             ("verbosity", self.verbosity, _VERBOSITIES),
         ):
             if value not in possible:
                 raise SettingError(f"{name}={value!r} is not one of {', '.join(possible)}")
-        if self.backend == "local" and self.num_procs > 1:
-            raise SettingError(f"backend='local' runs one rank, not {self.num_procs}: use 'horovod' or 'torch'")
+        if self.backend not in backends_for(self.num_procs):
+            raise SettingError(
+                f"backend={self.backend!r} runs one rank, not {self.num_procs}: use 'horovod' or 'torch'"
+            )
         for name, seconds in (("start_timeout", self.start_timeout), ("heartbeat_timeout", self.heartbeat_timeout)):
             if not seconds > 0:
                 raise SettingError(f"{name}={seconds} must be more than 0 seconds")
@@ -79,10 +81,12 @@ class Ranks:
         SettingError
             If an argument cannot be sent.
         """
+        backend = spec_for(self.backend, self.num_procs)
         return Job(
             function=function,
             num_procs=self.num_procs,
-            backend="local" if self.num_procs == 1 else self.backend,
+            backend=backend.name,
+            packages=backend.packages,
             versions=driver_versions(),
             secret=secrets.token_hex(32),
             env={str(name): str(value) for name, value in self.env.items()},

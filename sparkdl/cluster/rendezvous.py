@@ -1,14 +1,16 @@
-"""Horovod's meeting point, for one attempt of one job: the only door to horovod.runner."""
+"""Where the ranks of one attempt of one job find each other: the only door to horovod.runner."""
 
 from __future__ import annotations
 
+import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sparkdl.cluster.places import Place
+from sparkdl.comm.registry import HOROVOD_SERVER, RESERVED_PORT
 
 
-class Rendezvous:
+class HorovodServer:
     """Horovod's own rendezvous server on a free port of one address.
 
     Horovod's `RendezvousServer` listens on all interfaces and draws its port from Python's global random
@@ -61,3 +63,44 @@ class Rendezvous:
         self._server.shutdown()
         self._thread.join(5)
         self._server.server_close()
+
+
+class ReservedPort:
+    """A free port for a rank to listen on: nobody else is given the number.
+
+    Two sockets may be bound to one port as long as both allow it and not more than one listens; torch's store does.
+    """
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("", 0))
+
+    @property
+    def port(self) -> int:
+        """Its number."""
+        return int(self._socket.getsockname()[1])
+
+    def close(self) -> None:
+        """Let go of the port."""
+        self._socket.close()
+
+
+_OPENERS: dict[str, Callable[[str, Sequence[Place]], HorovodServer | ReservedPort]] = {
+    HOROVOD_SERVER: HorovodServer,
+    RESERVED_PORT: lambda host, places: ReservedPort(),
+}
+
+
+def open_rendezvous(kind: str | None, host: str, places: Sequence[Place]) -> HorovodServer | ReservedPort | None:
+    """Open what `BackendSpec.rendezvous` names, in the task of rank 0; None where it names nothing.
+
+    Parameters
+    ----------
+    kind : str or None
+    host : str
+        Address of this task that the others reach.
+    places : sequence of Place
+        All ranks.
+    """
+    return None if kind is None else _OPENERS[kind](host, places)

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sparkdl.cluster.places import Place
+from sparkdl.comm.installed import torch_has_gpus
+from sparkdl.comm.registry import Meeting, spec_of
 from sparkdl.errors import ClusterError
 
 # They open Spark's own sockets; the user's code has no business with them.
@@ -23,6 +25,11 @@ def visible_gpus(env: Mapping[str, str], devices: Path = Path("/dev")) -> tuple[
         return tuple(name for name in named if name and name != "-1")
     numbers = (re.fullmatch(r"nvidia(\d+)", path.name) for path in devices.glob("nvidia*"))
     return tuple(str(number) for number in sorted(int(match[1]) for match in numbers if match))
+
+
+def usable_gpus(env: Mapping[str, str], devices: Path = Path("/dev")) -> tuple[str, ...]:
+    """Return the visible GPUs that this Python's torch can compute on: none where it is built for CPUs."""
+    return visible_gpus(env, devices) if torch_has_gpus() else ()
 
 
 def gpus_of_rank(device: str, of_task: Sequence[str], visible: Sequence[str] | None, place: Place) -> tuple[str, ...]:
@@ -93,29 +100,9 @@ def meeting_environment(
         "LOCAL_RANK": str(place.local_rank),
         "LOCAL_WORLD_SIZE": str(place.local_size),
     }
-    if address is None:
-        return env
-    if backend == "torch":
-        env |= {"MASTER_ADDR": address[0], "MASTER_PORT": str(address[1])}
-        return env | ({"GLOO_SOCKET_IFNAME": interface} if interface else {})
-    env |= {
-        "HOROVOD_HOSTNAME": place.host,
-        "HOROVOD_RANK": str(place.rank),
-        "HOROVOD_SIZE": str(place.size),
-        "HOROVOD_LOCAL_RANK": str(place.local_rank),
-        "HOROVOD_LOCAL_SIZE": str(place.local_size),
-        "HOROVOD_CROSS_RANK": str(place.cross_rank),
-        "HOROVOD_CROSS_SIZE": str(place.cross_size),
-        "HOROVOD_CONTROLLER": "gloo",
-        "HOROVOD_CPU_OPERATIONS": "gloo",
-        "HOROVOD_GLOO_RENDEZVOUS_ADDR": address[0],
-        "HOROVOD_GLOO_RENDEZVOUS_PORT": str(address[1]),
-        "HOROVOD_GLOO_TIMEOUT_SECONDS": str(max(1, int(timeout))),
-        # At Horovod's own default of 1 ms a small all-reduce waits for the next cycle; at 0.1 ms the cycles
-        # themselves, which talk to the other ranks each time, take the core from the training.
-        "HOROVOD_CYCLE_TIME": "0.3",
-    }
-    return env | ({"HOROVOD_GLOO_IFACE": interface} if interface else {})
+    if address is not None:
+        env |= spec_of(backend).environment(place, Meeting(address, interface, timeout))
+    return env
 
 
 def inherited_environment() -> dict[str, str]:

@@ -15,6 +15,7 @@ from sparkdl.cluster.places import Place
 from sparkdl.cluster.process import RankProcess
 from sparkdl.cluster.relay import LogTail, Relay
 from sparkdl.cluster.wire import Channel
+from sparkdl.comm.registry import spec_of
 from sparkdl.job import OK, RANK_LOST, TIMED_OUT, USER_ERROR, Job, Outcome
 
 ABORT_GRACE = 10.0
@@ -241,8 +242,7 @@ class Supervisor:
         if self._aborted is not None:
             end = End(RANK_LOST, f"ended because of another failure: {self._aborted}", consequence=True)
         else:
-            # Horovod aborts the process when it cannot reach its peers.
-            weak = status == -signal.SIGABRT and self._job.backend == "horovod"
+            weak = status == -signal.SIGABRT and spec_of(self._job.backend).aborts
             end = End(RANK_LOST, describe_status(status), consequence=weak)
         self._tell_hub(end)
         return end

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import gc
 import importlib
-import importlib.util
 import json
 import os
 import socket
@@ -22,6 +21,7 @@ from typing import Any, NoReturn
 from sparkdl.cluster.guard import run_guarded
 from sparkdl.cluster.rank_main import serve
 from sparkdl.cluster.warm import peer_uid
+from sparkdl.comm.registry import BACKENDS
 
 _REQUEST_SECONDS = 5.0
 _READY: set[str] = set()
@@ -39,10 +39,12 @@ def main(place: Mapping[str, Any]) -> NoReturn:
 
 
 def preload() -> None:
-    """Import what every rank needs: torch, and Horovod where it is installed."""
+    """Import what every rank needs, torch, and what those of each backend do, where it is installed and works."""
     importlib.import_module("torch")
-    if importlib.util.find_spec("horovod") is not None:
-        importlib.import_module("horovod.torch")
+    for name in (name for spec in BACKENDS.values() for name in spec.preload):
+        # A rank that needs it imports it again, and can say what is wrong.
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
     importlib.import_module("cloudpickle")
     # Pages that no collection touches stay shared with the forks.
     gc.collect()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sparkdl.errors import SettingError
+from sparkdl.comm.registry import spec_of
 
 if TYPE_CHECKING:
     from sparkdl.comm.backend import Backend
@@ -34,16 +34,4 @@ def open_backend(
     SettingError
         The name is none of the three.
     """
-    if name == "local":
-        from sparkdl.comm.solo import SoloBackend
-
-        return SoloBackend()
-    if name == "horovod":
-        from sparkdl.comm.hvd import HorovodBackend
-
-        return HorovodBackend(timeout=timeout, device=device, step_seconds=step_seconds)
-    if name == "torch":
-        from sparkdl.comm.ddp import TorchBackend
-
-        return TorchBackend(timeout=timeout, device=device)
-    raise SettingError(f"backend={name!r} is none of 'horovod', 'torch' and 'local': set one of these")
+    return spec_of(name).open(timeout, device, step_seconds)

@@ -159,7 +159,7 @@ def _by_pillow(value: bytes | memoryview) -> Picture | None:
     try:
         from PIL import Image
     except ImportError as error:
-        raise DataError("image columns need Pillow on every host: pip install 'sparkdl[image]'") from error
+        raise DataError("image columns need Pillow on every host: pip install pillow") from error
     try:
         with Image.open(io.BytesIO(value)) as image:
             if image.mode in _DEEP_MODES:

@@ -42,7 +42,7 @@ def delta_files(url: str, options: Mapping[str, Any]) -> tuple[str, list[SourceF
     except ImportError as error:
         raise DataError(
             f"{url} is a Delta table, and which of its files are valid only the package deltalake can tell: "
-            "pip install 'sparkdl[delta]', or read it with Spark and use make_spark_converter"
+            "pip install deltalake, or read it with Spark and use make_spark_converter"
         ) from error
     folder = urls.local_path(url) if urls.is_local(url) else url.rstrip("/")
     table = DeltaTable(folder, storage_options=_delta_options(options))

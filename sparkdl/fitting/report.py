@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from sparkdl.params.stages import TrainingParams
-from sparkdl.report.listener import Event, FitEnded, Listener, Listeners, PhaseStarted
+from sparkdl.report.listener import Event, FitEnded, Listener, Listeners, Notice, PhaseStarted
 from sparkdl.report.progress import progress_listener
 from sparkdl.tracking.mlflow import open_tracking
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from sparkdl.model import NetworkModel
+
+
+_said: set[str] = set()
+_saying = threading.Lock()
 
 
 class FitReport(Listener, AbstractContextManager["FitReport"]):
@@ -39,12 +44,22 @@ class FitReport(Listener, AbstractContextManager["FitReport"]):
         self._tracking = open_tracking(stage.getMlflow(), params, stage.uid)
         shown = progress_listener(stage.getVerbose())
         self._listeners = Listeners([shown] if self._tracking is None else [shown, self._tracking])
+        self._silent = not stage.getVerbose()
         self.seconds = {"check": checked}
         self._phase = ""
         self._began = time.monotonic()
 
     def on_event(self, event: Event) -> None:
         self._listeners.on_event(event)
+
+    def notice(self, text: str) -> None:
+        """Say a line that one fit of a program may say for all of them: a search makes hundreds."""
+        with _saying:
+            new = bool(text) and not self._silent and text not in _said
+            if new:
+                _said.add(text)
+        if new:
+            self.on_event(Notice(text))
 
     def phase(self, name: str) -> None:
         """End the phase before and begin another."""

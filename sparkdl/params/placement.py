@@ -1,5 +1,6 @@
 """Where the ranks run and how they work together."""
 
+from sparkdl.comm.registry import AUTO, BACKENDS
 from sparkdl.params import kinds
 from sparkdl.params.setting import Setting, Settings
 
@@ -36,9 +37,10 @@ class HasRanks(Settings):
         "needs pyspark 4.0 and a cluster",
     )
     backend = Setting(
-        kinds.one_of("horovod", "torch", "local"),
-        "horovod",
-        "how the ranks talk: horovod, torch (torch.distributed), or local (one rank alone)",
+        kinds.one_of(AUTO, *BACKENDS),
+        AUTO,
+        "how the ranks talk: horovod, torch (torch.distributed), or local (one rank alone); auto is horovod where the "
+        "driver has it, else torch, said in one line",
     )
     syncBatchNorm = Setting(kinds.flag(), False, "whether batch norm takes its statistics over all ranks")
     maxRestarts = Setting(

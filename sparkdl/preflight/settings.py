@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sparkdl.comm.registry import backends_for
 from sparkdl.errors import SettingError
 from sparkdl.params.roles import added_columns, labels_of
 from sparkdl.params.stages import ClassifierParams, TrainingParams
@@ -150,10 +151,10 @@ def _check_ranks(stage: TrainingParams) -> None:
     least = stage.getMinProcs()
     if least is not None and least > ranks:
         raise SettingError(f"minProcs={least} is more than numProcs={ranks}: set minProcs to {ranks} or less")
-    if stage.getBackend() == "local" and ranks > 1:
+    if stage.getBackend() not in backends_for(ranks):
         raise SettingError(
-            f"backend='local' is one rank alone, and numProcs={ranks}: "
-            "set backend to 'horovod' or 'torch', or numProcs to 1"
+            f"backend={stage.getBackend()!r} is one rank alone, and numProcs={ranks}: "
+            "set backend to 'auto', 'horovod' or 'torch', or numProcs to 1"
         )
     if stage.getPrecision() == "fp16" and stage.getDevice() == "cpu":
         raise SettingError("precision='fp16' needs device='cuda': on the cpu take 'bf16' or 'float32'")

@@ -22,6 +22,13 @@ class PhaseStarted:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """A line of the driver about a choice that it has made for the user."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class TrainingStarted:
     """Rank 0 is about to take the first step."""
 
@@ -76,7 +83,7 @@ class FitEnded:
     error: str | None = None
 
 
-Event = PhaseStarted | TrainingStarted | StepEnded | EpochEnded | RankOutput | UserMessage | FitEnded
+Event = PhaseStarted | Notice | TrainingStarted | StepEnded | EpochEnded | RankOutput | UserMessage | FitEnded
 
 
 class Listener:
@@ -114,7 +121,7 @@ class Listeners(Listener):
 
 _BY_NAME: dict[str, Any] = {
     kind.__name__: kind
-    for kind in (PhaseStarted, TrainingStarted, StepEnded, EpochEnded, RankOutput, UserMessage, FitEnded)
+    for kind in (PhaseStarted, Notice, TrainingStarted, StepEnded, EpochEnded, RankOutput, UserMessage, FitEnded)
 }
 
 

@@ -13,6 +13,7 @@ from sparkdl.report.listener import (
     Event,
     FitEnded,
     Listener,
+    Notice,
     PhaseStarted,
     RankOutput,
     StepEnded,
@@ -186,9 +187,11 @@ class ProgressBar(Listener):
 
 
 def say(event: Event) -> str:
-    """Return the line for a phase, a message, a rank's output or an error; empty where there is nothing to say."""
+    """Return the line of an event that is no progress; empty where there is nothing to say."""
     if isinstance(event, PhaseStarted) and event.phase in _PHASES:
         return _PHASES[event.phase] + (f": {event.detail}" if event.detail else "")
+    if isinstance(event, Notice):
+        return event.text
     if isinstance(event, RankOutput):
         return f"[{event.rank}] {event.line}"
     if isinstance(event, UserMessage):

@@ -63,7 +63,7 @@ def open_tracking(mode: str | bool, params: Mapping[str, Any], run_name: str = "
     if wanted == "false" or (wanted == "auto" and not _is_in_use()):
         return None
     if util.find_spec("mlflow") is None:
-        raise SettingError('mlflow="true" needs MLflow on the driver: pip install "sparkdl[mlflow]"')
+        raise SettingError('mlflow="true" needs MLflow on the driver: pip install mlflow')
     try:
         return Tracking(params, run_name)
     except Exception as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sparkdl.errors import SparkDLError
+
 if TYPE_CHECKING:
     import os
 
@@ -40,9 +42,18 @@ class History(list[dict[str, float]]):
         -------
         matplotlib.figure.Figure
             Not registered with pyplot: it opens no window and needs no closing.
-        """
-        from matplotlib.figure import Figure
 
+        Raises
+        ------
+        SparkDLError
+            If matplotlib is not installed.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise SparkDLError(
+                "the history is drawn by matplotlib, which is not installed in this Python: run pip install matplotlib"
+            ) from error
         if ax is not None:
             self._draw(ax, "loss")
             figure: Any = ax.figure

@@ -3,14 +3,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from pyspark import cloudpickle
 
-from sparkdl.cluster.bootstrap import check_versions, make_task, version_of
+from sparkdl.cluster.bootstrap import check_versions, lacking, make_task, version_of
 from sparkdl.cluster.job_thread import from_rows
 from sparkdl.cluster.pack import driver_versions
-from sparkdl.job import ENVIRONMENT, Job
+from sparkdl.cluster.ranks import Ranks
+from sparkdl.job import ENVIRONMENT
 
 NEEDED = ("sparkdl", "pyarrow", "torch", "horovod")
 
@@ -50,6 +52,14 @@ def test_equal_versions_pass_and_patch_releases_do_no_harm():
     assert check_versions(versions, NEEDED) is None
 
 
+def test_only_what_the_jobs_backend_needs_is_compared():
+    versions = {**driver_versions(), "horovod": "0.1"}
+    assert lacking(versions, Ranks(2, backend="torch").job("m:f", {}).packages) is None
+    assert lacking(versions, Ranks(1, backend="horovod").job("m:f", {}).packages) is None
+    found = lacking(versions, Ranks(2, backend="horovod").job("m:f", {}).packages)
+    assert found.startswith(f"has horovod {version_of('horovod')}, the driver has 0.1: run sparkdl-build-horovod there")
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -66,9 +76,19 @@ def test_what_is_missing_is_named():
     assert check_versions(driver_versions(), ("no_such_package",)) == "has no no_such_package"
 
 
-@pytest.mark.parametrize("missing", ["sparkdl", "torch"])
-def test_an_executor_without_a_package_answers_with_its_host(missing):
-    job = Job(function="m:f", num_procs=1, backend="horovod", versions=driver_versions(), secret="s", start_timeout=5.0)
+@pytest.mark.parametrize(
+    ("missing", "remedy"),
+    [
+        ("sparkdl", "install the same on all hosts"),
+        ("torch", "install the same on all hosts"),
+        (
+            "horovod",
+            "run sparkdl-build-horovod there or bring the driver's wheel (docs/executors.md), or set backend='torch'",
+        ),
+    ],
+)
+def test_an_executor_without_a_package_answers_with_its_host(missing, remedy):
+    job = replace(Ranks(2, backend="horovod", start_timeout=5.0).job("m:f", {}), num_procs=1)
     done = subprocess.run(
         [sys.executable, "-c", EXECUTOR, json.dumps([missing])],
         input=cloudpickle.dumps(make_task(job.to_bytes())),
@@ -80,6 +100,4 @@ def test_an_executor_without_a_package_answers_with_its_host(missing):
     rows = [{**row, "data": row["data"].encode()} for row in json.loads(done.stdout)]
     (outcome,) = from_rows(rows)
     assert outcome.kind == ENVIRONMENT
-    assert outcome.message == (
-        f"the executor at 10.0.0.7:4711 ({sys.executable}) has no {missing}: install the same on all hosts"
-    )
+    assert outcome.message == (f"the executor at 10.0.0.7:4711 ({sys.executable}) has no {missing}: {remedy}")

@@ -263,14 +263,18 @@ def test_one_rank_needs_no_backend(spark):
     def main(context):
         import sys
 
-        return (
-            context.backend,
-            os.environ["RANK"],
-            os.environ["WORLD_SIZE"],
-            "horovod.common" in str(sys.modules.get("x")),
-        )
+        import torch.distributed as dist
 
-    assert run(spark, main, num_procs=1).value[:3] == ("local", "0", "1")
+        loaded = [name for name in sys.modules if name.partition(".")[0] == "horovod"]
+        met = [name for name in os.environ if name.startswith(("HOROVOD_", "MASTER_"))]
+        return context.backend, os.environ["RANK"], os.environ["WORLD_SIZE"], loaded, met, dist.is_initialized()
+
+    # A warm rank comes from a server that has imported Horovod for others.
+    spark.conf.set("spark.sparkdl.warmRanks", "false")
+    try:
+        assert run(spark, main, num_procs=1).value == ("local", "0", "1", [], [], False)
+    finally:
+        spark.conf.unset("spark.sparkdl.warmRanks")
 
 
 def test_two_launches_at_once_do_not_disturb_each_other(spark):

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from sparkdl.cluster.places import assign
-from sparkdl.cluster.resources import base_environment, gpus_of_rank, meeting_environment, visible_gpus
+from sparkdl.cluster.resources import base_environment, gpus_of_rank, meeting_environment, usable_gpus, visible_gpus
 from sparkdl.errors import ClusterError
 
 PLACES = assign(["h", "h"])
@@ -64,3 +64,9 @@ def test_every_rank_knows_its_place_and_only_its_backends_meeting_point():
     assert horovod["HOROVOD_GLOO_RENDEZVOUS_PORT"] == "99"
     assert "HOROVOD_GLOO_IFACE" not in horovod
     assert "MASTER_ADDR" not in horovod
+
+
+@pytest.mark.usefixtures("cpu_torch")
+def test_a_torch_for_cpus_has_no_usable_gpus():
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "0,1"}) == ("0", "1")
+    assert usable_gpus({"CUDA_VISIBLE_DEVICES": "0,1"}) == ()

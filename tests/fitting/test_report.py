@@ -60,3 +60,12 @@ def test_the_time_of_spooling_is_no_time_of_the_start() -> None:
     assert list(report.seconds) == ["check", "start", "spool", "train"]
     assert (report.seconds["spool"], report.seconds["train"]) == (0.05, 0.04)
     assert 0.01 <= report.seconds["start"] < 0.5
+
+
+def test_a_notice_comes_once_for_all_fits_and_not_from_a_silent_one(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "said by test_report alone"
+    for verbose in (0, 1, 2):
+        with FitReport(RegressorParams(verbose=verbose, mlflow=False), 0.0) as report:
+            report.notice(text)
+            report.notice("")
+    assert capsys.readouterr().err.splitlines() == [text]

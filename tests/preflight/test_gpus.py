@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sparkdl.errors import ClusterError, SettingError
-from sparkdl.preflight.gpus import check_gpus
+from sparkdl.preflight.gpus import check_gpus, will_have_gpus
 
 
 def test_ranks_that_may_run_on_the_cpu_pass(spark):
@@ -38,3 +38,27 @@ def test_gpus_that_spark_gives_to_tasks_count(spark):
         check_gpus(spark, 2, device="auto", precision="fp16", visible=())
     finally:
         spark.conf.unset("spark.task.resource.gpu.amount")
+
+
+@pytest.mark.usefixtures("cpu_torch")
+def test_a_torch_for_cpus_makes_no_use_of_gpus(spark):
+    with pytest.raises(
+        ClusterError,
+        match=r"^device='cuda' needs a GPU for each rank, and the torch in the driver's Python is built for CPUs: "
+        r"run pip install --force-reinstall torch, or use device='auto'$",
+    ):
+        check_gpus(spark, 2, device="cuda", visible=("0", "1"))
+    with pytest.raises(
+        SettingError, match=r"is built for CPUs: run pip install --force-reinstall torch, or take 'bf16'"
+    ):
+        check_gpus(spark, 2, device="auto", precision="fp16", visible=("0", "1"))
+    check_gpus(spark, 2, device="auto", visible=("0", "1"))
+    assert not will_have_gpus(spark, 2, device="auto", visible=("0", "1"))
+
+
+def test_which_ranks_will_have_gpus(spark):
+    assert will_have_gpus(spark, 2, device="auto", visible=("0", "1"))
+    assert will_have_gpus(None, 2, device="cuda", visible=("0", "1"))
+    assert not will_have_gpus(spark, 2, device="cpu", visible=("0", "1"))
+    assert not will_have_gpus(spark, 2, device="auto", visible=("0",))
+    assert will_have_gpus(spark, 2, device="auto", visible=(), resources={"gpu": 1})

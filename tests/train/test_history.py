@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
+from sparkdl.errors import SparkDLError
 from sparkdl.train.history import History
 
 ROWS = [
@@ -28,6 +30,12 @@ def test_plot(tmp_path):
     assert [axes.get_title() for axes in figure.axes] == ["loss", "f1"]
     lines = {line.get_label(): list(line.get_ydata()) for line in figure.axes[0].lines}
     assert lines == {"training": [2.0, 1.0], "validation": [2.5, 1.5]}
+
+
+def test_plot_without_matplotlib_names_the_command(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(SparkDLError, match="not installed in this Python: run pip install matplotlib"):
+        History(ROWS).plot()
 
 
 def test_plot_into_axes_of_the_caller():

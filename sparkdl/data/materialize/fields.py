@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -190,6 +191,11 @@ def _tensor(column: str, data_type: DataType, use: str) -> tuple[str, str, tuple
     if isinstance(data_type, UserDefinedType):
         return _user_type(column, data_type, use)
     if isinstance(data_type, BinaryType):
+        if importlib.util.find_spec("PIL") is None:
+            raise DataError(
+                f"column {column!r} holds images as bytes, and Pillow, which decodes them, is not installed in the "
+                "driver's Python: run pip install pillow"
+            )
         return IMAGE, "float32", (3, -1, -1)
     if isinstance(data_type, StructType) and set(data_type.fieldNames()) >= IMAGE_PARTS:
         return IMAGE, "float32", (3, -1, -1)

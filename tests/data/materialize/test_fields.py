@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 import pytest
@@ -201,3 +202,13 @@ def test_the_validation_column_is_boolean() -> None:
     check_validation_column(frame(v=BooleanType()), "v")
     with pytest.raises(DataError, match="validation column 'v' is int, not boolean"):
         check_validation_column(frame(v=IntegerType()), "v")
+
+
+def test_image_bytes_without_pillow_are_refused_with_the_command(monkeypatch):
+    def schema(data_type: DataType):
+        return schema_of(frame(picture=data_type), inputs=[("picture", ("picture",))], labels=(), weight=None)
+
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(DataError, match="column 'picture' holds images as bytes, and Pillow.* run pip install pillow$"):
+        schema(BinaryType())
+    assert schema(IMAGE_STRUCT).fields[0].kind == IMAGE
