@@ -1,14 +1,15 @@
-"""`HorovodRunner`: a function of the user's on several ranks, by the signature that Databricks users know."""
+"""`HorovodRunner`: a function or a file of the user's on several ranks, by the signature that Databricks users know."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sparkdl.cluster.launch import Launched, launch, launch_local
 from sparkdl.cluster.ranks import Ranks
 from sparkdl.cluster.resources import visible_gpus
+from sparkdl.cluster.script import read_script
 from sparkdl.errors import SettingError
 from sparkdl.preflight.backend import check_backend
 from sparkdl.preflight.cluster import check_cluster
@@ -24,7 +25,7 @@ _OTHER_BACKEND = "set backend='torch' and let the function meet the others by to
 
 
 class HorovodRunner:
-    """Runs a function on several ranks that Horovod connects.
+    """Runs a function, or a Python file, on several ranks that Horovod connects.
 
     Parameters
     ----------
@@ -93,26 +94,49 @@ class HorovodRunner:
         """`np` as it was given, as Databricks' class has it."""
         return self._np
 
-    def run(self, main: Callable[..., Any], **kwargs: Any) -> Any:
-        """Call ``main(**kwargs)`` on every rank and return what it returns on rank 0.
+    def run(self, main: Callable[..., Any] | str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
+        """Call ``main(*args, **kwargs)``, or run a Python file, on every rank; return what the function does on rank 0.
 
         `main` calls ``hvd.init()`` itself. What a script or a notebook defines is sent by value, what a module defines
         by name. It runs in a working folder of its own that is removed at the end.
 
+        Parameters
+        ----------
+        main : callable, str or path
+            A path is that of a Python file on the driver. It runs as ``__main__``, with `args` as text in ``sys.argv``,
+            and is sent along with the modules beside it that it imports, so that executors need not have it.
+        *args, **kwargs
+            For the function; a file takes no arguments by name.
+
+        Returns
+        -------
+        object
+            What the function returned on rank 0; None for a file.
+
         Raises
         ------
         SettingError
-            If `main` or an argument cannot be pickled, or the driver's Python lacks what the backend needs.
+            If `main` or an argument cannot be pickled, `main` is no Python file of the driver's, or the driver's Python
+            lacks what the backend needs.
         ClusterError
             If the cluster cannot run so many ranks, or an executor cannot run any.
         RankError
             If `main` raised; its `__cause__` is that exception where it can be pickled. RankLostError, a kind of it,
-            if a rank ended without one: `sys.exit`, `os._exit`, a signal.
+            if a rank ended without one: `sys.exit` (a file may leave with 0), `os._exit`, a signal.
         """
-        return self._launch(main, kwargs).value
+        if isinstance(main, (str, os.PathLike)):
+            if kwargs:
+                raise SettingError(
+                    f"invalid {next(iter(kwargs))}={next(iter(kwargs.values()))!r}: a Python file takes its arguments "
+                    "as a command line has them, one after the other: run('train.py', '--epochs', '3')"
+                )
+            return self._launch(read_script(main), [str(each) for each in args], {}).value
+        if not callable(main):
+            raise SettingError(f"invalid main={main!r}: expected a function, or the path of a Python file")
+        return self._launch(main, args, kwargs).value
 
-    def _launch(self, main: Callable[..., Any], kwargs: Mapping[str, Any]) -> Launched:
-        arguments = {"main": main, "arguments": dict(kwargs)}
+    def _launch(self, main: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Launched:
+        arguments = {"main": main, "positional": list(args), "arguments": dict(kwargs)}
         # Output that cannot be printed must not end the training.
         printer = Listeners([LogPrinter()])
         ranks, resources, visible = self._ranks, self._ranks.task_resources, visible_gpus(os.environ)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import threading
+from pathlib import Path
 
 import pytest
 
 from sparkdl import HorovodRunner
 from sparkdl.cluster import rank_state
-from sparkdl.errors import ClusterError, RankError, SettingError
+from sparkdl.errors import ClusterError, RankError, RankLostError, SettingError
 from sparkdl.horovod import log_to_driver
 from sparkdl.report.listener import RankOutput, UserMessage
 from sparkdl.report.logs import LogPrinter
@@ -70,6 +72,74 @@ def test_the_users_error_comes_back(spark):
     with pytest.raises(RankError, match="rank [01] on host .* failed: ZeroDivisionError: by hand") as caught:
         HorovodRunner(np=2).run(main)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_arguments_may_come_without_their_names(spark):
+    def main(first, second=0, *more, rate):
+        return first, second, more, rate, os.environ["RANK"]
+
+    assert HorovodRunner(np=1).run(main, 3, 4, 5, rate=0.1) == (3, 4, (5,), 0.1, "0")
+    assert HorovodRunner(np=-1).run(main, "a", rate=None) == ("a", 0, (), None, "0")
+    with pytest.raises(SettingError, match=r"argument 'positional'\[0\] .* cannot be sent to the ranks"):
+        HorovodRunner(np=1).run(main, threading.Lock(), rate=0.1)
+
+
+SCRIPT = """
+import sys
+import horovod.torch as hvd, torch
+from beside import scale
+from sparkdl.horovod import log_to_driver
+
+if __name__ == "__main__":
+    hvd.init()
+    total = hvd.allreduce(torch.ones(1) * float(sys.argv[2]) * scale, op=hvd.Sum).item()
+    log_to_driver(f"{sys.argv[1:]} {total} {__file__.startswith('/proc')}")
+    if sys.argv[1] == "--leave" and hvd.rank() == 1:
+        print("last words")
+        sys.exit(5)
+    if sys.argv[1] == "--fail":
+        raise KeyError("of the script")
+    sys.exit()
+"""
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """The path of a program that no rank finds there, as executors without the driver's folders."""
+    (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "beside.py").write_text("scale = 10\n")
+    monkeypatch.chdir(tmp_path)
+    return "/proc/self/cwd/train.py"
+
+
+@pytest.mark.parametrize("np", [2, -2])
+def test_a_file_runs_on_each_rank_with_its_arguments(spark, script, capsys, np):
+    assert HorovodRunner(np=np).run(script, "--scale", 2) is None
+    said = sorted(line for line in capsys.readouterr().out.splitlines() if "scale" in line)
+    assert said == [f"[{rank}] ['--scale', '2'] 40.0 False" for rank in range(2)]
+
+
+def test_a_file_that_leaves_with_another_code_has_failed(spark, script):
+    with pytest.raises(RankLostError, match=r"rank 1 on host .* failed: it called sys.exit\(5\)[^$]*last words"):
+        HorovodRunner(np=2).run(Path(script), "--leave", 1)
+
+
+def test_the_error_of_a_file_comes_back_with_its_line(spark, script):
+    with pytest.raises(RankError, match="failed: KeyError: 'of the script'") as caught:
+        HorovodRunner(np=2).run(script, "--fail", 1)
+    assert isinstance(caught.value.__cause__, KeyError)
+    assert 'raise KeyError("of the script")' in caught.value.traceback_text
+    assert "sparkdl" not in caught.value.traceback_text.replace("sparkdl-rank", "")
+
+
+def test_what_is_neither_a_function_nor_a_file_is_refused(tmp_path):
+    runner = HorovodRunner(np=2)
+    with pytest.raises(SettingError, match="invalid main=5: expected a function, or the path of a Python file"):
+        runner.run(5)  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match="invalid main='train': the driver has no file .*/train"):
+        runner.run("train")
+    with pytest.raises(SettingError, match="invalid epochs=3: a Python file takes its arguments as a command line"):
+        runner.run(tmp_path / "train.py", epochs=3)
 
 
 def test_too_many_ranks_and_no_ranks_are_refused(spark):

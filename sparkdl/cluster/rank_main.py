@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from sparkdl.cluster import rank_state, user_main
+from sparkdl.cluster import rank_state, script, user_main
 from sparkdl.cluster.consequences import is_consequence
 from sparkdl.cluster.guard import run_guarded
 from sparkdl.cluster.holding import RankHolding
@@ -29,6 +29,7 @@ from sparkdl.cluster.wire import Channel
 from sparkdl.errors import ClusterError, SparkDLError
 from sparkdl.job import RankContext
 
+_OWN_FILES = (__file__, user_main.__file__, script.__file__)
 _EXCEPTION_BYTES = 16 << 20
 _BEATS = 5.0
 
@@ -204,7 +205,7 @@ def _describe(error: BaseException, aborted: bool) -> tuple[dict[str, Any], byte
         return {"type": "left", "message": f"called sys.exit({error.code!r})", "consequence": aborted}, b""
     # Our own frames say nothing about the user's code.
     below = error.__traceback__
-    while below is not None and below.tb_frame.f_code.co_filename in (__file__, user_main.__file__):
+    while below is not None and below.tb_frame.f_code.co_filename in _OWN_FILES:
         below = below.tb_next
     text = "".join(traceback.format_exception(type(error), error, below or error.__traceback__))
     message = {
