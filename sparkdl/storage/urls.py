@@ -201,6 +201,12 @@ def write_atomic(url: str, options: Options | None = None) -> Iterator[IO[bytes]
         raise
 
 
+def put_file(path: str | os.PathLike[str], url: str, options: Options | None = None) -> None:
+    """Copy a local file to `url`, in the place of what is there."""
+    with open(path, "rb") as source, write_atomic(url, options) as target:
+        shutil.copyfileobj(source, target)
+
+
 @contextmanager
 def _object(url: str, options: Options | None) -> Iterator[IO[bytes]]:
     fs, path = file_system(url, options)

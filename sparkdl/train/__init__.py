@@ -3,9 +3,17 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sparkdl.train.callbacks import Callback, EarlyStopping, TrainState
+    from sparkdl.train.callbacks import (
+        EMA,
+        Callback,
+        EarlyStopping,
+        LearningRateMonitor,
+        Profiler,
+        TensorBoard,
+        TrainState,
+    )
 
-__all__ = ["Callback", "EarlyStopping", "TrainState"]
+__all__ = ["EMA", "Callback", "EarlyStopping", "LearningRateMonitor", "Profiler", "TensorBoard", "TrainState"]
 
 
 def __getattr__(name: str) -> object:

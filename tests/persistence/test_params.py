@@ -19,7 +19,7 @@ from sparkdl.network.values import decode, encode
 from sparkdl.params.stages import EstimatorParams
 from sparkdl.persistence import trusted
 from sparkdl.persistence.params import params_to_json, set_params
-from sparkdl.train.callbacks import Callback
+from sparkdl.train import EMA, Callback, EarlyStopping, LearningRateMonitor, Profiler, TensorBoard
 
 LEAVES = st.one_of(
     st.none(),
@@ -71,6 +71,22 @@ def test_any_plain_value(value: Any) -> None:
 
 def test_nan_stays_nan() -> None:
     assert math.isnan(decode(json.loads(json.dumps(encode(float("nan"), "here"), allow_nan=False))))
+
+
+def test_the_callbacks_of_the_library_come_back(tmp_path: Path) -> None:
+    given = [
+        EMA(0.9),
+        EarlyStopping("val_f1", 4, higher_is_better=True),
+        LearningRateMonitor(momentum=True),
+        Profiler(str(tmp_path / "traces"), active=2),
+        TensorBoard("s3://bucket/boards"),
+    ]
+    back = through_json(EstimatorParams(callbacks=given), tmp_path).getCallbacks()
+    assert [type(each) for each in back] == [type(each) for each in given]
+    assert [vars(each) for each in back] == [vars(each) for each in given]
+    saved = params_to_json(EstimatorParams(callbacks=given), tmp_path / "again")["paramMap"]["callbacks"]
+    # No file of the package is in the name.
+    assert "sparkdl.train.callbacks:TensorBoard" in json.dumps(saved)
 
 
 def test_params_of_every_kind(tmp_path: Path) -> None:
