@@ -16,7 +16,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparkdl.commands.build_horovod_check import works
+from sparkdl.commands.build_horovod_cause import cause_of
+from sparkdl.commands.build_horovod_check import fault
+from sparkdl.commands.build_horovod_compiler import cxx_standard, require_tools
 from sparkdl.commands.build_horovod_source import VERSION, fetch, patch
 from sparkdl.commands.build_horovod_steps import BuildError, Log, step
 from sparkdl.commands.build_horovod_toolkit import nccl_environment
@@ -28,7 +30,6 @@ from sparkdl.commands.build_horovod_tools import (
     find_installer,
     find_pip,
     probe_torch,
-    require_tools,
 )
 from sparkdl.commands.build_horovod_wheel import build, cached, key_of, store
 
@@ -51,6 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(options)
     except BuildError as error:
         print(f"sparkdl-build-horovod: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        # A full disk, for instance, between two of the commands.
+        print(f"sparkdl-build-horovod: {cause_of(str(error), 1)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("sparkdl-build-horovod: interrupted, nothing is left behind but the log", file=sys.stderr)
@@ -123,46 +128,51 @@ def _installed(torch: Torch, kind: str) -> bool:
     if importlib.util.find_spec("horovod") is None:
         return False
     with step("look for Horovod"):
-        return works(torch, kind)
+        wrong = fault(torch, kind)
+    if wrong is not None:
+        print(f"  the one that is installed does not work: {wrong}")
+    return wrong is None
 
 
 def _provide(options: argparse.Namespace, torch: Torch, kind: str, kept: Path | None, work: Path, log: Log) -> None:
     done = f"Horovod {VERSION} for torch {torch.version} ({kind}) is installed and works"
     if kept is not None:
         print(f"  a wheel is kept: {kept}")
-        if _install(find_installer(work, log), kept, torch, kind, log):
+        wrong = _install(find_installer(work, log), kept, torch, kind, log)
+        if wrong is None:
             print(done)
             return
-        print("  the kept wheel does not work here, so it is built again")
-    require_tools()
+        print(f"  the kept wheel does not work here, so it is built again: {wrong}")
+    standard = cxx_standard(torch)
+    require_tools(torch, standard, work, log)
     pip = find_pip(work, log)
-    wheel = _build(pip, torch, kind, work, log)
-    if not options.no_install and not _install(pip, wheel, torch, kind, log):
-        raise BuildError(
-            f"the wheel was built but Horovod does not work with it, its output is in {log.path}: {log.last_line()}"
-        )
+    wheel = _build(pip, torch, kind, standard, work, log)
+    wrong = None if options.no_install else _install(pip, wheel, torch, kind, log)
+    if wrong is not None:
+        raise BuildError(f"the wheel was built but Horovod does not work with it: {wrong}")
     print(f"wheel: {store(wheel, options.cache_dir, key_of(torch, kind))}")
     if not options.no_install:
         print(done)
 
 
-def _build(pip: Pip, torch: Torch, kind: str, work: Path, log: Log) -> Path:
+def _build(pip: Pip, torch: Torch, kind: str, standard: int, work: Path, log: Log) -> Path:
     environment = build_environment(pip, work, log)
     if kind == "nccl":
         with step(f"collect a CUDA {torch.cuda} toolkit"):
             environment.update(nccl_environment(torch, pip, work, log))
     with step(f"fetch the source of Horovod {VERSION}"):
         source = fetch(pip, work, log)
-    patch(source)
-    with step(f"build the wheel against torch {torch.version} ({kind}), a few minutes"):
+    patch(source, standard)
+    with step(f"build the wheel against torch {torch.version} ({kind}, C++{standard}), a few minutes"):
         return build(source, environment, work, log)
 
 
-def _install(installer: Pip | Uv, wheel: Path, torch: Torch, kind: str, log: Log) -> bool:
+def _install(installer: Pip | Uv, wheel: Path, torch: Torch, kind: str, log: Log) -> str | None:
+    """Install a wheel, and return what is wrong with it."""
     with step("install it"):
         installer.install(wheel, log)
     with step("check it: initialise Horovod and reduce a tensor"):
-        return works(torch, kind, log)
+        return fault(torch, kind, log)
 
 
 if __name__ == "__main__":

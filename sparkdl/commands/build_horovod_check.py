@@ -1,4 +1,4 @@
-"""Whether Horovod works: asked in a fresh interpreter, as a single rank."""
+"""What is wrong with the installed Horovod: asked in a fresh interpreter, as a single rank."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ _PROGRAM = """
 import json, pathlib, sys
 import torch
 import horovod.torch as hvd
+# The package lets itself be imported without what was compiled; this says why it is not there.
+import horovod.torch.mpi_lib_v2
 metadata = json.loads((pathlib.Path(hvd.__file__).parent.parent / "metadata.json").read_text())
 assert metadata["pytorch"] == sys.argv[1], f"built for torch {metadata['pytorch']}, this is torch {sys.argv[1]}"
 assert bool(hvd.nccl_built()) == (sys.argv[2] == "nccl"), f"nccl_built() is {hvd.nccl_built()}"
@@ -29,8 +31,8 @@ hvd.shutdown()
 """
 
 
-def works(torch: Torch, kind: str, log: Log | None = None) -> bool:
-    """Initialise the installed Horovod, reduce a tensor, and compare what it was built for.
+def fault(torch: Torch, kind: str, log: Log | None = None) -> str | None:
+    """Initialise the installed Horovod, reduce a tensor, and compare what it was built for; return what failed.
 
     Parameters
     ----------
@@ -44,10 +46,10 @@ def works(torch: Torch, kind: str, log: Log | None = None) -> bool:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HOROVOD_")}
     # Python puts the working folder first on sys.path, where a folder named horovod could lie.
     with tempfile.TemporaryDirectory() as nowhere:
-        log = log or Log(Path(nowhere) / "log")
+        log = log or Log(Path(nowhere) / "log", lasting=False)
         command = [sys.executable, "-c", _PROGRAM, torch.version, kind]
         try:
             log.run(command, "the check", CHECK_SECONDS, env=environment, cwd=Path(nowhere))
-        except BuildError:
-            return False
-    return True
+        except BuildError as error:
+            return str(error)
+    return None

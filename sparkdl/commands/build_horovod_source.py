@@ -21,10 +21,13 @@ class Change:
     new: str
 
 
-CHANGES = (
-    # torch 2.1 and later need C++17 from whoever includes their headers.
-    Change("CMakeLists.txt", "set(CMAKE_CXX_STANDARD 14)", "set(CMAKE_CXX_STANDARD 17)"),
-    Change("horovod/torch/CMakeLists.txt", "set(CMAKE_CXX_STANDARD 14)", "set(CMAKE_CXX_STANDARD 17)"),
+def changes(standard: int) -> tuple[Change, ...]:
+    """Return the changes for a torch that asks for this C++ standard."""
+    cxx = ("set(CMAKE_CXX_STANDARD 14)", f"set(CMAKE_CXX_STANDARD {standard})")
+    return (Change("CMakeLists.txt", *cxx), Change("horovod/torch/CMakeLists.txt", *cxx), *_CHANGES)
+
+
+_CHANGES = (
     # What the package needs at run time would be installed for the build too, by a pip that uv's environments
     # do not have.
     Change("setup.py", "setup_requires=require_list if is_build_action() else [],", ""),
@@ -63,15 +66,15 @@ def fetch(pip: Pip, work: Path, log: Log) -> Path:
     return work / "source" / archives[0].name.removesuffix(".tar.gz")
 
 
-def patch(source: Path) -> None:
-    """Make the changes.
+def patch(source: Path, standard: int) -> None:
+    """Make the changes for a torch that asks for this C++ standard.
 
     Raises
     ------
     BuildError
         When the text to be replaced is not there exactly once: this is not the source that they were made for.
     """
-    for change in CHANGES:
+    for change in changes(standard):
         path = source / change.file
         text = path.read_text() if path.exists() else ""
         if text.count(change.old) != 1:

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-LINES_SHOWN = 25
-"""Lines of a failed command's output that the error repeats."""
+from sparkdl.commands.build_horovod_cause import cause_of
 
 
 class BuildError(Exception):
@@ -35,10 +34,13 @@ class Log:
     ----------
     path : Path
         File; it is begun anew at the first command and stays when the build is over.
+    lasting : bool
+        False for one that is gone before anybody could read it, so that no error names it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, lasting: bool = True) -> None:
         self.path = path
+        self._lasting = lasting
         self._begun = False
 
     def run(
@@ -54,55 +56,43 @@ class Log:
         Raises
         ------
         BuildError
-            When it fails, with the last lines of its output, or when it takes longer than `seconds`.
+            When it fails, with the first error in its output and what helps, or when it takes longer than `seconds`.
         """
         words = list(command)
+        where = f"; the whole output is in {self.path}" if self._lasting else ""
+        # In English, so that an error is known when it is seen.
+        environment = {**(os.environ if env is None else env), "LC_ALL": "C"}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab" if self._begun else "wb") as file:
             self._begun = True
             file.write(f"$ {shlex.join(words)}\n".encode())
             file.flush()
             begin = file.tell()
-            status = _run_group(words, seconds, env, cwd, file.fileno(), what)
+            try:
+                status = _run_group(words, seconds, environment, cwd, file.fileno())
+            except OSError as error:
+                raise BuildError(f"{what}: {words[0]} cannot be started: {error}") from error
+            except subprocess.TimeoutExpired:
+                raise BuildError(f"{what} took longer than {seconds:.0f} s and was ended{where}") from None
         if status != 0:
-            lines = self._text(begin).splitlines()[-LINES_SHOWN:]
-            shown = "".join(f"\n    {line}" for line in lines)
-            raise BuildError(f"{what} failed with status {status}, the whole output is in {self.path}:{shown}")
-
-    def last_line(self) -> str:
-        """Return the last line that holds anything."""
-        lines = [line.strip() for line in self._text(0).splitlines() if line.strip()]
-        return lines[-1] if lines else "no output"
-
-    def _text(self, begin: int) -> str:
-        return self.path.read_bytes()[begin:].decode(errors="replace") if self.path.exists() else ""
+            output = self.path.read_bytes()[begin:].decode(errors="replace")
+            cause = cause_of(output, status, [] if cwd is None else [cwd])
+            raise BuildError(f"{what} failed, {cause}{where}")
 
 
-def _run_group(
-    words: list[str],
-    seconds: float,
-    env: Mapping[str, str] | None,
-    cwd: Path | None,
-    output: int,
-    what: str,
-) -> int:
+def _run_group(words: list[str], seconds: float, env: Mapping[str, str], cwd: Path | None, output: int) -> int:
     """Run in a process group of its own, so that compilers do not outlive a build that is given up."""
-    try:
-        process = subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=env,
-            cwd=cwd,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise BuildError(f"{what}: {words[0]} cannot be started: {error}") from error
+    process = subprocess.Popen(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=env,
+        cwd=cwd,
+        start_new_session=True,
+    )
     try:
         return process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        raise BuildError(f"{what} took longer than {seconds:.0f} s and was ended") from None
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What a build needs of this machine: torch, pip, compilers, make, cmake. Each is found, fetched, or missed aloud."""
+"""What a build needs of this machine: torch, pip, cmake. Each is found, fetched, or missed aloud."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
+from sparkdl.commands.build_horovod_cause import cause_of
 from sparkdl.commands.build_horovod_steps import BuildError, Log, step
 
 DOWNLOAD_SECONDS = 900.0
@@ -21,17 +22,18 @@ CMAKE = "cmake>=3.13,<4"
 """Gloo inside Horovod asks for a policy that cmake 4 refuses."""
 
 _PROBE = """
-import json, torch
-print(json.dumps([torch.__version__, torch.version.cuda]))
+import json, os, torch
+print(json.dumps([torch.__version__, torch.version.cuda, os.path.dirname(torch.__file__)]))
 """
 
 
 @dataclass(frozen=True)
 class Torch:
-    """The installed torch: version with its local tag, and its CUDA version (major.minor) or None."""
+    """The installed torch: version with its local tag, CUDA version (major.minor) or None, the package's folder."""
 
     version: str
     cuda: str | None
+    folder: Path = Path()
 
 
 def probe_torch() -> Torch:
@@ -51,12 +53,12 @@ def probe_torch() -> Torch:
             [sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=PROBE_SECONDS, check=True
         )
     except subprocess.CalledProcessError as error:
-        reason = (error.stderr.strip().splitlines() or ["no output"])[-1]
+        reason = cause_of(error.stderr, error.returncode)
         raise BuildError(f"torch is installed but cannot be imported, mend that first: {reason}") from error
     except subprocess.TimeoutExpired as error:
         raise BuildError(f"importing torch took longer than {PROBE_SECONDS:.0f} s") from error
-    version, cuda = json.loads(done.stdout.strip().splitlines()[-1])
-    return Torch(version, cuda)
+    version, cuda, folder = json.loads(done.stdout.strip().splitlines()[-1])
+    return Torch(version, cuda, Path(folder))
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ def find_pip(work: Path, log: Log) -> Pip:
     if importlib.util.find_spec("pip") is not None:
         return Pip((sys.executable, "-m", "pip"), private=False)
     home = work / "pip"
+    failures = []
     with step("make a private pip, this environment has none"):
         makers = [[sys.executable, "-m", "venv", str(home)]]
         uv = shutil.which("uv")
@@ -130,27 +133,15 @@ def find_pip(work: Path, log: Log) -> Pip:
             makers.append([uv, "venv", "--clear", "--seed", "--python", sys.executable, str(home)])
         for maker in makers:
             try:
-                log.run(maker, "making a private pip", DOWNLOAD_SECONDS)
-            except BuildError:
+                log.run(maker, f"'{shlex.join(maker[:3])}'", DOWNLOAD_SECONDS)
+            except BuildError as error:
+                failures.append(str(error))
                 continue
             return Pip((str(home / "bin" / "python"), "-m", "pip"), private=True)
     raise BuildError(
         f"pip is needed to fetch Horovod's source, and neither {sys.executable} has it nor can "
-        "'python -m venv' make one: install pip, or the package python3-venv of your system"
+        f"'python -m venv' make one: install pip, or the package python3-venv of your system ({', '.join(failures)})"
     )
-
-
-def require_tools() -> None:
-    """Look for what only the system can bring.
-
-    Raises
-    ------
-    BuildError
-        Naming what is missing and what brings it.
-    """
-    with step("look for compilers, make and Python's headers"):
-        _require_compiler()
-        _require_headers()
 
 
 def build_environment(pip: Pip, work: Path, log: Log) -> dict[str, str]:
@@ -161,7 +152,7 @@ def build_environment(pip: Pip, work: Path, log: Log) -> dict[str, str]:
             pip.install_into(work / "cmake", [CMAKE], log)
         cmake = str(work / "cmake" / "cmake" / "data" / "bin" / "cmake")
     environment = _cleaned(dict(os.environ))
-    modules = [name for name in ("setuptools", "wheel", "packaging") if importlib.util.find_spec(name) is None]
+    modules = [name for name in ("setuptools", "packaging") if importlib.util.find_spec(name) is None]
     if modules:
         with step(f"fetch {', '.join(modules)}"):
             pip.install_into(work / "modules", modules, log)
@@ -198,32 +189,6 @@ def _jobs() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return max(1, min(cores, memory // 2**31))
-
-
-def _require_compiler() -> None:
-    for variable, names, package in (
-        ("CXX", ("c++", "g++", "clang++"), "g++"),
-        ("CC", ("cc", "gcc", "clang"), "gcc"),
-        ("MAKE", ("make",), "make"),
-    ):
-        chosen = os.environ.get(variable)
-        wanted = (chosen.split()[0],) if chosen else names
-        if not any(shutil.which(name) for name in wanted):
-            what = {"CXX": "a C++ compiler", "CC": "a C compiler", "MAKE": "make"}[variable]
-            raise BuildError(
-                f"{what} is needed and {' or '.join(wanted)} is not on PATH: install it (Debian and Ubuntu: "
-                f"'apt-get install {package}', Red Hat: 'dnf install {package.replace('g++', 'gcc-c++')}')"
-            )
-
-
-def _require_headers() -> None:
-    header = Path(sysconfig.get_paths()["include"]) / "Python.h"
-    if not header.exists():
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        raise BuildError(
-            f"Python's headers are needed and {header} does not exist: install them (Debian and Ubuntu: "
-            f"'apt-get install python{version}-dev'), or use a Python that has them"
-        )
 
 
 def _find_cmake() -> str | None:

@@ -50,6 +50,37 @@ def test_a_failed_start_leaves_nothing_behind(
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+def test_a_compiler_that_is_too_old_ends_it_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compiler = tmp_path / "g++-4"
+    compiler.write_text("#!/bin/sh\necho \"g++-4: error: unrecognized command line option '$1'\" >&2; exit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    cache = tmp_path / "cache"
+    assert main(["--force", "--cache-dir", str(cache)]) == 1
+    out, err = capsys.readouterr()
+    assert "fetch" not in out
+    assert len(err.splitlines()) == 1
+    assert "g++-4: error: unrecognized command line option '-std=c++" in err
+    assert "choose a newer compiler by CXX and CC" in err
+    log = Path(err.strip().rpartition(" the whole output is in ")[2])
+    assert "-fsyntax-only" in log.read_text()
+    assert [path.name for path in cache.iterdir()] == ["logs"]
+
+
+def test_a_file_that_cannot_be_written_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch = probe_torch()
+    # Where the log should be there is a folder.
+    (tmp_path / "cache" / "logs" / f"{key_of(torch, 'gloo')}.log").mkdir(parents=True)
+    assert main(["--force", "--cache-dir", str(tmp_path / "cache")]) == 1
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert f"{key_of(torch, 'gloo')}.log" in err
+
+
 def test_a_kept_wheel_is_named_without_a_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,34 +124,16 @@ def run_command(python: Path, *arguments: str, **environment: str) -> str:
     return done.stdout
 
 
+# tests/integration/test_install.py builds the wheel for CPUs, against the newest torch.
 @pytest.mark.slow
 @pytest.mark.timeout(6000)
-def test_builds_for_cpu_beside_a_cuda_toolkit_and_keeps_the_wheel(tmp_path: Path) -> None:
-    nvcc = tmp_path / "toolkit" / "bin" / "nvcc"
-    nvcc.parent.mkdir(parents=True)
-    nvcc.write_text("#!/bin/sh\necho 'Cuda compilation tools, release 11.0, V11.0.1'\n")
-    nvcc.chmod(0o755)
-    cache = str(tmp_path / "cache")
-    path = f"{nvcc.parent}{os.pathsep}{os.environ['PATH']}"
-    first = fresh_environment(tmp_path / "first")
-    said = run_command(first, "--cache-dir", cache, PATH=path, CUDA_HOME=str(tmp_path / "nothing"))
-    assert "make a private pip" in said
-    assert "(gloo) is installed and works" in said
-    assert [p.name for p in Path(cache).iterdir() if p.name.startswith("build-")] == []
-
-    second = fresh_environment(tmp_path / "second")
-    said = run_command(second, "--cache-dir", cache)
-    assert "a wheel is kept" in said
-    assert "fetch the source" not in said
-    assert "- install it" not in run_command(second, "--cache-dir", cache)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(6000)
-def test_builds_for_nccl_without_gpu_and_toolkit(tmp_path: Path) -> None:
+def test_builds_for_nccl_without_gpu_toolkit_and_pip_and_keeps_the_wheel(tmp_path: Path) -> None:
     python = fresh_environment(tmp_path / "env")
-    said = run_command(python, "--nccl", "--cache-dir", str(tmp_path / "cache"))
+    cache = tmp_path / "cache"
+    said = run_command(python, "--nccl", "--cache-dir", str(cache))
+    assert "make a private pip" in said
     assert "(nccl) is installed and works" in said
+    assert [p.name for p in cache.iterdir() if p.name.startswith("build-")] == []
     program = "import horovod.torch as hvd; hvd.init(); print(hvd.nccl_built() > 0, hvd.cuda_built(), hvd.size())"
     done = subprocess.run(
         [python, "-c", program], capture_output=True, text=True, timeout=120, cwd=tmp_path, check=True
@@ -128,3 +141,10 @@ def test_builds_for_nccl_without_gpu_and_toolkit(tmp_path: Path) -> None:
     assert done.stdout.split() == ["True", "True", "1"]
     # The compiler was lent to the build, the environment does not have it.
     assert not list((tmp_path / "env").glob("lib/python*/site-packages/nvidia_cuda_nvcc*"))
+
+    subprocess.run(["uv", "pip", "uninstall", "--quiet", "--python", python, "horovod"], check=True, timeout=120)
+    said = run_command(python, "--nccl", "--cache-dir", str(cache))
+    assert "a wheel is kept" in said
+    assert "fetch the source" not in said
+    assert "(nccl) is installed and works" in said
+    assert "- install it" not in run_command(python, "--nccl", "--cache-dir", str(cache))

@@ -9,19 +9,36 @@ from pathlib import Path
 
 import pytest
 
-from sparkdl.commands.build_horovod_steps import LINES_SHOWN, BuildError, Log, step
+from sparkdl.commands.build_horovod_steps import BuildError, Log, step
 
 
-def test_a_failure_shows_its_last_lines_and_keeps_them_all(tmp_path: Path) -> None:
+def test_a_failure_shows_its_first_error_and_keeps_all_lines(tmp_path: Path) -> None:
     log = Log(tmp_path / "logs" / "log")
-    program = "import sys; [print(f'line {i}') for i in range(100)]; sys.exit(3)"
-    with pytest.raises(BuildError, match="counting failed with status 3") as caught:
-        log.run([sys.executable, "-c", program], "counting", 60)
-    shown = [line.strip() for line in str(caught.value).splitlines()[1:]]
-    assert shown == [f"line {i}" for i in range(100 - LINES_SHOWN, 100)]
-    assert str(log.path) in str(caught.value)
+    program = (
+        "import pathlib, sys; [print(f'line {i}') for i in range(100)]; "
+        "print(f'{pathlib.Path.cwd()}/x.cc:1:2: error: first'); print('x.cc:2:3: error: second'); sys.exit(3)"
+    )
+    with pytest.raises(BuildError) as caught:
+        log.run([sys.executable, "-c", program], "counting", 60, cwd=tmp_path)
+    said = str(caught.value)
+    assert said.startswith("counting failed, x.cc:1:2: error: first: ")
+    assert said.endswith(f"; the whole output is in {log.path}")
+    assert "\n" not in said
     assert "line 0\n" in log.path.read_text()
-    assert log.last_line() == "line 99"
+
+
+def test_a_log_that_does_not_last_is_not_named(tmp_path: Path) -> None:
+    with pytest.raises(BuildError) as caught:
+        Log(tmp_path / "log", lasting=False).run([sys.executable, "-c", "raise ValueError('no')"], "trying", 60)
+    assert str(caught.value).startswith("trying failed, ValueError: no: ")
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_commands_speak_english_whatever_the_user_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    log = Log(tmp_path / "log")
+    log.run([sys.executable, "-c", "import os; print(os.environ['LC_ALL'])"], "asking", 60)
+    assert log.path.read_text().splitlines()[-1] == "C"
 
 
 def test_a_log_is_begun_anew_for_each_build_and_holds_all_its_commands(tmp_path: Path) -> None:
@@ -36,9 +53,11 @@ def test_a_log_is_begun_anew_for_each_build_and_holds_all_its_commands(tmp_path:
 def test_a_command_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
     log = Log(tmp_path / "log")
     program = "import subprocess, sys; p = subprocess.Popen(['sleep', '300']); print(p.pid, flush=True); p.wait()"
-    with pytest.raises(BuildError, match="waiting took longer than 2 s and was ended"):
+    with pytest.raises(
+        BuildError, match=f"waiting took longer than 2 s and was ended; the whole output is in {log.path}"
+    ):
         log.run([sys.executable, "-c", program], "waiting", 2)
-    child = int(log.last_line())
+    child = int(log.path.read_text().splitlines()[-1])
     end = time.monotonic() + 10
     while _is_running(child) and time.monotonic() < end:
         time.sleep(0.05)

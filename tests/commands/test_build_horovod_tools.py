@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from sparkdl.commands.build_horovod_tools import (
     find_installer,
     find_pip,
     probe_torch,
-    require_tools,
 )
 
 
@@ -41,35 +39,13 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "bin"
 
 
+def last_line(log: Log) -> str:
+    return log.path.read_text().splitlines()[-1]
+
+
 def no_pip() -> Pip:
     """A pip that cannot be started: nothing may be fetched."""
     return Pip(("no-such-pip",), private=True)
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("c++", r"a C\+\+ compiler is needed and c\+\+ or g\+\+ or clang\+\+ is not on PATH.*apt-get install g\+\+"),
-        ("cc", "a C compiler is needed"),
-        ("make", "make is needed and make is not on PATH"),
-    ],
-)
-def test_a_missing_program_is_named_with_its_package(machine: Path, name: str, message: str) -> None:
-    (machine / name).unlink()
-    with pytest.raises(BuildError, match=message):
-        require_tools()
-
-
-def test_a_chosen_compiler_that_is_not_there_is_named(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CXX", "g++-99 -m64")
-    with pytest.raises(BuildError, match=r"g\+\+-99 is not on PATH"):
-        require_tools()
-
-
-def test_missing_headers_are_named(machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sysconfig, "get_paths", lambda: {"include": str(tmp_path / "include")})
-    with pytest.raises(BuildError, match=r"include/Python\.h does not exist.*apt-get install python3"):
-        require_tools()
 
 
 def test_the_build_sees_nothing_that_would_lead_it_astray(
@@ -102,6 +78,7 @@ def test_this_environment_has_a_torch(tmp_path: Path) -> None:
 
     found = probe_torch()
     assert (found.version, found.cuda) == (torch.__version__, torch.version.cuda)
+    assert (found.folder / "include" / "ATen" / "ATen.h").is_file()
 
 
 def test_a_private_pip_is_made_where_the_environment_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,8 +87,8 @@ def test_a_private_pip_is_made_where_the_environment_has_none(tmp_path: Path, mo
     pip = find_pip(tmp_path, log)
     assert pip.private
     log.run([*pip.command, "--version"], "pip --version", 60)
-    assert log.last_line().startswith("pip ")
-    assert str(tmp_path / "pip") in log.last_line()
+    assert last_line(log).startswith("pip ")
+    assert str(tmp_path / "pip") in last_line(log)
 
 
 def test_uv_installs_a_kept_wheel_where_there_is_no_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,14 +100,16 @@ def test_uv_installs_a_kept_wheel_where_there_is_no_pip(tmp_path: Path, monkeypa
     installer = find_installer(tmp_path, log)
     assert isinstance(installer, Uv)
     installer.install(tmp_path / "horovod.whl", log)
-    assert log.last_line().endswith(f"--reinstall-package horovod {tmp_path / 'horovod.whl'}")
+    assert last_line(log).endswith(f"--reinstall-package horovod {tmp_path / 'horovod.whl'}")
 
 
 def test_no_way_to_a_pip_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tools.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr("sys.executable", shutil.which("false"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BuildError, match=r"pip is needed to fetch Horovod's source.*python3-venv"):
+    # Both that could have made one have failed: "false" says nothing, and so does this uv.
+    program(tmp_path / "uv").write_text("#!/bin/sh\nexit 2\n")
+    with pytest.raises(BuildError, match=r"pip is needed to fetch Horovod's source.*python3-venv.*status 1.*status 2"):
         find_pip(tmp_path, Log(tmp_path / "log"))
 
 
@@ -141,4 +120,4 @@ def test_pip_asks_the_index_that_uv_was_told(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("UV_DEFAULT_INDEX", "file:///mirror")
     log = Log(tmp_path / "log")
     Pip((str(show),), private=True).download("horovod==0.28.1", tmp_path / "sdist", log)
-    assert log.last_line() == "index=file:///mirror"
+    assert last_line(log) == "index=file:///mirror"
