@@ -1,6 +1,24 @@
 """Deep learning on Spark: DataFrame in, Horovod-distributed PyTorch training, Spark ML model out.
 
-The names below are imported when they are first used, so that ``import sparkdl`` is quick and has no side effect.
+    from sparkdl import TorchClassifier
+
+    model = TorchClassifier(module="mlp", epochs=20, learningRate=0.01).fit(df)  # columns "features" and "label"
+    model.transform(df)
+    model.plotHistory()
+
+What there is; ``help`` of each lists its Params:
+
+    TorchClassifier    trains a network that tells classes apart; its model is a TorchClassificationModel
+    TorchRegressor     trains a network that predicts a number; its model is a TorchRegressionModel
+    TorchEstimator     trains any network by any loss; its model is a TorchModel
+    HorovodRunner      runs a training loop of your own on several ranks
+    register, trusted  say which classes and which pickled code a saved model may bring back
+    SparkDLError       what all errors of sparkdl are
+    sparkdl.nn         networks by name: mlp, cnn
+    sparkdl.train      Callback, which looks on while a network is trained
+    sparkdl.data       make_spark_converter and open_parquet: rows for a training loop of your own
+
+Names are imported when they are first used, so that ``import sparkdl`` is quick and has no side effect.
 """
 
 from importlib import import_module

@@ -70,7 +70,7 @@ class TorchClassifier(ClassifierParams, TrainingStage[TorchClassificationModel])
     Parameters
     ----------
     **settings
-        Params by name; docs/params.md lists them with defaults and meaning. `module` must be given.
+        Params by name, as listed below. `module` must be given.
 
     Notes
     -----

@@ -62,7 +62,8 @@ class Trained:
         For each of its outputs the shape of one row.
     history : History
     extra : mapping
-        What a task adds; JSON values. "fill_value" and "pad_value" are those of the training.
+        What a task adds; JSON values. "fill_value" and "pad_value" are those of the training, "best_epoch" is that of
+        early stopping.
     """
 
     network: nn.Module
@@ -113,7 +114,7 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
         network.eval()
         kept = {name: value for name, value in extra.items() if value is not None}
         shapes = tuple(tuple(shape) for shape in outputs)
-        rows = History([dict(row) for row in history])
+        rows = History([dict(row) for row in history], kept.get("best_epoch"))
         model._trained = Trained(network, reference, schema.inputs_only(), shapes, rows, kept)
         return model
 
@@ -166,6 +167,24 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
         from sparkdl.export import export_network
 
         export_network(self.network, self._state.schema, path, format)
+
+    def __repr__(self) -> str:
+        if self._trained is None:
+            return str(self.uid)
+        facts = {"uid": self.uid, **self._facts()}
+        return f"{type(self).__name__}: " + ", ".join(f"{name}={value}" for name, value in facts.items())
+
+    def _facts(self) -> dict[str, str]:
+        state = self._trained
+        if state is None:
+            return {}
+        inputs = [f"{field.name}{list(field.shape)}" for field in state.schema.inputs]
+        return {
+            "inputs": " + ".join(inputs),
+            "outputs": " + ".join(str(list(shape) or [1]) for shape in state.outputs),
+            "parameters": f"{sum(parameter.numel() for parameter in state.network.parameters()):,}",
+            "device": self.getDevice(),
+        }
 
     @abstractmethod
     def _head(self) -> Head:
@@ -225,15 +244,15 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
         }
 
     def _read_parts(self, folder: Path, metadata: dict[str, Any]) -> None:
-        schema = DataSchema.from_json(metadata["schema"])
+        schema, extra = DataSchema.from_json(metadata["schema"]), decode(metadata["extra"])
         network = read_network(folder, schema)
         self._trained = Trained(
             network.module.eval(),
             network.reference,
             schema,
             tuple(tuple(shape) for shape in metadata["outputs"]),
-            History(decode(json.loads((folder / _HISTORY_FILE).read_text()))),
-            decode(metadata["extra"]),
+            History(decode(json.loads((folder / _HISTORY_FILE).read_text())), extra.get("best_epoch")),
+            extra,
         )
 
 

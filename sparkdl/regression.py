@@ -31,7 +31,7 @@ class TorchRegressor(RegressorParams, TrainingStage[TorchRegressionModel]):
     Parameters
     ----------
     **settings
-        Params by name; docs/params.md lists them with defaults and meaning. `module` must be given. The loss is mse
+        Params by name, as listed below. `module` must be given. The loss is mse
         where `loss` is not set.
 
     Examples

@@ -67,6 +67,30 @@ def test_columns_follow_params_and_copies_share_the_network(frame: DataFrame) ->
     assert model.history.toPandas()["loss"].tolist() == [0.5, 0.25]
 
 
+def test_a_model_says_what_it_is() -> None:
+    model = model_of("mlp", outputs=1)
+    assert repr(model) == (f"TorchModel: uid={model.uid}, inputs=features[3], outputs=[1], parameters=321, device=auto")
+    two = model_of(
+        nn.Bilinear(3, 2, 4),
+        Field("<a>", INPUT, VECTOR, ("<a>",), "float32", (3,)),
+        Field("b", INPUT, STACKED, ("b", "c"), "float32", (2,)),
+    ).setDevice("cpu")
+    assert "inputs=<a>[3] + b[2], outputs=[4], parameters=28, device=cpu" in repr(two)
+    shown = two._repr_html_()
+    assert "&lt;a&gt;[3] + b[2]" in shown
+    assert shown.count(">device<") == 1
+    assert repr(TorchModel()).startswith("TorchModel_")
+    assert "TorchModel_" in TorchModel()._repr_html_()
+
+
+def test_the_epoch_of_the_weights_is_kept(tmp_path: Path) -> None:
+    model = model_of("mlp", outputs=1, best_epoch=1)
+    model.save(str(tmp_path / "model"))
+    back = TorchModel.load(str(tmp_path / "model"))
+    assert (model.history.best_epoch, back.history.best_epoch) == (1, 1)
+    assert model_of("mlp", outputs=1).history.best_epoch is None
+
+
 def test_weights_that_change_are_sent_again(frame: DataFrame) -> None:
     model = model_of(nn.Linear(3, 1))
     before = predicted(model.transform(frame))

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from inspect import Parameter, Signature
+from inspect import Parameter, Signature, cleandoc
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyspark.ml.param import Param, Params
 
 from sparkdl.errors import SettingError, did_you_mean
 from sparkdl.params.kinds import Kind
+from sparkdl.params.shown import describe, shorten
+from sparkdl.report.html import table
 
 if TYPE_CHECKING:
     from typing import Self
 
 P = TypeVar("P", bound=Params)
+
+_WIDTH = 100
+"""Columns of the list of Params in ``help``."""
+_MAX_SHOWN = 200
+"""Characters of a value in a notebook."""
 
 
 class Setting(Param[Any]):
@@ -56,16 +64,19 @@ class Settings(Params):
     """Base of every mixin of declarations: ``getX`` and ``setX`` for each, ``setParams``, and None for "not set".
 
     A getter returns None where its Param is neither set nor has a default. A setter, a keyword or a ParamMap that
-    gives None takes the value away, so that the default holds again.
+    gives None takes the value away, so that the default holds again. The docstring of a public stage goes on with the
+    list of its Params, so that ``help`` needs no documents.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name, setting in list(vars(cls).items()):
             if isinstance(setting, Setting):
-                _add(cls, _getter(name), f"get{name[0].upper()}{name[1:]}")
-                _add(cls, _setter(name), f"set{name[0].upper()}{name[1:]}")
+                _add(cls, _getter(name, setting.doc), f"get{name[0].upper()}{name[1:]}")
+                _add(cls, _setter(name, setting.doc), f"set{name[0].upper()}{name[1:]}")
         cls.__signature__ = _keywords(cls)  # type: ignore[attr-defined]
+        if cls.__module__ == "sparkdl" and cls.__doc__:
+            cls.__doc__ = "\n".join([cleandoc(cls.__doc__), "", "Params", "------", *_explained(cls)])
 
     def __init__(self, **settings: Any) -> None:
         # Spark's own mixins come later in the order of bases: their defaults are set first, ours hold.
@@ -96,6 +107,21 @@ class Settings(Params):
             return f"{resolved.name}: {resolved.doc} ({state})"
         return super().explainParam(param)
 
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks: what it is, and the Params that are set, without secrets."""
+        facts = self._facts()
+        rows = [("uid", self.uid), *facts.items()]
+        for param in self.params:
+            if self.isSet(param) and param.name not in facts:
+                secret = isinstance(param, Setting) and param.secret
+                value = "set, not shown" if secret else shorten(describe(self.getOrDefault(param)), _MAX_SHOWN)
+                rows.append((param.name, value))
+        return table(type(self).__name__, rows)
+
+    def _facts(self) -> dict[str, str]:
+        """Return what there is to say about the stage besides its Params."""
+        return {}
+
     def _set(self: P, **settings: Any) -> P:
         for name, value in settings.items():
             param = self.getParam(name)
@@ -106,12 +132,32 @@ class Settings(Params):
         return self
 
 
+class _Keywords(Signature):
+    """A signature of many names, which ``help`` shows in lines."""
+
+    def __str__(self) -> str:
+        return "\n".join(wrap(super().__str__(), _WIDTH, subsequent_indent="    ", break_on_hyphens=False))
+
+
 def _keywords(cls: type[Settings]) -> Signature | None:
     """Return the signature that editors and ``help`` show for a constructor that takes every Param by name."""
     if cls.__init__ is not Settings.__init__:
         return None
     names = [name for name in dir(cls) if isinstance(getattr(cls, name, None), Setting)]
-    return Signature([Parameter(name, Parameter.KEYWORD_ONLY, default=getattr(cls, name).default) for name in names])
+    return _Keywords([Parameter(name, Parameter.KEYWORD_ONLY, default=getattr(cls, name).default) for name in names])
+
+
+def _explained(cls: type) -> Iterator[str]:
+    """Yield the lines of a list of all Params of a class, in the order of their declarations."""
+    found: dict[str, Setting] = {}
+    for base in cls.__mro__:
+        for name, value in vars(base).items():
+            if isinstance(value, Setting):
+                found.setdefault(name, value)
+    for name, setting in found.items():
+        default = "not set" if setting.default is None else f"default {setting.default!r}"
+        yield f"{name} : {setting.kind.annotation}, {default}"
+        yield from wrap(setting.doc, _WIDTH, initial_indent="    ", subsequent_indent="    ")
 
 
 def _add(cls: type, method: Callable[..., Any], name: str) -> None:
@@ -121,17 +167,17 @@ def _add(cls: type, method: Callable[..., Any], name: str) -> None:
         setattr(cls, name, method)
 
 
-def _getter(name: str) -> Callable[..., Any]:
+def _getter(name: str, doc: str) -> Callable[..., Any]:
     def get(self: Params) -> Any:
         return self.getOrDefault(name) if self.isDefined(name) else None
 
-    get.__doc__ = f"Return the value of `{name}`, its default, or None."
+    get.__doc__ = f"Return `{name}`, its default, or None: {doc}."
     return get
 
 
-def _setter(name: str) -> Callable[..., Any]:
+def _setter(name: str, doc: str) -> Callable[..., Any]:
     def set_(self: Params, value: Any) -> Params:
         return self._set(**{name: value})
 
-    set_.__doc__ = f"Set `{name}`; None takes its value away."
+    set_.__doc__ = f"Set `{name}`: {doc}. None takes its value away."
     return set_

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import pydoc
+import re
 
 import pytest
 from pyspark.ml.param import Param
@@ -10,6 +12,7 @@ from pyspark.ml.param.shared import HasSeed
 from sparkdl.errors import SettingError
 from sparkdl.params import kinds
 from sparkdl.params.setting import Setting, Settings
+from sparkdl.params.stages import ClassifierParams
 
 
 class HasSize(Settings):
@@ -105,4 +108,49 @@ def test_the_constructor_shows_its_keywords() -> None:
     assert inspect.signature(Stage).parameters["size"].default == 4
     assert list(inspect.signature(OwnConstructor).parameters) == ["extra"]
     assert OwnConstructor(3).getSize() == 3
-    assert Stage.setSize.__doc__ == "Set `size`; None takes its value away."
+    assert Stage.setSize.__doc__ == "Set `size`: how large. None takes its value away."
+    assert Stage.getSize.__doc__ == "Return `size`, its default, or None: how large."
+
+
+def test_help_explains_every_param_of_a_public_stage() -> None:
+    class Public(Stage):
+        """What it does.
+
+        More of it.
+        """
+
+        __module__ = "sparkdl"
+
+    class Private(Public):
+        """Not of sparkdl's."""
+
+    assert str(Public.__doc__).splitlines() == [
+        *("What it does.", "", "More of it.", "", "Params", "------"),
+        *("size : int, default 4", "    how large", "width : float, not set", "    how wide"),
+        *("seed : int, default 42", "    where random numbers begin"),
+        *("password : dict[str, Any], default {}", "    what opens it"),
+    ]
+    assert Private.__doc__ == "Not of sparkdl's."
+
+
+def test_help_shows_a_long_signature_in_lines() -> None:
+    shown = pydoc.plain(pydoc.render_doc(ClassifierParams))
+    assert max(len(line) for line in shown.splitlines() if "=" in line) <= 120
+    assert inspect.signature(ClassifierParams).parameters["epochs"].default == 1
+
+
+def test_a_notebook_shows_what_is_set_without_secrets() -> None:
+    stage = Stage(size=8, password={"key": "xyzzy"})
+    shown = stage._repr_html_()
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", shown)
+
+    assert "<b>Stage</b>" in shown
+    assert cells == ["uid", stage.uid, "password", "set, not shown", "size", "8"]
+
+
+def test_a_notebook_shows_values_as_text() -> None:
+    class HasName(Settings):
+        name = Setting(kinds.text(), None, "a name")
+
+    assert "&lt;img src=x&gt;" in HasName(name="<img src=x>")._repr_html_()
+    assert len(HasName(name="x" * 10_000)._repr_html_()) < 1000
