@@ -26,7 +26,7 @@ from sparkdl.data.materialize import check_validation_column, schema_of
 from sparkdl.errors import SettingError
 from sparkdl.fitting.config import config_of, measuring_plan_of, plan_of, seed_of
 from sparkdl.fitting.dry_run import check_names, dry_run, measured_by
-from sparkdl.fitting.report import FitReport
+from sparkdl.fitting.report import FitReport, report_of
 from sparkdl.fitting.result import result_folder
 from sparkdl.fitting.rows import RowsWanted, SharedRows
 from sparkdl.model import NetworkModel, TorchModel
@@ -45,6 +45,8 @@ from sparkdl.scoring.transform import added_fields
 from sparkdl.spark.session import conf_bool
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from pyspark.ml._typing import ParamMap
     from pyspark.sql import DataFrame
 
@@ -107,6 +109,14 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
     _task = "generic"
     _loss = "mse"
     _metrics: tuple[str, ...] = ()
+    _varied: ParamMap = {}  # What the last `copy` has changed: a search copies its estimator for each fit.
+
+    def copy(self, extra: ParamMap | None = None) -> Self:
+        """Return a copy of the same uid, with the Params of `extra`."""
+        made = super().copy(extra)
+        if extra:
+            made._varied = dict(extra)
+        return made
 
     def _fit(self, dataset: DataFrame) -> M:
         checked = self._check(dataset)
@@ -123,14 +133,16 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         shared = SharedRows(dataset, [each.rows for each in checked])
 
         def fit_one(index: int) -> M:
-            return stages[index]._fit_rows(dataset, shared, checked[index])
+            return stages[index]._fit_rows(dataset, shared, checked[index], (index + 1, len(stages)))
 
         models = _FitMultipleIterator(fit_one, len(stages))
         weakref.finalize(models, shared.close)
         return models
 
-    def _fit_rows(self, frame: DataFrame, shared: SharedRows, checked: Checked) -> M:
-        with FitReport(self, checked.seconds) as report:
+    def _fit_rows(
+        self, frame: DataFrame, shared: SharedRows, checked: Checked, number: tuple[int, int] | None = None
+    ) -> M:
+        with report_of(self, frame, checked.seconds, number, self._varied) as report:
             report.notice(checked.backend.notice)
             prestart(frame.sparkSession, _WORK)
             report.phase("materialize")
@@ -245,7 +257,8 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
                 intake=None if blocks is None else Intake(blocks.frame, blocks.by, _TAKE_IN, blocks.arguments),
             )
         trained: dict[str, Any] = launched.value
-        report.trained(trained["seconds"]["total"], launched.seconds.get("spool"))
+        seconds, epochs = trained["seconds"]["total"], len(trained["history"])
+        report.trained(seconds, launched.seconds.get("spool"), epochs, trained["best_epoch"])
         return trained
 
     def _build(self, prepared: Prepared, trained: dict[str, Any], columns: StructType) -> M:
@@ -263,6 +276,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
             trained["history"],
             fill_value=self.getFillValue(),
             pad_value=self.getPadValue(),
+            best_epoch=trained["best_epoch"],
             **self._extra(prepared, columns),
         )
         return model._follow(self)
@@ -305,7 +319,7 @@ class TorchEstimator(EstimatorParams, TrainingStage[TorchModel]):
     Parameters
     ----------
     **settings
-        Params by name; docs/params.md lists them with defaults and meaning. `module` must be given.
+        Params by name, as listed below. `module` must be given.
 
     Notes
     -----

@@ -77,10 +77,24 @@ class UserMessage:
 
 @dataclass(frozen=True)
 class FitEnded:
-    """The fit is over; `error` is one sentence if it failed."""
+    """The fit is over.
+
+    Attributes
+    ----------
+    seconds : mapping of str to float
+        By phase.
+    error : str or None
+        One sentence if it failed.
+    epochs : int or None
+        How many were trained, fewer than planned where the training was stopped; None if it failed.
+    best_epoch : int or None
+        The epoch whose weights were kept, from 1; None without early stopping, where they are those of the last.
+    """
 
     seconds: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
+    epochs: int | None = None
+    best_epoch: int | None = None
 
 
 Event = PhaseStarted | Notice | TrainingStarted | StepEnded | EpochEnded | RankOutput | UserMessage | FitEnded

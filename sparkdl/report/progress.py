@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TextIO
 
 from sparkdl.report.listener import (
@@ -13,29 +12,25 @@ from sparkdl.report.listener import (
     Event,
     FitEnded,
     Listener,
-    Notice,
     PhaseStarted,
-    RankOutput,
     StepEnded,
     TrainingStarted,
-    UserMessage,
 )
+from sparkdl.report.notebook import NotebookBar, in_notebook
+from sparkdl.report.pace import Pace
+from sparkdl.report.words import say, say_end, say_epoch, say_figures, say_start, say_step, say_time
 
 LINE_INTERVAL = 10.0
 """Seconds between two plain lines inside an epoch."""
 
-_PHASES = {
-    "materialize": "writing rows",
-    "wait": "waiting for task slots",
-    "spool": "spooling rows on the ranks' hosts",
-    "start": "starting ranks",
-    "build": "building the model",
-}
-"""The phases that are worth a word; checking takes no time, training speaks for itself."""
-
 
 def progress_listener(
-    verbose: int, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+    verbose: int,
+    stream: TextIO | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    *,
+    title: str = "",
+    leave: bool = True,
 ) -> Listener:
     """Return the listener that shows a fit to its user.
 
@@ -48,13 +43,19 @@ def progress_listener(
         Where to write; standard error by default, as tqdm does.
     clock : callable, optional
         Seconds that only grow.
+    title : str
+        Which of several fits it is.
+    leave : bool
+        Whether the bar stays when the fit is done; that of one that failed always does.
     """
     if verbose <= 0:
         return Listener()
     target = sys.stderr if stream is None else stream
-    if verbose == 1 and (_in_notebook() or _is_terminal(target)):
-        return ProgressBar(target)
-    return PlainLines(target, steps=verbose == 1, clock=clock)
+    if verbose == 1 and in_notebook():
+        return NotebookBar(target, title, leave, clock)
+    if verbose == 1 and _is_terminal(target):
+        return ProgressBar(target, title, leave)
+    return PlainLines(target, steps=verbose == 1, clock=clock, title=title)
 
 
 class PlainLines(Listener):
@@ -68,49 +69,54 @@ class PlainLines(Listener):
         Whether an epoch that takes long is reported on its way.
     clock : callable
         Seconds that only grow.
+    title : str
+        The first line, if there is one.
     """
 
-    def __init__(self, stream: TextIO, steps: bool, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, stream: TextIO, steps: bool, clock: Callable[[], float] = time.monotonic, title: str = ""
+    ) -> None:
         self._stream = stream
         self._steps = steps
         self._clock = clock
         self._plan: TrainingStarted | None = None
-        self._began = self._last_line = clock()
-        self._first_step = -1
+        self._pace = Pace(clock)
+        self._last_line = clock()
+        self._write(title)
 
     def on_event(self, event: Event) -> None:
         if isinstance(event, StepEnded):
             self._on_step(event)
         elif isinstance(event, TrainingStarted):
             self._plan = event
+            self._pace = Pace(self._clock)
             self._last_line = self._clock()
-            self._first_step = -1
             self._write(say_start(event))
         elif isinstance(event, EpochEnded):
             self._last_line = self._clock()
             self._write(say_epoch(event, self._plan))
-        elif text := say(event):
-            self._write(text)
+        elif isinstance(event, FitEnded):
+            self._write(say_end(event, self._plan))
+        else:
+            self._write(say(event))
 
     def _on_step(self, event: StepEnded) -> None:
-        now = self._clock()
-        done = (event.epoch - 1) * event.steps + event.step
-        if self._first_step < 0:
-            # The first step warms up, and a resumed fit begins in the middle: its speed is counted from here.
-            self._first_step, self._began = done, now
-        if not self._steps or now - self._last_line < LINE_INTERVAL or self._plan is None or done == self._first_step:
+        plan, now = self._plan, self._clock()
+        if plan is None:
+            return
+        left = self._pace.seconds_left((event.epoch - 1) * event.steps + event.step, plan.epochs * event.steps)
+        if not self._steps or now - self._last_line < LINE_INTERVAL or left is None:
             return
         self._last_line = now
-        pace = (now - self._began) / (done - self._first_step)
-        left = pace * (self._plan.epochs * event.steps - done)
         self._write(
-            f"epoch {event.epoch}/{self._plan.epochs}, step {event.step}/{event.steps}: loss {event.loss:.4g}, "
+            f"epoch {event.epoch}/{plan.epochs}, step {event.step}/{event.steps}: loss {event.loss:.4g}, "
             f"{event.rows_per_second:,.0f} rows/s, {say_time(left)} left"
         )
 
     def _write(self, text: str) -> None:
-        self._stream.write(f"{text}\n")
-        self._stream.flush()
+        if text:
+            self._stream.write(f"{text}\n")
+            self._stream.flush()
 
 
 class ProgressBar(Listener):
@@ -119,12 +125,18 @@ class ProgressBar(Listener):
     Parameters
     ----------
     stream : text file
-        The terminal; a notebook shows the bar as a widget where ipywidgets is installed.
+        The terminal.
+    title : str
+        Stands in front of what the bar says; then the line of the ranks and their device is left out.
+    leave : bool
+        Whether the bar stays when the fit is done.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, title: str = "", leave: bool = True) -> None:
         self._stream = stream
         self._kind = _bar_class()
+        self._title = f"{title}: " if title else ""
+        self._leave = leave
         self._bar: Any = None
         self._plan: TrainingStarted | None = None
 
@@ -137,7 +149,10 @@ class ProgressBar(Listener):
             self._on_start(event)
         elif isinstance(event, PhaseStarted):
             if self._plan is None and (text := say(event)):
-                self._open(bar_format="{desc}", leave=False).set_description_str(text)
+                self._open(bar_format="{desc}", leave=False)
+                self._describe(text)
+        elif isinstance(event, FitEnded):
+            self._on_end(event)
         elif text := say(event):
             self._write(text)
 
@@ -149,11 +164,13 @@ class ProgressBar(Listener):
     def _on_start(self, event: TrainingStarted) -> None:
         self.close()
         self._plan = event
-        self._write(say_start(event))
+        if not self._title:
+            self._write(say_start(event))
         self._open(
             total=event.epochs * event.steps_per_epoch,
             bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}",
-        ).set_description_str(f"epoch 1/{event.epochs}")
+        )
+        self._describe(f"epoch 1/{event.epochs}")
 
     def _on_step(self, event: StepEnded) -> None:
         if self._bar is None or self._plan is None:
@@ -162,100 +179,46 @@ class ProgressBar(Listener):
         if self._bar.n < begin and self._bar.n == self._bar.initial:
             # A resumed fit begins in the middle; the time left is counted from there.
             self._bar.n = self._bar.initial = begin
-        self._bar.set_description_str(
-            f"epoch {event.epoch}/{self._plan.epochs} step {event.step}/{event.steps}", refresh=False
-        )
         self._bar.set_postfix_str(f"loss {event.loss:.4g}, {event.rows_per_second:,.0f} rows/s", refresh=False)
         self._bar.n = begin + event.step
-        self._bar.refresh()
+        self._describe(say_step(event, self._plan))
 
     def _on_epoch(self, event: EpochEnded) -> None:
         if self._bar is None or self._plan is None:
             return
         self._bar.n = event.epoch * self._plan.steps_per_epoch
-        self._bar.set_description_str(f"epoch {event.epoch}/{self._plan.epochs}", refresh=False)
         self._bar.set_postfix_str(say_figures(event.logs), refresh=False)
-        self._bar.refresh()
+        self._describe(f"epoch {event.epoch}/{self._plan.epochs}")
 
-    def _open(self, **settings: Any) -> Any:
+    def _on_end(self, event: FitEnded) -> None:
+        if self._bar is not None and self._plan is not None:
+            if event.error is None:
+                # A training that was stopped early is complete.
+                self._bar.total = self._bar.n
+            self._bar.leave = self._leave or event.error is not None
+        self.close()
+        if (text := say_end(event, self._plan)) and (self._leave or event.error is not None):
+            self._write(text)
+
+    def _describe(self, text: str) -> None:
+        self._bar.set_description_str(f"{self._title}{text}")
+
+    def _open(self, **settings: Any) -> None:
         self.close()
         self._bar = self._kind(file=self._stream, dynamic_ncols=True, **settings)
-        return self._bar
 
     def _write(self, text: str) -> None:
         self._kind.write(text, file=self._stream)
 
 
-def say(event: Event) -> str:
-    """Return the line of an event that is no progress; empty where there is nothing to say."""
-    if isinstance(event, PhaseStarted) and event.phase in _PHASES:
-        return _PHASES[event.phase] + (f": {event.detail}" if event.detail else "")
-    if isinstance(event, Notice):
-        return event.text
-    if isinstance(event, RankOutput):
-        return f"[{event.rank}] {event.line}"
-    if isinstance(event, UserMessage):
-        return "\n".join(f"[{event.rank}] {line}" for line in event.text.splitlines())
-    if isinstance(event, FitEnded) and event.error is not None:
-        return f"fit failed: {event.error}"
-    return ""
-
-
-def say_start(event: TrainingStarted) -> str:
-    """Return the line that names ranks, device and work."""
-    ranks = "1 rank" if event.size == 1 else f"{event.size} ranks"
-    return (
-        f"training on {ranks} ({event.device}): {event.epochs} x {event.steps_per_epoch} steps, "
-        f"{event.rows_per_epoch:,} rows an epoch"
-    )
-
-
-def say_epoch(event: EpochEnded, plan: TrainingStarted | None) -> str:
-    """Return the line of an epoch."""
-    of = "" if plan is None else f"/{plan.epochs}"
-    return f"epoch {event.epoch}{of}: {say_figures(event.logs)}"
-
-
-def say_figures(logs: Mapping[str, float]) -> str:
-    """Return loss and metrics, then seconds and rows per second."""
-    measured = [
-        f"{name} {value:.4g}"
-        for name, value in logs.items()
-        if name not in ("epoch", "rows", "seconds", "rows_per_second", "wait_share", "lr")
-    ]
-    if "seconds" in logs:
-        measured.append(f"{logs['seconds']:.1f} s")
-    if "rows_per_second" in logs:
-        measured.append(f"{logs['rows_per_second']:,.0f} rows/s")
-    return ", ".join(measured)
-
-
-def say_time(seconds: float) -> str:
-    """Return a duration as 0:09, 12:30 or 1:02:03."""
-    minutes, rest = divmod(round(max(0.0, seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def _bar_class() -> Any:
-    from tqdm import TqdmWarning
-
-    with warnings.catch_warnings():
-        # In a notebook without ipywidgets tqdm says so and draws the bar as text, which is all we want.
-        warnings.simplefilter("ignore", TqdmWarning)
-        from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     class Bar(tqdm):  # type: ignore[misc]
         # tqdm's monitor is a thread that stays for the life of the process.
         monitor_interval = 0
 
     return Bar
-
-
-def _in_notebook() -> bool:
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
-    return shell is not None and "IPKernelApp" in shell.config
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -71,7 +71,13 @@ def test_digits_as_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         str(output.text) for cell in notebook.cells for output in cell.get("outputs", []) if "text" in output
     )
     assert "done: accuracy 0.9" in printed
-    assert re.search(r"epoch \d+/\d+ step", printed), "the bar is drawn in a notebook too"
+    shown = "".join(
+        str(output["data"]["text/plain"])
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "data" in output
+    )
+    assert re.search(r"done in .*\nepoch (\d+)/\1: loss", shown), "the bar is drawn in a notebook too"
     check_results(tmp_path / "results")
 
 

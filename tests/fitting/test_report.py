@@ -3,10 +3,11 @@ from __future__ import annotations
 import time
 
 import pytest
+from torch import nn
 
-from sparkdl.fitting.report import FitReport
+from sparkdl.fitting.report import FitReport, title_of
 from sparkdl.params.stages import RegressorParams
-from sparkdl.report.listener import EpochEnded
+from sparkdl.report.listener import EpochEnded, TrainingStarted
 
 
 def test_phases_are_timed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,3 +70,33 @@ def test_a_notice_comes_once_for_all_fits_and_not_from_a_silent_one(capsys: pyte
             report.notice(text)
             report.notice("")
     assert capsys.readouterr().err.splitlines() == [text]
+
+
+def test_a_training_that_was_stopped_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with FitReport(RegressorParams(verbose=2, mlflow=False), 0.0, "fit 1 of 3", leave=False) as report:
+        report.phase("start")
+        report.on_event(TrainingStarted(1, 20, 10, 1000))
+        report.trained(0.0, epochs=7, best_epoch=5)
+
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[0] == "fit 1 of 3"
+    assert shown[-1] == "stopped after epoch 7, weights of epoch 5"
+
+
+def test_the_title_of_a_fit_has_no_secrets() -> None:
+    stage = RegressorParams()
+    varied = {
+        stage.learningRate: 0.01,
+        stage.module: nn.Linear(2, 1),
+        stage.cacheUrl: "s3://user:hunter2@bucket/" + 100 * "x",
+        stage.storageOptions: {"key": "hunter2"},
+    }
+    title = title_of("fold 2 of 3", (4, 8), varied)
+
+    assert title == (
+        "fold 2 of 3, fit 4 of 8 (learningRate=0.01, module=torch.nn.modules.linear.Linear, "
+        "cacheUrl=s3://***@bucket/xxxxxxxxxxx...)"
+    )
+    assert title_of("", (4, 8), {}) == "fit 4 of 8"
+    assert title_of("", None, {stage.epochs: 3}) == "epochs=3"
+    assert title_of("", None, {}) == ""

@@ -95,7 +95,7 @@ class StopAt(Callback):
             state.stop()
 
 
-def test_training_ends_early(points: DataFrame) -> None:
+def test_training_ends_early(points: DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
     stopped = classifier(
         epochs=30,
         learningRate=1e-9,
@@ -103,10 +103,13 @@ def test_training_ends_early(points: DataFrame) -> None:
         validationFraction=0.3,
         earlyStoppingPatience=2,
         metrics=[],
+        verbose=1,
     ).fit(points)
     called = classifier(epochs=30, callbacks=[StopAt(2)]).fit(points)
 
     assert len(stopped.history) == 3
+    assert stopped.history.best_epoch == 1
+    assert capsys.readouterr().err.endswith("stopped after epoch 3, weights of epoch 1\n")
     assert stopped.history[0]["rows"] + 100 < ROWS
     assert len(called.history) == 2
 

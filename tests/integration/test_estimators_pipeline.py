@@ -105,6 +105,25 @@ def test_a_pipeline_learns_is_saved_and_names_what_it_predicts(corners: DataFram
     assert list(loaded.stages[2].history) == list(model.stages[2].history)  # type: ignore[attr-defined]
 
 
+def test_the_fits_of_a_search_say_which_they_are(corners: DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
+    stage = classifier(backend="local", epochs=1, verbose=2)
+    grid = ParamGridBuilder().addGrid(stage.learningRate, [0.05, 0.1]).build()
+    search = CrossValidator(
+        estimator=stage, estimatorParamMaps=grid, evaluator=MulticlassClassificationEvaluator(), numFolds=2
+    )
+    search.fit(corners)
+    alone = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fold")]
+    search.setEstimator(Pipeline(stages=[stage])).setEstimatorParamMaps(grid[:1]).fit(corners)
+    in_a_pipeline = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fold")]
+
+    assert alone == [
+        f"fold {fold} of 2, fit {number} of 2 (learningRate={rate})"
+        for fold in (1, 2)
+        for number, rate in ((1, 0.05), (2, 0.1))
+    ]
+    assert in_a_pipeline == [f"fold {fold} of 2 (learningRate=0.05)" for fold in (1, 2)]
+
+
 def test_a_saved_estimator_fits_as_before(corners: DataFrame, tmp_path: Path) -> None:
     path = str(tmp_path / "estimator")
     stage = classifier(seed=5, epochs=1)

@@ -30,6 +30,7 @@ from sparkdl.report.listener import (
         RankOutput(1, "ä line", "stderr"),
         UserMessage(0, "hello"),
         FitEnded({"train": 1.5}, "ValueError: no"),
+        FitEnded({"train": 1.5}, None, 7, 5),
     ],
     ids=lambda event: type(event).__name__,
 )

@@ -17,7 +17,8 @@ from sparkdl.report.listener import (
     TrainingStarted,
     UserMessage,
 )
-from sparkdl.report.progress import PlainLines, progress_listener, say_time
+from sparkdl.report.progress import PlainLines, progress_listener
+from sparkdl.report.words import say_time
 
 
 class Terminal(io.StringIO):
@@ -161,6 +162,40 @@ def test_no_thread_is_left() -> None:
     assert set(threading.enumerate()) == before
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(-1, "0:00"), (9.4, "0:09"), (750, "12:30"), (3723, "1:02:03")])
-def test_say_time(seconds: float, text: str) -> None:
-    assert say_time(seconds) == text
+def test_a_fit_that_was_stopped_is_complete() -> None:
+    stream = Terminal()
+    events = [*a_fit()[:10], FitEnded({"train": 4.0}, None, 1, 1)]
+    play(progress_listener(1, stream), events)
+    states = drawn(stream)
+    assert re.search(r"epoch 1/2 +100%\|[█#]+\| 00:00, 00:00 left, loss 0.5, val_loss 0.75", states)
+    assert states.endswith("stopped after epoch 1\n")
+
+
+@pytest.mark.parametrize("verbose", [1, 2])
+def test_whole_lines_say_where_a_fit_was_stopped(verbose: int) -> None:
+    stream = io.StringIO()
+    play(progress_listener(verbose, stream), [*a_fit()[:13], FitEnded({}, None, 2, 1)])
+    assert stream.getvalue().endswith("building the model\nweights of epoch 1\n")
+
+
+def test_a_fit_of_a_search_is_named_and_leaves_no_bar() -> None:
+    stream = Terminal()
+    play(progress_listener(1, stream, title="fit 2 of 8 (epochs=2)", leave=False), a_fit())
+    states = drawn(stream)
+    assert "\nfit 2 of 8 (epochs=2): writing rows" in states
+    assert re.search(r"fit 2 of 8 \(epochs=2\): epoch 2/2 +100%", states)
+    left = [line for line in states.split("\n") if line.strip()][-1]
+    assert left.startswith("fit 2 of 8"), "the last state"
+    assert stream.getvalue().endswith(" \r"), "it was wiped out"
+
+
+def test_a_fit_of_a_search_that_failed_stays() -> None:
+    stream = Terminal()
+    play(progress_listener(1, stream, title="fit 2 of 8", leave=False), [*a_fit()[:7], FitEnded({}, "no")])
+    assert re.search(r"fit 2 of 8: epoch 1/2 step 5/10 +25%\|[^\n]*\nfit failed: no\n$", drawn(stream))
+
+
+def test_whole_lines_begin_with_the_name_of_the_fit() -> None:
+    stream = io.StringIO()
+    play(progress_listener(2, stream, title="fit 2 of 8 (epochs=2)", leave=False), a_fit())
+    assert stream.getvalue().splitlines()[:2] == ["fit 2 of 8 (epochs=2)", "writing rows"]
