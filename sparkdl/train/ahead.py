@@ -1,24 +1,54 @@
-"""The batch of the next step is copied to the GPU while the step before it runs there."""
+"""Batches on their way to the network's device: on a GPU the next one is copied while a step runs there."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from sparkdl.train.config import Batch
-
 A = TypeVar("A")
 B = TypeVar("B")
-R = TypeVar("R")
 
 
-def one_ahead(source: Iterator[A], start: Callable[[A], B]) -> Generator[B, None, None]:
-    """Yield what `start` makes of each item, in order; when one is handed out, the next has been started.
+@dataclass(frozen=True)
+class DeviceBatch:
+    """The rows of a batch that count, on the device of the network or on their way to it.
+
+    Attributes
+    ----------
+    inputs, targets : tuple of Tensor
+        As the network and its loss take them, (n, ...).
+    weights : Tensor or None
+        (n,), none of them 0.
+    count : int
+        Rows here.
+    rows : int
+        Rows that this rank was given, those of weight 0 too.
+    planned_rows : int
+        Rows of the step over all ranks.
+    wait : callable
+        Makes the device wait until the rows are there; to be called before they are used.
+    """
+
+    inputs: tuple[Tensor, ...]
+    targets: tuple[Tensor, ...]
+    weights: Tensor | None
+    count: int
+    rows: int
+    planned_rows: int
+    wait: Callable[[], None] = lambda: None
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return all tensors."""
+        return (*self.inputs, *self.targets, *(() if self.weights is None else (self.weights,)))
+
+
+def started_ahead(source: Iterator[A], start: Callable[[A], B], ahead: int) -> Generator[B, None, None]:
+    """Yield what `start` makes of each item, in order; when one is handed out, `ahead` more have been started.
 
     Parameters
     ----------
@@ -26,38 +56,19 @@ def one_ahead(source: Iterator[A], start: Callable[[A], B]) -> Generator[B, None
         Closed at the end, also when this generator is left early.
     start : callable
         Begins something that goes on while the item before is used.
+    ahead : int
     """
     started: deque[B] = deque()
     try:
         for item in source:
             started.append(start(item))
-            if len(started) > 1:
+            if len(started) > ahead:
                 yield started.popleft()
         yield from started
     finally:
         close = getattr(source, "close", None)
         if close is not None:
             close()
-
-
-@dataclass(frozen=True)
-class Placed(Generic[R]):
-    """A batch whose rows are on their way to the device.
-
-    Attributes
-    ----------
-    inputs, targets, weights, planned_rows, for_network
-        As they came.
-    arrived : callable
-        Makes the device wait for the rows, and returns them.
-    """
-
-    inputs: tuple[Tensor, ...]
-    targets: tuple[Tensor, ...]
-    weights: Tensor | None
-    planned_rows: int
-    for_network: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
-    arrived: Callable[[], R]
 
 
 class SideStream:
@@ -73,29 +84,24 @@ class SideStream:
         self._device = device
         self._stream = torch.cuda.Stream(device)
 
-    def start(self, batch: Batch, place: Callable[[Batch], R], tensors: Callable[[R], Iterable[Tensor]]) -> Placed[R]:
+    def start(self, copy: Callable[[], DeviceBatch]) -> DeviceBatch:
         """Start to copy a batch.
 
         Parameters
         ----------
-        batch : Batch
-            On the CPU.
-        place : callable
+        copy : callable
             Copies it from pinned memory, without waiting.
-        tensors : callable
-            The tensors in what `place` returned.
         """
         with torch.cuda.stream(self._stream):
-            rows = place(batch)
+            batch = copy()
             done = self._stream.record_event()
 
-        def arrived() -> R:
+        def wait() -> None:
             user = torch.cuda.current_stream(self._device)
             user.wait_event(done)
-            for tensor in tensors(rows):
+            for tensor in batch.tensors():
                 # Their memory belongs to the side stream, which must not use it again before the step is over.
                 for part in (tensor._indices(), tensor._values()) if tensor.is_sparse else (tensor,):
                     part.record_stream(user)
-            return rows
 
-        return Placed(batch.inputs, batch.targets, batch.weights, batch.planned_rows, batch.for_network, arrived)
+        return replace(batch, wait=wait)

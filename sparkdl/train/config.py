@@ -70,8 +70,8 @@ class TrainConfig:
     callbacks: tuple[Callback, ...] = ()
 
 
-class Batch(Protocol):
-    """The rows of one step that fall to one rank.
+class FeedBatch(Protocol):
+    """The rows of one step that fall to one rank, as a `Feed` yields them.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ class Feed(Protocol):
         """Seconds that the consumer has waited for batches since the epoch began."""
         ...
 
-    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[FeedBatch]:
         """Yield the batches of one epoch, from `start_step` on."""
         ...
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -15,12 +14,12 @@ from sparkdl.comm.backend import Backend
 from sparkdl.errors import DataError, SettingError
 from sparkdl.report.listener import TrainingStarted
 from sparkdl.train.callbacks.callback import TrainState, call
-from sparkdl.train.config import Batch, Feed, TrainConfig
+from sparkdl.train.config import Feed, TrainConfig
 from sparkdl.train.history import History
 from sparkdl.train.metrics import MetricSet
 from sparkdl.train.optim import make_optimizer, make_schedule, trainable
 from sparkdl.train.progress import Emit, Progress
-from sparkdl.train.step import Network, Stepper
+from sparkdl.train.step import DeviceNetwork, Stepper
 from sparkdl.train.weights import broadcast_state, weights_of
 
 
@@ -115,7 +114,7 @@ class _Training:
         parameters = trainable(module)
         broadcast_state(module, backend)
         self.module = module
-        self.network = Network(module, config, device)
+        self.network = DeviceNetwork(module, config, device)
         self.metrics = MetricSet(config, backend, device)
         self.measured = MetricSet(config, backend, device)
         optimizer = make_optimizer(config, parameters)
@@ -164,7 +163,7 @@ class _Training:
         began = time.monotonic()
         weight = loss = 0.0
         rows = stepper.rows = 0
-        with _batches(self.network.ahead(self.train.epoch(epoch - 1))) as batches:
+        with closing(self.network.on_device(self.train.epoch(epoch - 1))) as batches:
             for number, batch in enumerate(batches, 1):
                 where = _Position(epoch, number, steps)
                 sums = stepper.step(batch, where.__str__, state.stopping)
@@ -190,15 +189,15 @@ class _Training:
         began = time.monotonic()
         self.module.eval()
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)
-        with _batches(self.network.ahead(feed.epoch(0))) as batches:
+        with closing(self.network.on_device(feed.epoch(0))) as batches:
             for batch in batches:
-                rows = self.network.rows(batch)
-                if rows.count:
-                    outputs = self.network.forward(rows.inputs)
-                    loss, weight = self.network.objective(outputs, rows.targets, rows.weights)
+                batch.wait()
+                if batch.count:
+                    outputs = self.network.forward(batch.inputs)
+                    loss, weight = self.network.objective(outputs, batch.targets, batch.weights)
                     sums[0] += loss.double()
                     sums[1] += weight
-                    self.measured.update(outputs, rows.targets)
+                    self.measured.update(outputs, batch.targets)
         self.seconds["wait"] += feed.wait_seconds
         self.backend.all_reduce(sums)
         loss_sum, weight_sum = sums.tolist()
@@ -262,13 +261,3 @@ def _check(config: TrainConfig, train: Feed) -> None:
             raise SettingError(f"{name}={value} must be at least 1")
     if config.gradient_clip_norm is not None and config.gradient_clip_norm <= 0:
         raise SettingError(f"gradientClipNorm={config.gradient_clip_norm} must be above 0, or unset")
-
-
-@contextmanager
-def _batches(batches: Iterator[Batch]) -> Iterator[Iterable[Batch]]:
-    """Close a generator of batches that is left early."""
-    try:
-        yield batches
-    finally:
-        if isinstance(batches, Generator):
-            batches.close()

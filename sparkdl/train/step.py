@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,8 +15,8 @@ from torch.optim import Optimizer
 
 from sparkdl.comm.backend import Backend
 from sparkdl.errors import NetworkError, SettingError
-from sparkdl.train.ahead import Placed, SideStream, one_ahead
-from sparkdl.train.config import Batch, TrainConfig
+from sparkdl.train.ahead import DeviceBatch, SideStream, started_ahead
+from sparkdl.train.config import FeedBatch, TrainConfig
 from sparkdl.train.metrics import MetricSet
 from sparkdl.train.objectives import Objective, as_outputs
 from sparkdl.train.optim import step_function, trainable
@@ -45,20 +45,7 @@ class StepSums:
     stop: bool
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """The rows of a batch on one rank that count, on the device of the network."""
-
-    inputs: tuple[Tensor, ...]
-    targets: tuple[Tensor, ...]
-    weights: Tensor | None
-    count: int
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        return (*self.inputs, *self.targets, *(() if self.weights is None else (self.weights,)))
-
-
-class Network:
+class DeviceNetwork:
     """The module with its loss: the forward pass of training and validation alike.
 
     Parameters
@@ -76,30 +63,28 @@ class Network:
         self._device = device
         self._proven = False
 
-    def ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Return the batches: on a GPU, each is copied while the step before it runs; on a cpu, just as they are."""
+    def on_device(self, batches: Iterator[FeedBatch]) -> Generator[DeviceBatch, None, None]:
+        """Yield the batches on the device; a GPU is given the next one while it works on the one before."""
         if self._device.type != "cuda":
-            return batches
+            return started_ahead(batches, self._copied, 0)
         side = SideStream(self._device)
-        return one_ahead(batches, lambda batch: side.start(batch, self._rows_of, _Rows.tensors))
+        return started_ahead(batches, lambda batch: side.start(lambda: self._copied(batch)), 1)
 
-    def rows(self, batch: Batch) -> _Rows:
+    def _copied(self, batch: FeedBatch) -> DeviceBatch:
         """Return the rows of a batch that count, on the device. Rows of weight 0 are left out: they equal no row."""
-        return batch.arrived() if isinstance(batch, Placed) else self._rows_of(batch)
-
-    def _rows_of(self, batch: Batch) -> _Rows:
         inputs, targets, weights = batch.inputs, batch.targets, batch.weights
+        rows = len(targets[0])
         if weights is not None and len(weights) and int(torch.count_nonzero(weights)) < len(weights):
             kept = weights.nonzero().squeeze(1)
             inputs, targets = tuple(t.index_select(0, kept) for t in inputs), tuple(t[kept] for t in targets)
             weights = weights[kept]
         count = len(targets[0])
         if self._device.type != "cpu":
-            inputs, targets = tuple(map(self._placed, inputs)), tuple(map(self._placed, targets))
-            weights = None if weights is None else self._placed(weights)
-        return _Rows(batch.for_network(inputs), targets, weights, count)
+            inputs, targets = tuple(map(self._sent, inputs)), tuple(map(self._sent, targets))
+            weights = None if weights is None else self._sent(weights)
+        return DeviceBatch(batch.for_network(inputs), targets, weights, count, rows, batch.planned_rows)
 
-    def _placed(self, tensor: Tensor) -> Tensor:
+    def _sent(self, tensor: Tensor) -> Tensor:
         if tensor.device.type == "cpu" and tensor.numel() and not tensor.is_sparse:
             tensor = tensor.pin_memory()
         return tensor.to(self._device, non_blocking=True)
@@ -128,7 +113,7 @@ class Stepper:
 
     Parameters
     ----------
-    network : Network
+    network : DeviceNetwork
     optimizer : Optimizer
     schedule : object or None
         With step().
@@ -140,7 +125,7 @@ class Stepper:
 
     def __init__(
         self,
-        network: Network,
+        network: DeviceNetwork,
         optimizer: Optimizer,
         schedule: Any,
         config: TrainConfig,
@@ -161,12 +146,12 @@ class Stepper:
         self.lr = config.learning_rate
         self.rows = 0
 
-    def step(self, batch: Batch, where: Callable[[], str], stop: bool) -> StepSums:
+    def step(self, batch: DeviceBatch, where: Callable[[], str], stop: bool) -> StepSums:
         """Take one step together with all other ranks.
 
         Parameters
         ----------
-        batch : Batch
+        batch : DeviceBatch
             This rank's rows.
         where : callable
             Says which step it is, for errors.
@@ -179,26 +164,25 @@ class Stepper:
             Loss or gradient are not finite, on every rank alike (float16 lowers its scale first).
         """
         self._sync.zero()
+        batch.wait()
         loss, weight = self._share(batch)
-        rows = len(batch.targets[0])
-        self.rows += rows
-        total_weight, total_loss, total_rows, stops = self._sync.sum([weight, loss, rows, float(stop)])
+        self.rows += batch.rows
+        total_weight, total_loss, total_rows, stops = self._sync.sum([weight, loss, batch.rows, float(stop)])
         self._apply(batch.planned_rows, total_weight, total_loss, where)
         return StepSums(total_weight, total_loss, int(total_rows), stops > 0)
 
-    def _share(self, batch: Batch) -> tuple[Tensor | float, Tensor | float]:
+    def _share(self, batch: DeviceBatch) -> tuple[Tensor | float, Tensor | float]:
         """Add this rank's gradients; return its sum of weight x loss and its sum of weights."""
-        rows = self._network.rows(batch)
-        if self._lonely_row and rows.count == 1:
+        if self._lonely_row and batch.count == 1:
             raise SettingError(
                 "a step gives a rank one row, of which batch norm can take no statistics: "
                 "set syncBatchNorm or dropLast, raise batchSize or lower numProcs"
             )
         loss: Tensor | float = 0.0
         weight: Tensor | float = 0.0
-        for part in _parts(rows, self._parts):
+        for part in _parts(batch, self._parts):
             if part.count:
-                part_loss, part_weight = self._backward(part, batch.planned_rows)
+                part_loss, part_weight = self._backward(part)
                 loss, weight = loss + part_loss, weight + part_weight
             elif self._in_step:
                 # Every rank runs every forward pass with batch norm over ranks, or the others would wait for it.
@@ -206,11 +190,11 @@ class Stepper:
                 (empty * 0.0).backward()
         return loss, weight
 
-    def _backward(self, rows: _Rows, planned_rows: int) -> tuple[Tensor, Tensor | float]:
-        outputs = self._network.forward(rows.inputs)
-        loss, weight = self._network.objective(outputs, rows.targets, rows.weights)
-        (loss * (self._network.precision.scale / planned_rows)).backward()
-        self._metrics.update(outputs, rows.targets)
+    def _backward(self, batch: DeviceBatch) -> tuple[Tensor, Tensor | float]:
+        outputs = self._network.forward(batch.inputs)
+        loss, weight = self._network.objective(outputs, batch.targets, batch.weights)
+        (loss * (self._network.precision.scale / batch.planned_rows)).backward()
+        self._metrics.update(outputs, batch.targets)
         return loss.detach().double(), weight
 
     def _apply(self, planned_rows: int, weight: float, loss: float, where: Callable[[], str]) -> None:
@@ -239,17 +223,18 @@ class Stepper:
             self._schedule.step()
 
 
-def _parts(rows: _Rows, parts: int) -> Sequence[_Rows]:
+def _parts(batch: DeviceBatch, parts: int) -> Sequence[DeviceBatch]:
     if parts == 1:
-        return (rows,)
-    cuts = [rows.count * i // parts for i in range(parts + 1)]
+        return (batch,)
+    cuts = [batch.count * i // parts for i in range(parts + 1)]
     return [
-        _Rows(
+        replace(
+            batch,
             # Sparse tensors have no views.
-            tuple(t.narrow_copy(0, low, high - low) if t.is_sparse else t[low:high] for t in rows.inputs),
-            tuple(t[low:high] for t in rows.targets),
-            None if rows.weights is None else rows.weights[low:high],
-            high - low,
+            inputs=tuple(t.narrow_copy(0, low, high - low) if t.is_sparse else t[low:high] for t in batch.inputs),
+            targets=tuple(t[low:high] for t in batch.targets),
+            weights=None if batch.weights is None else batch.weights[low:high],
+            count=high - low,
         )
         for low, high in pairwise(cuts)
     ]
