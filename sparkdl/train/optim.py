@@ -101,7 +101,7 @@ def make_optimizer(config: TrainConfig, parameters: Sequence[nn.Parameter]) -> O
         accepted = inspect.signature(maker).parameters
         if "lr" in accepted:
             params.setdefault("lr", config.learning_rate)
-        # One call for all parameters: several times cheaper for small networks, the same figures up to rounding.
+        # One call for all parameters: several times cheaper for small networks, the same results up to rounding.
         if (
             named
             and "fused" in accepted

@@ -18,6 +18,10 @@ class Precision:
     The rule of the scale is torch.amp.GradScaler's: halved by a step that is not finite, doubled after 2000 good ones.
     All ranks see the same summed gradients, so they decide alike.
 
+    GradScaler itself would not do: it does not see a loss that overflows while its gradients are finite, halves without
+    end, and refuses parameters of float16. It also looks at every gradient once more and waits for the GPU a second
+    time, where the norm that comes with the sum over the ranks has told already whether all of them are finite.
+
     Parameters
     ----------
     name : str

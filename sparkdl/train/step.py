@@ -142,7 +142,7 @@ class Stepper:
         self._sync = backend.gradient_sync(trainable(network.module), _EXTRAS)
         layers = [layer for layer in network.module.modules() if isinstance(layer, _BatchNorm)]
         self._in_step = config.sync_batch_norm and backend.size > 1 and bool(layers)
-        self._lonely_row = bool(layers) and backend.size > 1 and not config.sync_batch_norm
+        self._refuses_one_row = bool(layers) and backend.size > 1 and not config.sync_batch_norm
         self.lr = config.learning_rate
         self.rows = 0
 
@@ -173,7 +173,7 @@ class Stepper:
 
     def _share(self, batch: DeviceBatch) -> tuple[Tensor | float, Tensor | float]:
         """Add this rank's gradients; return its sum of weight x loss and its sum of weights."""
-        if self._lonely_row and batch.count == 1:
+        if self._refuses_one_row and batch.count == 1:
             raise SettingError(
                 "a step gives a rank one row, of which batch norm can take no statistics: "
                 "set syncBatchNorm or dropLast, raise batchSize or lower numProcs"

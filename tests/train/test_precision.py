@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from sparkdl.train.precision import Precision
@@ -16,3 +18,18 @@ def test_the_scale_of_float16():
     assert scale.scale == 2.0
     assert scale.shrink()
     assert not scale.shrink()
+
+
+def test_the_scale_moves_as_torchs_does():
+    ours = Precision("fp16", torch.device("cuda"))
+    torchs = torch.amp.GradScaler("cpu")
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=0.1)
+    for step in range(5000):
+        overflows = step in (3, 4, 2500)
+        torchs.scale(torch.ones(()))
+        parameter.grad = torch.tensor([math.inf if overflows else 1.0])
+        torchs.step(optimizer)
+        torchs.update()
+        ours.shrink() if overflows else ours.grow()
+        assert ours.scale == torchs.get_scale(), step

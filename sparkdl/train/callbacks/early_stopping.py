@@ -1,4 +1,4 @@
-"""Early stopping: ends the training when a metric makes no progress, and keeps the best weights."""
+"""Early stopping: ends the training when a metric makes no progress, and takes a snapshot of the best weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROGRESS = 1e-4
 class EarlyStopping(Callback):
     """Ends the training when the monitored metric makes no progress; the model gets the weights of its best epoch.
 
-    The Params earlyStoppingMetric and earlyStoppingPatience make one. The best weights are kept in host memory.
+    The Params earlyStoppingMetric and earlyStoppingPatience make one. The snapshot of the weights is in host memory.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class EarlyStopping(Callback):
         self._best_epoch, self._best_weights = None, {}
 
     def on_epoch_end(self, state: TrainState) -> None:
-        # Every rank has the same figures here, so all of them decide alike.
+        # Every rank has the same values here, so all of them decide alike.
         if self._is_progress(self._sign * state.logs[self.metric]):
             self._best_epoch, self._best_weights = state.epoch, weights_of(state.module)
         elif self._since >= self.patience:

@@ -87,9 +87,9 @@ class MetricSet:
             output = output.detach()
             if self._recipes:
                 self._groups[index].add(output.float(), target)
-            for place, function in enumerate(self._functions.values()):
+            for number, function in enumerate(self._functions.values()):
                 value = float(function(output, _beside(output, target)))
-                self._sums[index, place] += torch.tensor([value * len(output), len(output)], dtype=torch.float64)
+                self._sums[index, number] += torch.tensor([value * len(output), len(output)], dtype=torch.float64)
 
     @torch.no_grad()
     def compute(self) -> dict[str, float]:
@@ -104,8 +104,8 @@ class MetricSet:
             sums = self._sums.to(self._device)
             self._backend.all_reduce(sums)
             for index in range(self._outputs):
-                for place, name in enumerate(self._functions):
-                    total, rows = sums[index, place].tolist()
+                for number, name in enumerate(self._functions):
+                    total, rows = sums[index, number].tolist()
                     values[self._key(name, index)] = total / rows if rows else math.nan
             self._sums.zero_()
         return {name: values[name] for name in self.names}
@@ -171,7 +171,7 @@ class _OutputMetrics:
             synchronise(list(self._metrics.values()), backend, self._device)
 
     def values(self) -> dict[str, float]:
-        """Return the figures, and forget the rows."""
+        """Return the values, and forget the rows."""
         values = dict.fromkeys(self._recipes, math.nan)
         for name, metric in self._metrics.items():
             if metric._update_count:

@@ -77,8 +77,8 @@ def recipe_of(spec: Any) -> Recipe:
         return Recipe(spec, kind, _PARAMS.get(key, {}), _is_classification(kind))
     kind = spec if isinstance(spec, type) else type(spec)
     if not issubclass(kind, torchmetrics.Metric):
-        room = torchmetrics.classification
-        wrappers = {getattr(room, name) for name in room.__all__}
+        package = torchmetrics.classification
+        wrappers = {getattr(package, name) for name in package.__all__}
         if kind not in wrappers:
             raise SettingError(f"metrics: {spec!r} is no name, no torchmetrics class and no function(output, target)")
     return Recipe(kind.__name__, spec, {}, _is_classification(kind))
@@ -156,11 +156,11 @@ def _thresholds() -> torch.Tensor:
 
 def _there() -> dict[str, Any]:
     torchmetrics = load_torchmetrics()
-    rooms = (torchmetrics.regression, torchmetrics.classification)
+    packages = (torchmetrics.regression, torchmetrics.classification)
     return {
-        _key(name): getattr(room, name)
-        for room in rooms
-        for name in room.__all__
+        _key(name): getattr(package, name)
+        for package in packages
+        for name in package.__all__
         if not _NOT_ONE_NUMBER.fullmatch(name)
     }
 

@@ -19,6 +19,9 @@ def synchronise(metrics: Sequence[Metric], backend: Backend, device: torch.devic
 
     What torchmetrics adds up is added up; all else is laid side by side, of the ranks that had rows, and put
     together by the metric's own rule, or by its `compute` where it has none.
+
+    torchmetrics' own way, `dist_sync_fn`, comes to the same values, but it is called for each state alone (8 times for
+    a correlation) and gathers from every rank what only has to be added up.
     """
     from torchmetrics.utilities import dim_zero_sum
 
@@ -35,14 +38,14 @@ def synchronise(metrics: Sequence[Metric], backend: Backend, device: torch.devic
     for (metric, name), part in zip(sums, wire[: len(added)].split(_sizes(sums)), strict=True):
         state = getattr(metric, name)
         setattr(metric, name, part.view(state.shape).to(state.dtype))
-    had_rows = {id(metric): beside[:, place] > 0 for place, metric in enumerate(metrics)}
+    had_rows = {id(metric): beside[:, index] > 0 for index, metric in enumerate(metrics)}
     for (metric, name), part in zip(others, beside[:, len(counts) :].split(_sizes(others), dim=1), strict=True):
         state, rule = getattr(metric, name), metric._reductions[name]
         stacked = part[had_rows[id(metric)]].reshape(-1, *state.shape).to(state.dtype)
         if len(stacked):
             setattr(metric, name, rule(stacked) if callable(rule) else stacked)
-    for place, metric in enumerate(metrics):
-        metric._update_count = int(beside[:, place].sum())
+    for index, metric in enumerate(metrics):
+        metric._update_count = int(beside[:, index].sum())
 
 
 def _packed(states: list[tuple[Metric, str]], device: torch.device) -> Tensor:
