@@ -25,6 +25,7 @@ _REMEDIES = (
         r"C\+\+\d\d or later|option '?-std=|in '-std=|CXX_STANDARD|CXX_EXTENSIONS",
         "choose a newer compiler by CXX and CC (GCC 11 or later, Clang 14 or later)",
     ),
+    (r"command.line option|unknown argument", "see what CXXFLAGS, CFLAGS and HOROVOD_BUILD_ARCH_FLAGS say"),
     (r"unsupported (GNU|clang) version", "choose an older compiler by CXX and CC"),
     (r"Unsupported gpu architecture", "name the compute capabilities of your GPUs in HOROVOD_BUILD_CUDA_CC_LIST"),
     (r"[Kk]illed|SIGKILL|cannot allocate memory", "memory was short, set MAKEFLAGS=-j1 or give this machine more"),
@@ -74,8 +75,10 @@ def _first_error(lines: list[str]) -> str | None:
     for index, line in enumerate(lines):
         if not _ERROR.search(line) or _CONSEQUENCE.search(line):
             continue
-        if line.startswith("CMake Error") or line.endswith(":"):
-            return " ".join([line.strip(), *_indented(lines[index + 1 :])])
+        if line.startswith("CMake Error"):
+            below = _indented(lines[index + 1 :])
+            # cmake sets what a compiler has said below an error of its own.
+            return _first_error(below) or " ".join([line, *below[: below.index("") if "" in below else None]])
         if "from versions: none" in line:
             # pip says so as well where it could ask nobody.
             broken = [found[1] for earlier in lines[:index] if (found := _UNREACHABLE.search(earlier))]
@@ -85,16 +88,9 @@ def _first_error(lines: list[str]) -> str | None:
 
 
 def _indented(lines: list[str]) -> list[str]:
-    """Return the lines that belong to an error whose text is set below it: the first paragraph."""
-    text: list[str] = []
-    for line in lines:
-        if line.strip() and not line.startswith((" ", "\t")):
-            break
-        if not line.strip() and text:
-            break
-        if line.strip():
-            text.append(line.strip())
-    return text
+    """Return the text below an error: indented lines, and empty ones between its paragraphs."""
+    end = next((index for index, line in enumerate(lines) if line and not line.startswith((" ", "\t"))), len(lines))
+    return "\n".join(line.strip() for line in lines[:end]).strip("\n").split("\n")
 
 
 def _last_words(lines: list[str]) -> str | None:

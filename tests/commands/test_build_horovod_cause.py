@@ -41,6 +41,17 @@ make[2]: *** [horovod/torch/CMakeFiles/pytorch.dir/build.make:76: adapter_v2.cc.
             "CMake Error at CMakeLists.txt:9 (message): Could not find MPI. Set HOROVOD_WITHOUT_MPI",
             "above this line in the log",
         ),
+        (
+            "CMake Error at CMakeTestCXXCompiler.cmake:63 (message):\n  The C++ compiler\n\n  is not able to "
+            "compile.\n\n    Run Build\n    <command-line>: fatal error: no.h: No such file or directory\n\nCall:",
+            "<command-line>: fatal error: no.h: No such file or directory",
+            "install the package that brings this header",
+        ),
+        (
+            "c++: error: unrecognized command-line option '-mbogus'",
+            "-mbogus",
+            "CXXFLAGS, CFLAGS and HOROVOD_BUILD_ARCH",
+        ),
         ("c++: error: unrecognized command line option '-std=c++20'", "'-std=c++20'", "newer compiler"),
         ("clang: error: invalid value 'c++23' in '-std=c++23'", "'c++23' in", "newer compiler"),
         (
