@@ -1,8 +1,10 @@
-"""The documents: links lead somewhere, and the Python they show runs as it stands."""
+"""The documents: links lead somewhere, the Python they show runs as it stands, and what it trains has learned."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,33 @@ from pyspark.sql import SparkSession
 from sparkdl.network import registry
 
 ROOT = Path(__file__).resolve().parents[2]
+SPARK_SUBMIT = str(Path(sys.executable).with_name("spark-submit"))
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
-RUN = [ROOT / "README.md", *(ROOT / "docs" / name for name in ("migration.md", "mlflow.md", "models.md"))]
-"""Documents whose Python blocks run, from top to bottom, in one namespace."""
+NOT_RUN = {
+    "docs/compatibility.md": ["model = TorchClassifier("],  # executors with GPUs, on a cluster
+    "docs/migration.md": [
+        "# horovod.spark ",  # two programs beside each other, one of them horovod.spark's
+        "def train(epochs):",  # Lightning
+        "def train(lr, config):",  # DeepSpeed
+    ],
+}
+"""How the Python blocks begin that no test runs; their fences say `python not-run`."""
+
+GOOD = {"accuracy": 0.93, "R2": 0.85}
+"""What a figure that an example prints must reach, on rows that its network has not learned from."""
+
+FIGURES = {
+    "README.md": 3,
+    "docs/feed.md": 2,
+    "docs/migration.md": 6,
+    "docs/mlflow.md": 1,
+    "docs/models.md": 1,
+    "docs/training.md": 2,
+}
+"""How many such figures the code of a document prints."""
 
 _FENCE = re.compile(r"^```(\S*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FIGURE = re.compile(rf"\b({'|'.join(GOOD)}) (-?\d+\.\d+|nan)")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -67,6 +91,20 @@ def test_python_is_python(path: Path) -> None:
         compile(code, str(path), "exec")
 
 
+RUN = [path for path in DOCUMENTS if any(mark != "not-run" for mark, _ in python_blocks(path))]
+
+
+def test_what_is_not_run_is_listed() -> None:
+    unrun = {
+        name_of(path): [code.lstrip() for mark, code in python_blocks(path) if mark == "not-run"] for path in DOCUMENTS
+    }
+    listed = {name: begins for name, begins in unrun.items() if begins}
+    assert listed.keys() == NOT_RUN.keys()
+    for name, begins in listed.items():
+        assert len(begins) == len(NOT_RUN[name]), name
+        assert all(code.startswith(begin) for code, begin in zip(begins, NOT_RUN[name], strict=True)), name
+
+
 @pytest.fixture
 def fresh_start(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An empty working folder for Python and for the JVM, MLflow as nobody has set it up, and names to register."""
@@ -83,15 +121,35 @@ def fresh_start(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyP
     mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
 
 
+def check_figures(name: str, printed: str, expected: int) -> None:
+    figures = [(figure, float(value)) for figure, value in _FIGURE.findall(printed)]
+    assert len(figures) == expected, printed
+    assert all(value >= GOOD[figure] for figure, value in figures), (
+        f"{name} shows a network that learned nothing: {figures}"
+    )
+
+
 @pytest.mark.parametrize("path", RUN, ids=name_of)
-def test_python_runs(path: Path, spark: SparkSession, fresh_start: None) -> None:
+def test_python_runs(path: Path, spark: SparkSession, fresh_start: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """Run the blocks of a document from top to bottom in one namespace, as the cells of a notebook."""
     namespace: dict[str, Any] = {"spark": spark, "__name__": "__main__"}
-    ran = 0
     for mark, code in python_blocks(path):
         if mark != "not-run":
             exec(compile(code, str(path), "exec"), namespace)
-            ran += 1
-    assert ran >= 2
+    check_figures(name_of(path), capsys.readouterr().out, FIGURES.get(name_of(path), 0))
+
+
+@pytest.mark.parametrize(
+    "launcher", [[sys.executable], [SPARK_SUBMIT, "--master", "local[2]"]], ids=["python", "spark-submit"]
+)
+def test_readme_program_runs(launcher: list[str], tmp_path: Path) -> None:
+    (code,) = (code for _, code in python_blocks(ROOT / "README.md") if code.lstrip().startswith("# train.py"))
+    (tmp_path / "train.py").write_text(code)
+    done = subprocess.run(
+        [*launcher, "train.py"], cwd=tmp_path, capture_output=True, text=True, timeout=560, check=False
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    check_figures("train.py", done.stdout, 1)
 
 
 def test_readme_names_the_tested_versions() -> None:
