@@ -44,13 +44,14 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
-from sparkdl.cluster.rank_main import keep_freed_memory
-from sparkdl.data import open_parquet, petastorm_compat
-from sparkdl.data.loader import Loader
-from sparkdl.data.manifest import DataFile, Manifest
-from sparkdl.data.pack import RowLayout
-from sparkdl.data.plan import Plan
-from sparkdl.data.schema import INPUT, LABEL, SCALAR, STACKED, DataSchema, Field
+from sparkdl.cluster.rank.main import keep_freed_memory
+from sparkdl.data import open_parquet
+from sparkdl.data.format.manifest import DataFile, Manifest
+from sparkdl.data.format.row_layout import RowLayout
+from sparkdl.data.loading.loader import Loader
+from sparkdl.data.readers.petastorm import compat
+from sparkdl.data.sampling.plan import Plan
+from sparkdl.schema import INPUT, LABEL, SCALAR, STACKED, DataSchema, Field
 
 WIDTH, FILES, GROUP_ROWS, BATCH, WINDOW = 50, 4, 32_768, 1024, 200_000
 NAMES = [f"x{index}" for index in range(WIDTH)]
@@ -63,7 +64,7 @@ SCHEMA = DataSchema(
 MINE, OPENCV = "ours by petastorm, shuffled", "limit by OpenCV, 2 threads"
 NUMBERS = f"{MINE}, as numbers"
 SIZES = {"jpeg64": (64, 20_000, 256), "jpeg224": (224, 2_000, 64)}
-"""Side, pictures, pictures in a batch."""
+"""Side, images, images in a batch."""
 
 
 @dataclass
@@ -130,17 +131,17 @@ def write_manifest(folder: Path, files: list[DataFile]) -> None:
     (folder / "_manifest.json").write_text(json.dumps(manifest.to_json()))
 
 
-def write_pictures(folder: Path, side: int, count: int) -> None:
+def write_images(folder: Path, side: int, count: int) -> None:
     """Write JPEGs that are neither noise nor flat: random colours in 8 fields a side, blurred by enlarging."""
     folder.mkdir()
     random = np.random.default_rng(side)
-    pictures = []
+    images = []
     for _ in range(count):
         small = Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8))
         sink = io.BytesIO()
         small.resize((side, side), Image.Resampling.BICUBIC).save(sink, "JPEG", quality=90)
-        pictures.append(sink.getvalue())
-    table = pa.table({"image": pa.array(pictures, pa.binary()), "label": np.arange(count) % 10})
+        images.append(sink.getvalue())
+    table = pa.table({"image": pa.array(images, pa.binary()), "label": np.arange(count) % 10})
     pq.write_table(table, folder / "part-0.parquet", row_group_size=max(1, count // 40))
 
 
@@ -188,22 +189,22 @@ def in_threads(threads: int, work: list[tuple[Path, int]], done: Callable[[pa.Ta
     return sum(seen)
 
 
-def decode_pictures(table: pa.Table) -> None:
+def decode_images(table: pa.Table) -> None:
     for value in table.column("image").to_pylist():
         simplejpeg.decode_jpeg(value)
 
 
-def decode_pictures_by_opencv(table: pa.Table) -> None:
+def decode_images_by_opencv(table: pa.Table) -> None:
     for value in table.column("image").to_pylist():
         cv2.imdecode(np.frombuffer(value, np.uint8), cv2.IMREAD_COLOR)
 
 
 def limits(folder: Path, rows: int, rounds: int) -> Iterator[Way]:
-    """Yield pyarrow's decoding alone, with one thread and with two; pictures are decoded too."""
+    """Yield pyarrow's decoding alone, with one thread and with two; images are decoded too."""
     work = row_groups(folder)
     ways: dict[str, Callable[[pa.Table], object]] = {"limit": len}
     if "jpeg" in folder.name:
-        ways = {"limit": decode_pictures, "limit by OpenCV": decode_pictures_by_opencv}
+        ways = {"limit": decode_images, "limit by OpenCV": decode_images_by_opencv}
     for way, done in ways.items():
         for threads in (1, 2):
             name = f"{way}, {threads} thread{'s' if threads > 1 else ''}"
@@ -259,7 +260,7 @@ def ours(folder: Path, rows: int, batch: int, rounds: int) -> Iterator[Way]:
 
 
 def petastorm_loader(folder: Path, batched: bool, shuffle: bool) -> int:
-    petastorm_compat.apply()
+    compat.apply()
     from petastorm import make_batch_reader
     from petastorm.pytorch import BatchedDataLoader
     from petastorm.pytorch import DataLoader as RowLoader
@@ -305,7 +306,7 @@ def all_ways(scratch: Path, wanted: set[str], quick: bool, rounds: int) -> list[
     for data, (side, count, batch) in SIZES.items():
         if data in wanted:
             count = count // 100 if quick else count
-            write_pictures(scratch / data, side, count)
+            write_images(scratch / data, side, count)
             ways += limits(scratch / data, count, min(rounds, 5))
             ways += ours(scratch / data, count, batch, min(rounds, 5))
     return ways
@@ -331,11 +332,11 @@ def report(ways: list[Way], waits: dict[str, float]) -> None:
         "8 windows over 1": (("packed", mine), ("packed", f"{mine}, 1 window")),
     }
     ratio = {name: speed[a] / speed[b] for name, (a, b) in pairs.items() if a in speed and b in speed}
-    pictures = [name for name in SIZES if name in ratio]
-    if pictures:
-        ratio["images"] = min(ratio[name] for name in pictures)
-        ratio["images by OpenCV"] = min(speed[name, mine] / speed[name, OPENCV] for name in pictures)
-        ratio["images as numbers"] = min(speed[name, NUMBERS] / speed[name, limit] for name in pictures)
+    images = [name for name in SIZES if name in ratio]
+    if images:
+        ratio["images"] = min(ratio[name] for name in images)
+        ratio["images by OpenCV"] = min(speed[name, mine] / speed[name, OPENCV] for name in images)
+        ratio["images as numbers"] = min(speed[name, NUMBERS] / speed[name, limit] for name in images)
     for name, value in ratio.items():
         print(f"ratio.{name:42} {value:9.3f}")
     for data, share in waits.items():

@@ -24,7 +24,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from sparkdl.data import open_parquet, petastorm_compat
+from sparkdl.data import open_parquet
+from sparkdl.data.readers.petastorm import compat
 
 COLUMNS = 10
 ROWS = 10
@@ -57,7 +58,7 @@ def by_one_thread(folder: Path) -> int:
 
 
 def by_petastorm(folder: Path) -> int:
-    petastorm_compat.apply()
+    compat.apply()
     from petastorm.reader import Reader
     from petastorm.workers_pool.dummy_pool import DummyPool
 

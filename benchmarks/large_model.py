@@ -27,8 +27,8 @@ from pyspark.sql import functions as F
 from torch import nn
 
 from sparkdl import TorchModel
-from sparkdl.data.schema import ARRAY, INPUT, DataSchema, Field
 from sparkdl.network import Reference
+from sparkdl.schema import ARRAY, INPUT, DataSchema, Field
 
 ROWS = 64
 

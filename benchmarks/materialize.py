@@ -24,7 +24,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from transform import CORES, NAMES, cpu_seconds
 
-from sparkdl.data.materialize import choose_place, materialize, schema_of
+from sparkdl.data.write import choose_place, materialize, schema_of
 
 
 def frames(spark: SparkSession, rows: int, folder: Path) -> dict[str, DataFrame]:

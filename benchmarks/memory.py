@@ -24,11 +24,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sparkdl.data.loader import Loader
-from sparkdl.data.manifest import DataFile, Manifest
-from sparkdl.data.pack import RowLayout
-from sparkdl.data.plan import Plan
-from sparkdl.data.schema import ARRAY, INPUT, LABEL, SCALAR, DataSchema, Field
+from sparkdl.data.format.manifest import DataFile, Manifest
+from sparkdl.data.format.row_layout import RowLayout
+from sparkdl.data.loading.loader import Loader
+from sparkdl.data.sampling.plan import Plan
+from sparkdl.schema import ARRAY, INPUT, LABEL, SCALAR, DataSchema, Field
 
 SCHEMA = DataSchema(
     (

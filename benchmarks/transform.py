@@ -66,16 +66,16 @@ def numbers(spark: SparkSession, rows: int, folder: Path) -> dict[str, DataFrame
 
 
 def images(spark: SparkSession, rows: int, folder: Path) -> DataFrame:
-    """Write Spark's image structs of random 64x64 pictures and return them."""
+    """Write Spark's image structs of random 64x64 images and return them."""
 
-    def pictures(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    def images(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for batch in batches:
             generator = np.random.default_rng(int(batch["id"].iloc[0]))
             yield pd.DataFrame({"id": batch["id"], "data": [generator.bytes(3 * SIDE * SIDE) for _ in batch["id"]]})
 
     size = ", ".join(f"'{name}', {value}" for name, value in (("height", SIDE), ("width", SIDE), ("nChannels", 3)))
     struct = f"named_struct('origin', '', {size}, 'mode', 16, 'data', data) as image"
-    data = spark.range(rows, numPartitions=4).mapInPandas(pictures, "id long, data binary")
+    data = spark.range(rows, numPartitions=4).mapInPandas(images, "id long, data binary")
     data.selectExpr("id", struct).write.parquet(str(folder / "images"))
     return spark.read.parquet(str(folder / "images"))
 
@@ -226,7 +226,7 @@ def measure_throughput(
 
 def measure(spark: SparkSession, args: argparse.Namespace, folder: Path) -> tuple[Any, Any]:
     """Return CPU seconds by layout and way, and rows per second by network and way."""
-    rows, times, pictures = (50_000, 1, 500) if args.quick else (1_000_000, 3, 24_000)
+    rows, times, images = (50_000, 1, 500) if args.quick else (1_000_000, 3, 24_000)
     rounds, seconds = (1, 0.5) if args.quick else (3, 5.0)
     frames = numbers(spark, rows, folder)
     cpu = measure_cpu(spark, frames, rows, rounds, args, folder)
@@ -237,7 +237,7 @@ def measure(spark: SparkSession, args: argparse.Namespace, folder: Path) -> tupl
         batches = (256, 1024, 4096)
         speed["mlp512"] = measure_throughput(frame, wide, torch.rand(100_000, WIDTH), batches, rounds, seconds)
     if "cnn" in args.only:
-        photos = images(spark, pictures, folder)
+        photos = images(spark, images, folder)
         labelled = photos.withColumnRenamed("image", "features").withColumn("label", F.lit(0.0))
         cnn = trained("cnn", {"channels": [16, 32], "hidden": [64], "outputs": 1}, labelled).setFeaturesCol("image")
         tensors = torch.rand(1024, 3, SIDE, SIDE)

@@ -28,21 +28,21 @@ from sparkdl.errors import SparkDLError
 from sparkdl.version import __version__
 
 if TYPE_CHECKING:
-    from sparkdl.classification import TorchClassificationModel, TorchClassifier
-    from sparkdl.estimator import TorchEstimator
-    from sparkdl.model import TorchModel
+    from sparkdl.estimators.base import TorchEstimator
+    from sparkdl.estimators.classification import TorchClassificationModel, TorchClassifier
+    from sparkdl.estimators.model import TorchModel
+    from sparkdl.estimators.regression import TorchRegressionModel, TorchRegressor
     from sparkdl.network import register
     from sparkdl.persistence import trusted
-    from sparkdl.regression import TorchRegressionModel, TorchRegressor
     from sparkdl.runner import HorovodRunner
 
 _PLACES = {
-    "TorchEstimator": "sparkdl.estimator",
-    "TorchModel": "sparkdl.model",
-    "TorchClassifier": "sparkdl.classification",
-    "TorchClassificationModel": "sparkdl.classification",
-    "TorchRegressor": "sparkdl.regression",
-    "TorchRegressionModel": "sparkdl.regression",
+    "TorchEstimator": "sparkdl.estimators.base",
+    "TorchModel": "sparkdl.estimators.model",
+    "TorchClassifier": "sparkdl.estimators.classification",
+    "TorchClassificationModel": "sparkdl.estimators.classification",
+    "TorchRegressor": "sparkdl.estimators.regression",
+    "TorchRegressionModel": "sparkdl.estimators.regression",
     "HorovodRunner": "sparkdl.runner",
     "register": "sparkdl.network",
     "trusted": "sparkdl.persistence",

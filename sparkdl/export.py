@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from sparkdl.data.schema import DataSchema, Field
 from sparkdl.errors import NetworkError, PersistenceError, SettingError
 from sparkdl.network.check import outputs_of
+from sparkdl.schema import DataSchema, Field
 
 ONNX, TORCHSCRIPT, PT2 = "onnx", "torchscript", "pt2"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sparkdl.cluster import rank_state
-from sparkdl.report.listener import UserMessage, to_record
+from sparkdl.cluster.rank import context as rank_state
+from sparkdl.events import UserMessage, to_record
 
 __all__ = ["log_to_driver"]
 

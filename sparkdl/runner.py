@@ -6,21 +6,21 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sparkdl.cluster.launch import Launched, launch, launch_local
-from sparkdl.cluster.ranks import Ranks
-from sparkdl.cluster.resources import visible_gpus
+from sparkdl.cluster.driver.launch import Launched, launch, launch_local
+from sparkdl.cluster.driver.spec import Ranks
 from sparkdl.cluster.script import read_script
+from sparkdl.cluster.task.environment import visible_gpus
 from sparkdl.errors import SettingError
+from sparkdl.events import Listeners
 from sparkdl.preflight.backend import check_backend
 from sparkdl.preflight.cluster import check_cluster
 from sparkdl.preflight.gpus import check_gpus, will_have_gpus
-from sparkdl.report.listener import Listeners
 from sparkdl.report.logs import LogPrinter
 from sparkdl.spark.session import active_session
 
 __all__ = ["HorovodRunner"]
 
-_CALL = "sparkdl.cluster.user_main:call"
+_CALL = "sparkdl.cluster.rank.user_main:call"
 _OTHER_BACKEND = "set backend='torch' and let the function meet the others by torch.distributed"
 
 
@@ -42,7 +42,7 @@ class HorovodRunner:
     env : mapping of str to str, optional
         Added to the environment of each rank.
     start_timeout, heartbeat_timeout : float
-        Seconds: from the first task's start until all ranks have met, and for a sign of life of one.
+        Seconds: from the first task's start until all ranks have met, and for a heartbeat of one.
     task_resources : mapping of str to float, optional
         What each rank's task gets of its executor where that is not what the session says, by Spark's stage-level
         scheduling: ``{"cpus": 2, "gpu": 1}``. Needs pyspark 4.0 and a cluster; for `np` above 0.

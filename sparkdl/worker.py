@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sparkdl.comm import open_backend
-from sparkdl.data.loader import Loader
+from sparkdl.data.loading.loader import Loader
 from sparkdl.data.readers import PETASTORM, ReaderMaker, import_now
-from sparkdl.data.readers.direct import Spooled
+from sparkdl.data.readers.spool import Spooled
 from sparkdl.train import loop
 from sparkdl.train.metrics import load_without_scipy
 from sparkdl.train.optim import spare_dynamo
@@ -23,9 +23,9 @@ from sparkdl.train.optim import spare_dynamo
 if TYPE_CHECKING:
     from torch import nn
 
-    from sparkdl.data.manifest import Manifest
-    from sparkdl.data.plan import Plan
-    from sparkdl.job import RankContext
+    from sparkdl.cluster.job import RankContext
+    from sparkdl.data.format.manifest import Manifest
+    from sparkdl.data.sampling.plan import Plan
     from sparkdl.train.config import TrainConfig
 
 Split = tuple["Manifest", "Plan"]
@@ -69,7 +69,9 @@ def fit(
     _settle_process(config)
     with ExitStack() as stack:
         splits = [train] if validation is None else [train, validation]
-        spooled = Spooled(context.holdings, [manifest for manifest, _ in splits]) if context.holdings else None
+        spooled = (
+            Spooled(context.spool_sources, [manifest for manifest, _ in splits]) if context.spool_sources else None
+        )
         readers = [PETASTORM if spooled is None else spooled.reader(place) for place in range(len(splits))]
         rows, *held = (
             stack.enter_context(closing(_loader(split, context, reader, storage_options)))
@@ -129,7 +131,7 @@ def _loader(
         threads=max(1, context.threads // 2),
         storage_options=storage_options,
     )
-    if not context.holdings:
+    if not context.spool_sources:
         loader.check()
     return loader
 

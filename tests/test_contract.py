@@ -22,10 +22,10 @@ from torch import nn
 
 import sparkdl
 from sparkdl import SparkDLError
-from sparkdl.data.schema import INPUT, VECTOR, DataSchema, Field
 from sparkdl.errors import DataError, NetworkError, PersistenceError, SettingError
 from sparkdl.network import check, resolve
 from sparkdl.persistence.stage import FORMAT_VERSION
+from sparkdl.schema import INPUT, VECTOR, DataSchema, Field
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "tests" / "fixtures" / "models"

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from sparkdl import TorchModel
-from sparkdl.data.schema import ARRAY, IMAGE, INPUT, SCALAR, DataSchema, Field
 from sparkdl.errors import NetworkError, PersistenceError, SettingError
 from sparkdl.network import check, resolve
 from sparkdl.network.check import outputs_of
+from sparkdl.schema import ARRAY, IMAGE, INPUT, SCALAR, DataSchema, Field
 
 
 def schema_of(**inputs: tuple[str, tuple[int, ...]]) -> DataSchema:
@@ -61,7 +61,7 @@ class Noisy(nn.Module):
 
 MODELS: dict[str, Callable[[], TorchModel]] = {
     "two inputs of one mlp": lambda: model_of("mlp", schema_of(a=("float32", (3,)), b=("float32", (2,))), 2),
-    "pictures": lambda: model_of("cnn", schema_of(image=("float32", (3, 8, 8))), 4),
+    "images": lambda: model_of("cnn", schema_of(image=("float32", (3, 8, 8))), 4),
     "an index, two outputs": lambda: model_of(Tables(), schema_of(index=("int64", (1,)), numbers=("float32", (2,)))),
 }
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from sparkdl import HorovodRunner
-from sparkdl.cluster import rank_state
+from sparkdl.cluster.rank import context
 from sparkdl.errors import ClusterError, RankError, RankLostError, SettingError
+from sparkdl.events import RankOutput, UserMessage
 from sparkdl.horovod import log_to_driver
-from sparkdl.report.listener import RankOutput, UserMessage
 from sparkdl.report.logs import LogPrinter
 
 
@@ -162,7 +162,7 @@ def test_a_main_that_cannot_be_sent_is_one_sentence(spark):
 
 
 def test_outside_a_rank_the_message_is_printed_here(capsys):
-    assert rank_state.current() is None
+    assert context.current() is None
     log_to_driver("hello " + "x" * 5000)
     assert capsys.readouterr().out == "hello " + "x" * 5000 + "\n"
 

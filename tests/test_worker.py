@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import nn
 
-from sparkdl.data.manifest import DataFile, Manifest
-from sparkdl.data.pack import RowLayout
-from sparkdl.data.plan import Plan
-from sparkdl.data.schema import ARRAY, INPUT, LABEL, SCALAR, DataSchema, Field
+from sparkdl.cluster.job import RankContext
+from sparkdl.data.format.manifest import DataFile, Manifest
+from sparkdl.data.format.row_layout import RowLayout
+from sparkdl.data.sampling.plan import Plan
 from sparkdl.errors import DataError, NetworkError
-from sparkdl.job import RankContext
+from sparkdl.schema import ARRAY, INPUT, LABEL, SCALAR, DataSchema, Field
 from sparkdl.train.config import TrainConfig
 from sparkdl.worker import fit
 

@@ -102,13 +102,13 @@ class BackendSpec:
 
 
 def _open_horovod(timeout: float, device: str, step_seconds: float | None) -> Backend:
-    from sparkdl.comm.hvd import HorovodBackend
+    from sparkdl.comm.horovod import HorovodBackend
 
     return HorovodBackend(timeout=timeout, device=device, step_seconds=step_seconds)
 
 
 def _open_torch(timeout: float, device: str, step_seconds: float | None) -> Backend:
-    from sparkdl.comm.ddp import TorchBackend
+    from sparkdl.comm.torch_distributed import TorchBackend
 
     return TorchBackend(timeout=timeout, device=device)
 

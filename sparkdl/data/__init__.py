@@ -4,15 +4,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sparkdl.data.cache import clear_cache
-    from sparkdl.data.converter import make_spark_converter, open_parquet
-    from sparkdl.data.dataset import SparkDatasetConverter
+    from sparkdl.data.cache.store import clear_cache
+    from sparkdl.data.converter.converter import make_spark_converter, open_parquet
+    from sparkdl.data.converter.dataset import SparkDatasetConverter
 
 _PLACES = {
-    "clear_cache": "sparkdl.data.cache",
-    "SparkDatasetConverter": "sparkdl.data.dataset",
-    "make_spark_converter": "sparkdl.data.converter",
-    "open_parquet": "sparkdl.data.converter",
+    "clear_cache": "sparkdl.data.cache.store",
+    "SparkDatasetConverter": "sparkdl.data.converter.dataset",
+    "make_spark_converter": "sparkdl.data.converter.converter",
+    "open_parquet": "sparkdl.data.converter.converter",
 }
 
 __all__ = ["SparkDatasetConverter", "clear_cache", "make_spark_converter", "open_parquet"]

@@ -12,8 +12,8 @@ from sparkdl.train.callbacks import Callback, EarlyStopping
 from sparkdl.train.config import TrainConfig
 
 if TYPE_CHECKING:
-    from sparkdl.data.manifest import Manifest
-    from sparkdl.data.plan import Plan
+    from sparkdl.data.format.manifest import Manifest
+    from sparkdl.data.sampling.plan import Plan
 
 _SEED_BITS = 63
 
@@ -68,7 +68,7 @@ def seed_of(stage: TrainingParams) -> int:
 
 def plan_of(stage: TrainingParams, manifest: Manifest) -> Plan:
     """Return the steps of an epoch over the rows that are learned from."""
-    from sparkdl.data.plan import Plan
+    from sparkdl.data.sampling.plan import Plan
 
     return Plan.of(
         manifest,
@@ -84,7 +84,7 @@ def plan_of(stage: TrainingParams, manifest: Manifest) -> Plan:
 
 def measuring_plan_of(stage: TrainingParams, manifest: Manifest) -> Plan:
     """Return the steps over the rows that are only measured: all of them, in the order of the files."""
-    from sparkdl.data.plan import Plan
+    from sparkdl.data.sampling.plan import Plan
 
     return Plan.of(manifest, batch_size=stage.getBatchSize(), canonical_shards=shards_of(stage), shuffle=False)
 

@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from sparkdl.events import Event, FitEnded, Listener, Listeners, Notice, PhaseStarted
 from sparkdl.params.setting import Setting
 from sparkdl.params.shown import describe, shorten
 from sparkdl.params.stages import TrainingParams
-from sparkdl.report.listener import Event, FitEnded, Listener, Listeners, Notice, PhaseStarted
 from sparkdl.report.progress import progress_listener
 from sparkdl.spark.console import without_stages
 from sparkdl.spark.folds import fold_of
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pyspark.ml.param import Param
     from pyspark.sql import DataFrame
 
-    from sparkdl.model import NetworkModel
+    from sparkdl.estimators.model import NetworkModel
 
 MAX_TITLE_VALUE = 30
 """Characters of the value of a Param in a title."""

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from sparkdl.data.schema import MASK, DataSchema, Field
 from sparkdl.errors import NetworkError, did_you_mean
 from sparkdl.network.blame import in_a_line, is_misfit, place_of
 from sparkdl.network.seeding import seeded
+from sparkdl.schema import MASK, DataSchema, Field
 
 
 def check(module: nn.Module, schema: DataSchema, rows: int = 2) -> tuple[tuple[int, ...], ...]:

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from sparkdl.data.schema import DataSchema
 from sparkdl.errors import NetworkError
 from sparkdl.network.check import materialised
 from sparkdl.network.registry import find_network, remedy
@@ -19,6 +18,7 @@ from sparkdl.network.skeleton import UNNAMED, dump_skeleton, load_skeleton
 from sparkdl.network.structure import classes_in, describe_structure, rebuild_structure
 from sparkdl.network.tensors import assign, named_tensors, saved_form, signature
 from sparkdl.network.values import UndescribableError, decode, encode
+from sparkdl.schema import DataSchema
 
 PICKLE = "pickle"
 """Kind of a network that has no JSON form."""

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from sparkdl.data.schema import DataSchema
 from sparkdl.errors import NetworkError, SettingError, did_you_mean
 from sparkdl.network.check import materialised
 from sparkdl.network.registry import find_network, name_of
 from sparkdl.network.seeding import seeded
 from sparkdl.network.tensors import signature
 from sparkdl.network.values import UndescribableError, encode
+from sparkdl.schema import DataSchema
 
 if TYPE_CHECKING:
     from sparkdl.nn import SizedModule

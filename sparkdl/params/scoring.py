@@ -3,7 +3,7 @@
 from pyspark.ml.param.shared import HasBatchSize, HasHandleInvalid
 
 from sparkdl.params import kinds
-from sparkdl.params.placement import HasDevice
+from sparkdl.params.ranks import HasDevice
 from sparkdl.params.setting import Setting
 
 

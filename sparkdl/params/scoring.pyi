@@ -6,7 +6,7 @@ from typing import Self
 from pyspark.ml.param import Param
 from pyspark.ml.param.shared import HasBatchSize, HasHandleInvalid
 
-from sparkdl.params.placement import HasDevice
+from sparkdl.params.ranks import HasDevice
 
 class HasScoring(HasDevice, HasBatchSize, HasHandleInvalid):
     batchSize: Param[int]

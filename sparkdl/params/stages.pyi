@@ -14,9 +14,9 @@ from sparkdl.params.columns import (
     HasPrediction,
     HasRowRoles,
 )
+from sparkdl.params.feed import HasCache
 from sparkdl.params.network import HasClasses, HasNetwork
-from sparkdl.params.placement import HasDevice, HasRanks
-from sparkdl.params.places import HasCache
+from sparkdl.params.ranks import HasDevice, HasRanks
 from sparkdl.params.reporting import HasReporting
 from sparkdl.params.training import HasObjective, HasOptimization, HasPasses, HasStopping
 from sparkdl.train.callbacks import Callback

@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import nn
 
-from sparkdl.data.schema import DataSchema
 from sparkdl.errors import NetworkError, PersistenceError
 from sparkdl.network import Network, Reference, describe, restore
 from sparkdl.persistence.trusted import is_trusted
 from sparkdl.persistence.weights import read_tensors, write_tensors
+from sparkdl.schema import DataSchema
 
 JSON_FILE = "network.json"
 WEIGHTS_FILE = "weights.pt"

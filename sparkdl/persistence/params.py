@@ -11,13 +11,13 @@ import torch
 from pyspark.ml.param import Params
 from torch import nn
 
-from sparkdl.data.schema import DataSchema
 from sparkdl.errors import NetworkError, PersistenceError
 from sparkdl.network.registry import find, name_of, registered, remedy
 from sparkdl.network.resolve import STRUCTURE, Reference
 from sparkdl.network.values import UndescribableError, decode, encode
 from sparkdl.persistence.networks import read_network, write_network
 from sparkdl.persistence.trusted import is_trusted
+from sparkdl.schema import DataSchema
 
 FOLDER = "params"
 

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sparkdl.errors import SettingError
 
 if TYPE_CHECKING:
-    from sparkdl.data.plan import Plan
+    from sparkdl.data.sampling.plan import Plan
     from sparkdl.params.stages import TrainingParams
 
 

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from sparkdl.data.schema import IMAGE, INPUT, LABEL, WEIGHT, Field
 from sparkdl.errors import DataError, SettingError
+from sparkdl.schema import IMAGE, INPUT, LABEL, WEIGHT, Field
 
 if TYPE_CHECKING:
-    from sparkdl.data.manifest import FieldCount, Manifest
+    from sparkdl.data.format.manifest import FieldCount, Manifest
     from sparkdl.params.stages import TrainingParams
 
 MAX_NAMED = 4
@@ -119,7 +119,7 @@ def _check_values(field: Field, counts: Sequence[FieldCount]) -> None:
     undecodable = sum(c.undecodable for c in counts)
     if undecodable:
         raise DataError(
-            f"{columns} has {_rows(undecodable)} without a picture: keep JPEG, PNG or Spark's image struct only"
+            f"{columns} has {_rows(undecodable)} without an image: keep JPEG, PNG or Spark's image struct only"
         )
     if nulls:
         fillable = field.role == INPUT and field.kind != IMAGE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TextIO
 
-from sparkdl.report.listener import Event, Listener, RankOutput, UserMessage
+from sparkdl.events import Event, Listener, RankOutput, UserMessage
 
 
 class LogPrinter(Listener):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from html import escape
 from typing import Any, TextIO
 
-from sparkdl.report.listener import (
+from sparkdl.events import (
     EpochEnded,
     Event,
     FitEnded,

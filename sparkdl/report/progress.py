@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from sparkdl.report.listener import (
+from sparkdl.events import (
     EpochEnded,
     Event,
     FitEnded,

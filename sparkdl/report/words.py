@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sparkdl.report.listener import (
+from sparkdl.events import (
     EpochEnded,
     Event,
     FitEnded,

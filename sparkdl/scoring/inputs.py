@@ -18,7 +18,8 @@ from pyspark.sql.types import (
     StructType,
 )
 
-from sparkdl.data.schema import (
+from sparkdl.errors import DataError, SettingError
+from sparkdl.schema import (
     ARRAY,
     IMAGE,
     IMAGE_PARTS,
@@ -28,7 +29,6 @@ from sparkdl.data.schema import (
     VECTOR,
     Field,
 )
-from sparkdl.errors import DataError, SettingError
 from sparkdl.spark.columns import column, padded, tensor_column, time_of, vector_numbers, vector_parts
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 import torch
 from torch import nn
 
-from sparkdl.data.schema import MASK, STACKED, Field
-from sparkdl.data.tensors import as_numbers
+from sparkdl.data.convert.tensors import as_numbers
 from sparkdl.errors import DataError
-from sparkdl.scoring.plan import SKIP, ScoringPlan
+from sparkdl.schema import MASK, STACKED, Field
+from sparkdl.scoring.score_plan import SKIP, ScoringPlan
 from sparkdl.scoring.scorer import Scorer
 
 if TYPE_CHECKING:

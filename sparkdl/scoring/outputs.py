@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from sparkdl.data.tensors import from_tensor
+from sparkdl.data.convert.tensors import from_tensor
 from sparkdl.errors import NetworkError
 
 DOUBLE = "double"

@@ -20,11 +20,11 @@ from pyspark.sql.types import (
 )
 
 from sparkdl.errors import SettingError
+from sparkdl.scoring.executor import score_batches
 from sparkdl.scoring.inputs import Repair, input_column, is_valid
 from sparkdl.scoring.outputs import ARRAY, VECTOR, OutputColumn
-from sparkdl.scoring.plan import SKIP, ScoringPlan
+from sparkdl.scoring.score_plan import SKIP, ScoringPlan
 from sparkdl.scoring.ship import unpack
-from sparkdl.scoring.worker import score_batches
 from sparkdl.spark.functions import arrow_types, iterator_udf, on_local_master
 from sparkdl.spark.session import conf_bool, is_connect
 

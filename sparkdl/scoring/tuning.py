@@ -1,7 +1,7 @@
-"""How a network computes fastest: how many rows at once, and in which order pictures lie in memory.
+"""How a network computes fastest: how many rows at once, and in which order images lie in memory.
 
 Both are found out on the first rows. Too many rows at once push what a layer leaves for the next one out of the
-processor's cache: a small CNN took twice as long with 512 pictures as with 16.
+processor's cache: a small CNN took twice as long with 512 images as with 16.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def rows_at_once(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
 
 
 def prefers_channels_last(module: nn.Module, inputs: Sequence[torch.Tensor]) -> bool:
-    """Return whether convolutions may get pictures with their channels last in memory, which they do faster.
+    """Return whether convolutions may get images with their channels last in memory, which they do faster.
 
     The network is left that way if they may. A network that looks at how its tensors lie (``view``) may raise or
     compute something else: it is tried on these rows, and left as it was.
@@ -84,7 +84,7 @@ def prefers_channels_last(module: nn.Module, inputs: Sequence[torch.Tensor]) -> 
 
 
 def channels_last(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a batch of pictures with the channels last in memory; other tensors as they are."""
+    """Return a batch of images with the channels last in memory; other tensors as they are."""
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
 
 

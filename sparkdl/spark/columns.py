@@ -51,7 +51,7 @@ def tensor_column(
     Parameters
     ----------
     kind : str
-        "scalar", "stacked", "array", "vector", "image" or "mask", as in `sparkdl.data.schema`.
+        "scalar", "stacked", "array", "vector", "image" or "mask", as in `sparkdl.schema`.
     columns : sequence of str
         Column names as the user typed them; several for "stacked".
     dtype : str

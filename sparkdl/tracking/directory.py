@@ -62,7 +62,7 @@ def load_pipeline(folder: Path) -> LocalScorer:
     PersistenceError
         If the folder has not exactly one stage, or it cannot be loaded.
     """
-    from sparkdl.model import load_local
+    from sparkdl.estimators.model import load_local
 
     stages = [path for path in (folder / "stages").glob("*") if path.is_dir()]
     if len(stages) != 1:

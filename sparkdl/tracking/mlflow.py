@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sparkdl.errors import SettingError
-from sparkdl.report.listener import EpochEnded, Event, FitEnded, Listener, TrainingStarted
+from sparkdl.events import EpochEnded, Event, FitEnded, Listener, TrainingStarted
 from sparkdl.tracking.params import as_text
 from sparkdl.version import __version__
 

@@ -1,4 +1,4 @@
-"""The history as a picture."""
+"""The history as an image."""
 
 from __future__ import annotations
 

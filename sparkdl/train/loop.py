@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sparkdl.comm.backend import Backend
 from sparkdl.errors import DataError, SettingError
-from sparkdl.report.listener import TrainingStarted
+from sparkdl.events import TrainingStarted
 from sparkdl.train.callbacks.callback import TrainState, call
 from sparkdl.train.config import Feed, TrainConfig
 from sparkdl.train.history import History

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sparkdl.report.listener import EpochEnded, Event, StepEnded, TrainingStarted, to_record
+from sparkdl.events import EpochEnded, Event, StepEnded, TrainingStarted, to_record
 
 _SECONDS_BETWEEN = 0.3
 """Between two events of steps: a few a second are enough for a bar."""

@@ -15,8 +15,8 @@ from torch.optim import Optimizer
 
 from sparkdl.comm.backend import Backend
 from sparkdl.errors import NetworkError, SettingError
-from sparkdl.train.ahead import DeviceBatch, SideStream, started_ahead
 from sparkdl.train.config import FeedBatch, TrainConfig
+from sparkdl.train.device_copy import DeviceBatch, SideStream, started_ahead
 from sparkdl.train.metrics import MetricSet
 from sparkdl.train.objectives import Objective, as_outputs
 from sparkdl.train.optim import step_function, trainable

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from sparkdl.data.loader import Batch, Loader
-from sparkdl.data.manifest import DataFile, Manifest
-from sparkdl.data.pack import RowLayout
-from sparkdl.data.plan import Plan
-from sparkdl.data.schema import INPUT, LABEL, SCALAR, DataSchema, Field
+from sparkdl.data.format.manifest import DataFile, Manifest
+from sparkdl.data.format.row_layout import RowLayout
+from sparkdl.data.loading.loader import Batch, Loader
+from sparkdl.data.sampling.plan import Plan
+from sparkdl.schema import INPUT, LABEL, SCALAR, DataSchema, Field
 
 SCHEMA = DataSchema(
     (

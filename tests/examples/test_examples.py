@@ -32,9 +32,9 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 def check_results(out: Path) -> None:
-    for picture in ("curves.png", "confusion.png"):
-        with Image.open(out / picture) as image:
-            assert min(image.size) > 300, picture
+    for image in ("curves.png", "confusion.png"):
+        with Image.open(out / image) as image:
+            assert min(image.size) > 300, image
     for folder in ("model", "batch", "stream"):
         assert any((out / folder).rglob("*.*")), folder
     with sqlite3.connect(out / "mlflow.db") as database:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from sparkdl.data.manifest import DataFile, Manifest
-from sparkdl.data.schema import INPUT, LABEL, SCALAR, DataSchema, Field
+from sparkdl.data.format.manifest import DataFile, Manifest
 from sparkdl.fitting.config import config_of, measuring_plan_of, plan_of, seed_of
 from sparkdl.params.stages import ClassifierParams, EstimatorParams
+from sparkdl.schema import INPUT, LABEL, SCALAR, DataSchema, Field
 from sparkdl.train import Callback, EarlyStopping
 from sparkdl.train.config import TrainConfig
 

@@ -5,9 +5,9 @@ import time
 import pytest
 from torch import nn
 
+from sparkdl.events import EpochEnded, TrainingStarted
 from sparkdl.fitting.report import FitReport, title_of
 from sparkdl.params.stages import RegressorParams
-from sparkdl.report.listener import EpochEnded, TrainingStarted
 
 
 def test_phases_are_timed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:

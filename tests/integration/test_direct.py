@@ -68,7 +68,7 @@ def spooled() -> list[str]:
 
 
 def folders() -> set[Path]:
-    return {path for path in Path(tempfile.gettempdir()).glob("sparkdl-*") if "warm" not in path.name}
+    return {path for path in Path(tempfile.gettempdir()).glob("sparkdl-*") if "prefork" not in path.name}
 
 
 def assert_nothing_stays(there: set[Path]) -> None:

@@ -13,10 +13,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Python imports it when it starts, which forks of a warm server do not. As where a rank is in another container than
+# Python imports it when it starts, which forks of a prefork server do not. As where a rank is in another container than
 # the task: no file can be opened.
 APART = """
-from sparkdl.cluster import holding
+from sparkdl.cluster.spool import spool_file
 holding._opened = lambda offered: None
 """
 
@@ -34,9 +34,9 @@ from sparkdl.train import Callback
 
 class Look(Callback):
     def on_train_end(self, state):
-        from sparkdl.cluster import rank_state
+        from sparkdl.cluster.rank import context
         from sparkdl.horovod import log_to_driver
-        log_to_driver("OPENED " + " ".join(str(holding.local) for holding in rank_state.current().holdings))
+        log_to_driver("OPENED " + " ".join(str(holding.local) for holding in context.current().spool_sources))
 
 frame = spark.range(40000, numPartitions=4).select(
     F.array(*[F.rand(i).cast("float") for i in range(60)]).alias("features"), F.rand(99).alias("label"))

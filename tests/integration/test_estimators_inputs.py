@@ -20,20 +20,20 @@ from sparkdl import TorchClassifier, TorchRegressor
 
 
 def png(level: int, seed: int) -> bytes:
-    """A noisy picture of 8 x 8 that is as bright as `level`."""
+    """A noisy image of 8 x 8 that is as bright as `level`."""
     noise = np.random.default_rng(seed).integers(0, 30, (8, 8, 3))
     buffer = io.BytesIO()
     Image.fromarray((noise + level).astype(np.uint8)).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
-def test_pictures(spark: SparkSession) -> None:
+def test_images(spark: SparkSession) -> None:
     rows = [(png(200 * (i % 2), i), i % 2) for i in range(60)]
-    frame = spark.createDataFrame(rows, "picture binary, bright int").repartition(2)
+    frame = spark.createDataFrame(rows, "image binary, bright int").repartition(2)
     model = TorchClassifier(
         module="cnn",
         moduleParams={"channels": [4], "hidden": []},
-        featuresCol="picture",
+        featuresCol="image",
         labelCol="bright",
         learningRate=0.02,
         batchSize=20,

@@ -17,7 +17,7 @@ from pyspark.ml.tuning import CrossValidator, ParamGridBuilder, TrainValidationS
 from pyspark.sql import DataFrame, SparkSession
 
 from sparkdl import SparkDLError, TorchClassificationModel, TorchClassifier, TorchRegressor
-from sparkdl.fitting import rows as shared_rows
+from sparkdl.fitting import shared_dataset as shared_rows
 
 ROWS = 300
 

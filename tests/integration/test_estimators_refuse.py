@@ -76,7 +76,7 @@ def good(spark: SparkSession) -> DataFrame:
         F.lit("text").alias("text"),
         F.lit(True).alias("all"),
         F.lit(False).alias("none"),
-        F.lit(b"no picture").alias("bytes"),
+        F.lit(b"no image").alias("bytes"),
         F.when(last, -1.0).otherwise(1.0).alias("minus w"),
         F.lit(0.0).alias("zero w"),
     )
@@ -113,7 +113,7 @@ CASES: list[Case] = [
         DataError,
         r"column 'ragged' holds arrays .*: 2 \(39 rows\), 1 \(1 row\).*pad",
     ),
-    (regressor, {"featuresCol": "bytes"}, DataError, "column 'bytes' has 40 rows without a picture"),
+    (regressor, {"featuresCol": "bytes"}, DataError, "column 'bytes' has 40 rows without an image"),
     (regressor, {"weightCol": "minus w"}, DataError, "column 'minus w' has the weight -1"),
     (regressor, {"weightCol": "zero w"}, DataError, "column 'zero w' is 0 in every row"),
     (regressor, {"validationIndicatorCol": "all"}, DataError, "validationIndicatorCol='all' is true in all 40 rows"),

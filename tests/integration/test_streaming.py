@@ -13,8 +13,8 @@ from pyspark.sql import functions as F
 from torch import nn
 
 from sparkdl import TorchModel
-from sparkdl.data.schema import INPUT, SCALAR, DataSchema, Field
 from sparkdl.network import check, resolve
+from sparkdl.schema import INPUT, SCALAR, DataSchema, Field
 
 FILES, ROWS = 6, 40
 SCHEMA = DataSchema((Field("value", INPUT, SCALAR, ("value",), "float32", (1,)),))

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sparkdl.data import cache, clear_cache
+from sparkdl.data import clear_cache
+from sparkdl.data.cache import store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -105,7 +106,7 @@ def test_sessions_share_a_folder_and_one_of_them_dies_while_it_writes(tmp_path: 
         _, left = psutil.wait_procs(family, timeout=60)
     assert left == []
     (half,) = (tmp_path / "rows").iterdir()
-    assert not (half / cache.MANIFEST).exists()
+    assert not (half / store.MANIFEST).exists()
 
     (tmp_path / "turn0-3").unlink()
     programs = [start(tmp_path, number, 2, "finite") for number in (1, 2)]
@@ -122,6 +123,6 @@ def test_sessions_share_a_folder_and_one_of_them_dies_while_it_writes(tmp_path: 
     assert [loss for loss, _ in later] == pytest.approx([shared[0][0], own[0][0][0]])
     assert {path.name for path in (tmp_path / "rows").iterdir()} == there
     # What the dead session has left is nobody's rows, and its lease still runs.
-    assert not (half / cache.MANIFEST).exists()
+    assert not (half / store.MANIFEST).exists()
     assert half.name not in clear_cache(str(tmp_path / "rows"))
     assert [path.name for path in (tmp_path / "rows").iterdir()] == [half.name]

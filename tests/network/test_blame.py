@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sparkdl.data.schema import ARRAY, INPUT, DataSchema, Field
 from sparkdl.errors import NetworkError
 from sparkdl.network import check
 from sparkdl.network.blame import is_misfit
+from sparkdl.schema import ARRAY, INPUT, DataSchema, Field
 
 X = Field("x", INPUT, ARRAY, ("x",), "float32", (4,))
 SCHEMA = DataSchema((X,))

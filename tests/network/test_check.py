@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from sparkdl.data.schema import ARRAY, IMAGE, INPUT, SCALAR, DataSchema, Field
 from sparkdl.errors import NetworkError
 from sparkdl.network import check
 from sparkdl.network.check import layer_shapes
+from sparkdl.schema import ARRAY, IMAGE, INPUT, SCALAR, DataSchema, Field
 
 
 def schema(*fields: tuple[str, str, tuple[int, ...]]) -> DataSchema:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from sparkdl.data.schema import ARRAY, INPUT, DataSchema, Field
 from sparkdl.errors import NetworkError
 from sparkdl.network import Reference, describe, register, resolve, restore
 from sparkdl.network.description import PICKLE
 from sparkdl.network.resolve import CLASS, STRUCTURE
+from sparkdl.schema import ARRAY, INPUT, DataSchema, Field
 
 
 def schema(*shape: int, dtype: str = "float32") -> DataSchema:

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from sparkdl.data.schema import ARRAY, INPUT, LABEL, SCALAR, DataSchema, Field
 from sparkdl.errors import NetworkError, SettingError
 from sparkdl.network import register, resolve
 from sparkdl.network.resolve import CLASS, NAME, STRUCTURE
+from sparkdl.schema import ARRAY, INPUT, LABEL, SCALAR, DataSchema, Field
 
 SCHEMA = DataSchema(
     (Field("x", INPUT, ARRAY, ("x",), "float32", (4,)), Field("y", LABEL, SCALAR, ("y",), "float32", (1,)))

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 
 from sparkdl import TorchModel, TorchRegressor, trusted
-from sparkdl.data.schema import ARRAY, INPUT, DataSchema, Field
 from sparkdl.errors import PersistenceError, SettingError
-from sparkdl.model import load_local
+from sparkdl.estimators.model import load_local
 from sparkdl.network import check, resolve
 from sparkdl.persistence import Savable, read_stage, write_stage
+from sparkdl.schema import ARRAY, INPUT, DataSchema, Field
 
 SCHEMA = DataSchema((Field("features", INPUT, ARRAY, ("features",), "float32", (3,)),))
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import nn
 
-from sparkdl.data.schema import ARRAY, INPUT, DataSchema, Field
 from sparkdl.errors import PersistenceError
 from sparkdl.network import Reference, resolve
 from sparkdl.persistence import read_network, trusted, write_network
 from sparkdl.persistence.weights import read_tensors, write_tensors
+from sparkdl.schema import ARRAY, INPUT, DataSchema, Field
 
 SCHEMA = DataSchema((Field("x", INPUT, ARRAY, ("x",), "float32", (4,)),))
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from sparkdl.data.plan import Plan
+from sparkdl.data.sampling.plan import Plan
 from sparkdl.errors import SettingError
 from sparkdl.params.stages import RegressorParams
 from sparkdl.preflight.network import check_steps

@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from sparkdl.data.manifest import DataFile, FieldCount, Manifest
-from sparkdl.data.schema import ARRAY, IMAGE, INPUT, LABEL, SCALAR, STACKED, WEIGHT, DataSchema, Field
+from sparkdl.data.format.manifest import DataFile, FieldCount, Manifest
 from sparkdl.errors import DataError, SettingError
 from sparkdl.params.stages import RegressorParams
 from sparkdl.preflight.rows import balanced_weights, check_rows, count_classes
+from sparkdl.schema import ARRAY, IMAGE, INPUT, LABEL, SCALAR, STACKED, WEIGHT, DataSchema, Field
 
 FEATURES = Field("features", INPUT, ARRAY, ("x",), "float32", (3,))
 STACK = Field("features", INPUT, STACKED, ("a", "b", "c", "d", "e"), "float32", (5,))
-PICTURE = Field("features", INPUT, IMAGE, ("picture",), "float32", (3, 2, 2))
+PICTURE = Field("features", INPUT, IMAGE, ("image",), "float32", (3, 2, 2))
 GRID = Field("features", INPUT, ARRAY, ("x",), "float32", (2, 3))
 TARGET = Field("label", LABEL, SCALAR, ("label",), "float32", (1,))
 WEIGHTS = Field("weight", WEIGHT, SCALAR, ("w",), "float32", (1,))
@@ -43,10 +43,8 @@ def test_nulls_and_nan_are_counted_by_column() -> None:
     assert refused({"label": FieldCount(nans=1234)}) == (
         "column 'label' has 1,234 rows with NaN or infinity: remove them"
     )
-    assert refused({"features": FieldCount(nulls=1)}, PICTURE) == (
-        "column 'picture' has 1 row with a null: remove them"
-    )
-    assert "1 row without a picture" in refused({"features": FieldCount(undecodable=1)}, PICTURE)
+    assert refused({"features": FieldCount(nulls=1)}, PICTURE) == ("column 'image' has 1 row with a null: remove them")
+    assert "1 row without an image" in refused({"features": FieldCount(undecodable=1)}, PICTURE)
 
 
 def test_counts_of_both_splits_are_added() -> None:

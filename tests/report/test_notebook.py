@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 IMPORTS = """
 import threading
-from sparkdl.report.listener import *
+from sparkdl.events import *
 from sparkdl.report.progress import progress_listener
 
 def play(*events, title="", leave=True, close=True):

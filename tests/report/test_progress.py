@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from sparkdl.report.listener import (
+from sparkdl.events import (
     EpochEnded,
     Event,
     FitEnded,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sparkdl.report.listener import FitEnded, TrainingStarted
+from sparkdl.events import FitEnded, TrainingStarted
 from sparkdl.report.words import say_end, say_time
 
 PLAN = TrainingStarted(1, 20, 10, 1000)

@@ -11,12 +11,12 @@ from pyspark.ml.linalg import VectorUDT
 from pyspark.sql.types import ArrayType, DateType, LongType, StringType, StructField, StructType, TimestampType
 from torch import nn
 
-from sparkdl.data.schema import ARRAY, DATE, INPUT, MASK, SCALAR, TIMESTAMP, VECTOR, Field
 from sparkdl.errors import DataError, SettingError
+from sparkdl.schema import ARRAY, DATE, INPUT, MASK, SCALAR, TIMESTAMP, VECTOR, Field
 from sparkdl.scoring.inputs import bound_inputs
 from sparkdl.scoring.local import LocalScorer
 from sparkdl.scoring.outputs import GenericHead
-from sparkdl.scoring.plan import ScoringPlan
+from sparkdl.scoring.score_plan import ScoringPlan
 from sparkdl.scoring.scorer import ScorerSettings
 
 FIELDS = (

@@ -19,7 +19,7 @@ from sparkdl.scoring.outputs import (
     RegressionHead,
     to_arrow,
 )
-from sparkdl.scoring.plan import arrow_type
+from sparkdl.scoring.score_plan import arrow_type
 
 
 @pytest.mark.parametrize(

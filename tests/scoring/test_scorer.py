@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from sparkdl.errors import SettingError
-from sparkdl.scoring import cache
-from sparkdl.scoring.cache import LIMIT, loaded
+from sparkdl.scoring import model_cache
+from sparkdl.scoring.executor import choose_device
+from sparkdl.scoring.model_cache import LIMIT, loaded
 from sparkdl.scoring.scorer import Scorer, ScorerSettings
-from sparkdl.scoring.worker import choose_device
 from sparkdl.spark.functions import TaskResources
 
 
@@ -68,14 +68,14 @@ def test_cache_is_bounded_and_loads_once() -> None:
 
 
 def test_cache_holds_some_bytes_and_always_the_last_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "_LOADED", OrderedDict())
-    monkeypatch.setattr(cache, "LIMIT_BYTES", 4 * 100)
+    monkeypatch.setattr(model_cache, "_LOADED", OrderedDict())
+    monkeypatch.setattr(model_cache, "LIMIT_BYTES", 4 * 100)
     small = [loaded(f"small{i}", "cpu", lambda: nn.Linear(39, 1)) for i in range(2)]
     assert loaded("small0", "cpu", lambda: nn.Identity()) is small[0]
     loaded("small2", "cpu", lambda: nn.Linear(39, 1))
-    assert [name for name, _ in cache._LOADED] == ["small0", "small2"]
+    assert [name for name, _ in model_cache._LOADED] == ["small0", "small2"]
     large = loaded("large", "cpu", lambda: nn.Linear(1000, 1))
-    assert [name for name, _ in cache._LOADED] == ["large"]
+    assert [name for name, _ in model_cache._LOADED] == ["large"]
     assert loaded("large", "cpu", lambda: nn.Identity()) is large
 
 

@@ -18,11 +18,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from torch import nn
 
-from sparkdl.data.schema import ARRAY, IMAGE, INPUT, SCALAR, STACKED, VECTOR, Field
 from sparkdl.errors import DataError, SettingError
+from sparkdl.schema import ARRAY, IMAGE, INPUT, SCALAR, STACKED, VECTOR, Field
 from sparkdl.scoring.inputs import Repair, bound_field
 from sparkdl.scoring.outputs import ClassificationHead, GenericHead, OutputColumn
-from sparkdl.scoring.plan import ScoringPlan
+from sparkdl.scoring.score_plan import ScoringPlan
 from sparkdl.scoring.scorer import ScorerSettings
 from sparkdl.scoring.ship import send
 from sparkdl.scoring.transform import add_columns
@@ -50,7 +50,7 @@ def field(kind: str, columns: tuple[str, ...], shape: tuple[int, ...], dtype: st
     return Field(columns[0], INPUT, kind, columns, dtype, shape)
 
 
-def picture(value: int) -> bytes:
+def image(value: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.full((2, 2, 3), value, np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
@@ -73,7 +73,7 @@ class Everything(nn.Module):
 @pytest.mark.parametrize("arrow", [True, False], ids=["arrow_udf", "pandas_udf"])
 def test_every_kind_of_input_with_unusual_names(spark: SparkSession, arrow: bool) -> None:
     rows = [
-        (i, i % 5, 0.5 * i, float(-i), [1.0, i, 2.0] if i % 2 else [0.0, 0.0, i], [[i, 1], [2, 3]], picture(i))
+        (i, i % 5, 0.5 * i, float(-i), [1.0, i, 2.0] if i % 2 else [0.0, 0.0, i], [[i, 1], [2, 3]], image(i))
         for i in range(11)
     ]
     vector: Callable[[list[float]], Any] = lambda v: DenseVector(v) if v[0] else SparseVector(3, [2], [v[2]])  # noqa: E731

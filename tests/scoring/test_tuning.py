@@ -1,4 +1,4 @@
-"""Rows at once and the layout of pictures, found out on the first rows."""
+"""Rows at once and the layout of images, found out on the first rows."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Volumes(nn.Module):
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else None,
 )
-def test_pictures_change_their_layout_only_where_the_network_stays_the_same(network: nn.Module, wanted: bool) -> None:
+def test_images_change_their_layout_only_where_the_network_stays_the_same(network: nn.Module, wanted: bool) -> None:
     network.eval()
     rows = torch.rand(37, 3, 8, 8)
     with torch.no_grad():

@@ -103,7 +103,7 @@ def test_padding_fills_up_and_null_stays_null(spark: SparkSession) -> None:
 
 
 def test_images_pass_as_they_are_and_an_unknown_kind_is_refused(spark: SparkSession) -> None:
-    df = spark.range(1).select(F.lit(b"abc").alias("picture"))
-    assert arrow(df, tensor_column("image", ["picture"], "float32")).column(0).to_pylist() == [b"abc"]
+    df = spark.range(1).select(F.lit(b"abc").alias("image"))
+    assert arrow(df, tensor_column("image", ["image"], "float32")).column(0).to_pylist() == [b"abc"]
     with pytest.raises(ValueError, match="sound"):
-        tensor_column("sound", ["picture"], "float32")
+        tensor_column("sound", ["image"], "float32")

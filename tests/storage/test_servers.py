@@ -21,8 +21,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from sparkdl import TorchRegressor
-from sparkdl.data import cache, clear_cache, make_spark_converter, open_parquet
-from sparkdl.data import converter as converter_module
+from sparkdl.data import clear_cache, make_spark_converter, open_parquet
+from sparkdl.data.cache import store as cache
+from sparkdl.data.converter import converter as converter_module
 from sparkdl.storage import leases, urls
 from tests.servers.hdfs import hdfs_server
 from tests.servers.s3 import s3_server
@@ -117,7 +118,7 @@ def test_entries_of_a_cache(store: Store, monkeypatch: pytest.MonkeyPatch) -> No
 
 WRITER = """
 import json, sys, time
-from sparkdl.data import cache
+from sparkdl.data.cache import store as cache
 from sparkdl.storage import urls
 base, name, options = json.loads(sys.stdin.readline())
 cache.begin(base, name, "writer", options)

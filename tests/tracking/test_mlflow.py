@@ -11,7 +11,7 @@ import pytest
 from mlflow.entities import Run
 
 from sparkdl.errors import SettingError
-from sparkdl.report.listener import EpochEnded, FitEnded, StepEnded, TrainingStarted
+from sparkdl.events import EpochEnded, FitEnded, StepEnded, TrainingStarted
 from sparkdl.tracking.mlflow import Tracking, open_tracking
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,7 +76,7 @@ def test_a_failed_fit_ends_its_run_with_the_sentence(
 def test_the_end_of_a_failed_fit_is_enough(store: str) -> None:
     tracking = opened()
     tracking.on_event(FitEnded({}, "the loss is NaN in step 3"))
-    tracking.fail(RuntimeError("a consequence"))
+    tracking.fail(RuntimeError("a secondary failure"))
     tracking.close()
     run = run_of(tracking)
     assert (run.info.status, run.data.tags["sparkdl.error"]) == ("FAILED", "the loss is NaN in step 3")

@@ -18,8 +18,8 @@ from pyspark.sql import SparkSession
 from torch import nn
 
 from sparkdl import TorchModel
-from sparkdl.data.schema import INPUT, SCALAR, VECTOR, DataSchema, Field
 from sparkdl.network import resolve
+from sparkdl.schema import INPUT, SCALAR, VECTOR, DataSchema, Field
 from sparkdl.tracking.mlflow import open_tracking
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,4 +1,4 @@
-"""The history as a list, a DataFrame and a picture."""
+"""The history as a list, a DataFrame and an image."""
 
 from __future__ import annotations
 
@@ -89,5 +89,5 @@ def test_a_long_history_shows_its_begin_and_end():
 
 
 @pytest.mark.filterwarnings("error")
-def test_an_empty_history_has_an_empty_picture():
+def test_an_empty_history_has_an_empty_image():
     assert [len(axes.lines) for axes in History().plot().axes] == [0]

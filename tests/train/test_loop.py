@@ -13,7 +13,7 @@ from torch import nn
 
 from sparkdl.comm import open_backend
 from sparkdl.errors import DataError, NetworkError, SettingError
-from sparkdl.report.listener import EpochEnded, StepEnded, TrainingStarted, from_record
+from sparkdl.events import EpochEnded, StepEnded, TrainingStarted, from_record
 from sparkdl.train import Callback, EarlyStopping
 from sparkdl.train.config import TrainConfig
 from sparkdl.train.loop import fit

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sparkdl.data.manifest import Manifest
-from sparkdl.data.pack import RowLayout
+from sparkdl.data.format.manifest import Manifest
+from sparkdl.data.format.row_layout import RowLayout
 from sparkdl.errors import DataError
 
 Numbers = npt.NDArray[np.int64]

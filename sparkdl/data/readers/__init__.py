@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
-from sparkdl.data.manifest import Manifest
-from sparkdl.data.pack import Block
-from sparkdl.data.windows import Read
+from sparkdl.data.format.manifest import Manifest
+from sparkdl.data.format.row_layout import Block
+from sparkdl.data.loading.shuffle_buffer import Read
 from sparkdl.errors import SettingError
 
 PETASTORM = "petastorm"
@@ -68,11 +68,11 @@ def import_now(name: str) -> None:
 
 def _reader_class(name: str) -> type:
     if name == PETASTORM:
-        from sparkdl.data.readers.petastorm import PetastormReader
+        from sparkdl.data.readers.petastorm.reader import PetastormReader
 
         return PetastormReader
     if name == ARROW:
-        from sparkdl.data.readers.arrow import ArrowReader
+        from sparkdl.data.readers.thread_pool import ArrowReader
 
         return ArrowReader
     raise SettingError(f"reader {name!r} is unknown: choose {PETASTORM!r} or {ARROW!r}")

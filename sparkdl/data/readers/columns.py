@@ -17,14 +17,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sparkdl.data import arrays, images, tensors
-from sparkdl.data.manifest import Manifest
-from sparkdl.data.pack import Block
-from sparkdl.data.plan import RowRange
-from sparkdl.data.readers.files import RowGroupFiles
-from sparkdl.data.schema import IMAGE, SCALAR, STACKED, Field
-from sparkdl.data.windows import Target, Values, room_for
+from sparkdl.data.convert import arrow, images, tensors
+from sparkdl.data.format.manifest import Manifest
+from sparkdl.data.format.row_layout import Block
+from sparkdl.data.loading.shuffle_buffer import Target, Values, room_for
+from sparkdl.data.readers.packed import RowGroupFiles
+from sparkdl.data.sampling.plan import RowRange
 from sparkdl.errors import DataError
+from sparkdl.schema import IMAGE, SCALAR, STACKED, Field
 
 Rows = Values | Sequence[Values]
 """One array for all rows, or one for each."""
@@ -87,7 +87,7 @@ class ColumnFiles(RowGroupFiles):
                 columns.append(pa.repeat(pa.scalar(constants[name]), table.num_rows))
                 continue
             column = _one_chunk(table.column(name))
-            nulls = arrays.null_rows(column)
+            nulls = arrow.null_rows(column)
             if nulls is not None and nulls.any():
                 raise DataError(f"column {name!r} has {int(nulls.sum()):,} rows with a null: remove them")
             columns.append(column)
@@ -95,13 +95,13 @@ class ColumnFiles(RowGroupFiles):
 
     def _part(self, field: Field, columns: list[pa.Array]) -> Part:
         if field.kind == STACKED:
-            return _Stacked([arrays.dense(column, field.dtype, ()) for column in columns])
+            return _Stacked([arrow.dense(column, field.dtype, ()) for column in columns])
         if field.kind == IMAGE:
-            return Late(columns[0], field, _pictures)
+            return Late(columns[0], field, _images)
         if field.dtype == "uint8":
             return _Ready(_bytes(field, columns[0]))
         if field.kind == SCALAR:
-            return _Ready(arrays.dense(columns[0], field.dtype, (1,)))
+            return _Ready(arrow.dense(columns[0], field.dtype, (1,)))
         return _Ready(tensors.to_tensor(columns, field).numpy())
 
     def _check_schema(self, number: int, opened: pq.ParquetFile) -> None:
@@ -219,7 +219,7 @@ def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
-def _pictures(column: pa.Array, field: Field, out: Rows) -> None:
+def _images(column: pa.Array, field: Field, out: Rows) -> None:
     shapes = images.decode_rows(column, [row.transpose(1, 2, 0) for row in out])
     name, (height, width) = field.columns[0], field.shape[1:]
     broken = shapes.count(None)
@@ -228,7 +228,7 @@ def _pictures(column: pa.Array, field: Field, out: Rows) -> None:
     other = next((shape for shape in shapes if shape != (height, width)), None)
     if other is not None:
         raise DataError(
-            f"column {name!r} has pictures of {other[0]}x{other[1]} (height x width), "
+            f"column {name!r} has images of {other[0]}x{other[1]} (height x width), "
             f"the first ones are {height}x{width}: bring them to one size"
         )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sparkdl.data.manifest import COLUMNS, UNISCHEMA, Manifest
-from sparkdl.data.readers.files import RowGroupFiles
+from sparkdl.data.format.manifest import COLUMNS, UNISCHEMA, Manifest
+from sparkdl.data.readers.packed import RowGroupFiles
 
 
 def open_files(manifest: Manifest, storage_options: Mapping[str, Any]) -> RowGroupFiles:
@@ -16,7 +16,7 @@ def open_files(manifest: Manifest, storage_options: Mapping[str, Any]) -> RowGro
 
         return ColumnFiles(manifest, storage_options)
     if manifest.format == UNISCHEMA:
-        from sparkdl.data.readers.unischema import UnischemaFiles
+        from sparkdl.data.readers.petastorm.unischema import UnischemaFiles
 
         return UnischemaFiles(manifest, storage_options)
     return RowGroupFiles(manifest, storage_options)

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sparkdl.data.direct.block_task import SPLITS, BlockTask
 from sparkdl.data.direct.blocks import BlockFile, Blocks
-from sparkdl.data.direct.task import SPLITS, BlockTask
-from sparkdl.data.manifest import Manifest
-from sparkdl.data.materialize.task import WriteTask
-from sparkdl.data.materialize.write import manifests
-from sparkdl.data.pack import RowLayout
-from sparkdl.data.schema import ARRAY, INPUT, LABEL, SCALAR, WEIGHT, DataSchema, Field
+from sparkdl.data.format.manifest import Manifest
+from sparkdl.data.format.row_layout import RowLayout
+from sparkdl.data.write.pack_task import WriteTask
+from sparkdl.data.write.writer import manifests
+from sparkdl.schema import ARRAY, INPUT, LABEL, SCALAR, WEIGHT, DataSchema, Field
 
 WIDTH = 500
 SCHEMA = DataSchema(

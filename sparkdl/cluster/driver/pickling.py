@@ -1,0 +1,88 @@
+"""The driver's side of a Job: arguments by cloudpickle, versions, paths."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import cloudpickle
+
+from sparkdl.cluster.task.bootstrap import version_of
+from sparkdl.comm.registry import BACKENDS
+from sparkdl.errors import SettingError
+
+_PACKAGES = ("sparkdl", "torch", "pyarrow", "cloudpickle", *(n for spec in BACKENDS.values() for n in spec.packages))
+_DEPTH = 4
+
+
+def pickle_arguments(kwargs: Mapping[str, Any]) -> bytes:
+    """Return the arguments as bytes; what belongs to a script or a notebook goes by value.
+
+    Raises
+    ------
+    SettingError
+        If one cannot be pickled; it names the innermost value that is to blame, and its place.
+    """
+    try:
+        blob: bytes = cloudpickle.dumps(dict(kwargs))
+    except Exception as error:
+        place, value, reason = _culprit("", dict(kwargs), error)
+        raise SettingError(
+            f"{place or 'an argument'} ({type(value).__module__}.{type(value).__qualname__}) cannot be sent to the "
+            f"ranks: {reason}. Create it inside the function that runs there, or send what it is made from"
+        ) from error
+    return blob
+
+
+def _culprit(place: str, value: Any, error: Exception) -> tuple[str, Any, str]:
+    seen: set[int] = set()
+    for _ in range(_DEPTH):
+        seen.add(id(value))
+        for name, part in _parts(place, value):
+            if id(part) in seen:
+                continue
+            try:
+                cloudpickle.dumps(part)
+            except Exception as inner:
+                place, value, error = name, part, inner
+                break
+        else:
+            break
+    return place, value, f"{type(error).__name__}: {error}"
+
+
+def _parts(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what a value is made of, with a name for each part that a user recognises."""
+    if type(value).__module__.startswith("pyspark."):
+        # A session or a DataFrame lives on the driver only; what it consists of explains nothing.
+        return
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield (f"{place}[{key!r}]" if place else f"argument {str(key)!r}"), part
+    elif isinstance(value, list | tuple | set | frozenset):
+        for index, part in enumerate(value):
+            yield f"{place}[{index}]", part
+    elif inspect.isfunction(value):
+        used = inspect.getclosurevars(value)
+        for name, part in {**used.globals, **used.nonlocals}.items():
+            yield f"the name {name!r} that {value.__qualname__} uses", part
+    elif hasattr(value, "__dict__") and not inspect.ismodule(value) and not inspect.isclass(value):
+        for name, part in vars(value).items():
+            yield f"attribute {name!r} of {place or type(value).__qualname__}", part
+
+
+def driver_versions() -> dict[str, str]:
+    """Return the versions that the executors have to match, without importing the packages."""
+    found = {name: version_of(name) for name in _PACKAGES}
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    return {"python": python, **{name: version for name, version in found.items() if version is not None}}
+
+
+def driver_path(path: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Return the folders of the driver's sys.path that are the user's, not the Python environment's."""
+    entries = [os.path.abspath(entry) for entry in (sys.path if path is None else path)]
+    roots = {os.path.abspath(root) + os.sep for root in (sys.prefix, sys.base_prefix, sys.exec_prefix)}
+    return tuple(entry for entry in entries if not any((entry + os.sep).startswith(root) for root in roots))

@@ -1,0 +1,1 @@
+"""Ranks forked from a server that has imported torch already."""

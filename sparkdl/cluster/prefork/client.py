@@ -1,0 +1,197 @@
+"""Ranks forked from a server that has imported torch already: the client's side, and the start of the server.
+
+At most one server per host, user and environment. It belongs to no Spark task: Spark takes idle Python workers in
+turn, so that a server inside one of them would serve every second task only. It leaves 60 s after its last rank.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import socket
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import sparkdl
+from sparkdl.cluster.rank.process import Ends, RankProcess, new_folder
+
+PATIENCE = 120.0
+"""Seconds that a client waits for its fork; the server may still be importing torch."""
+IDLE = 60.0
+"""Seconds without a rank after which a server leaves."""
+_BOOT = (
+    "import sys, os, json\n"
+    # The server outlives whoever starts it, and is nobody's child to be waited for.
+    "if os.fork(): os._exit(0)\n"
+    "place = json.loads(sys.argv[1]); sys.path[:] = place['path']\n"
+    "from sparkdl.cluster.prefork.server import main; main(place)"
+)
+# What libraries read while they are loaded: a fork cannot change it any more.
+_READ_AT_LOAD = (
+    "LD_",
+    "OMP_",
+    "GOMP_",
+    "KMP_",
+    "MKL_",
+    "OPENBLAS_",
+    "TORCH",
+    "PYTORCH",
+    "PYTHONHASHSEED",
+    "PYTHONHOME",
+    "ARROW_",
+)
+# What differs from rank to rank: the server itself has none of it.
+_RANKS_OWN = ("CUDA_VISIBLE_DEVICES", "HOROVOD_")
+_UCRED = struct.Struct("3i")
+
+
+def start_preforked(
+    env: Mapping[str, str], path: Sequence[str], module: str, patience: float = PATIENCE
+) -> RankProcess | None:
+    """Return a rank forked from the prefork server, which is started if there is none; None where that does not work.
+
+    Parameters
+    ----------
+    env : mapping of str to str
+        Environment that the rank will have.
+    path : sequence of str
+        Its sys.path.
+    module : str
+        Module of its function, which the server imports first, as `prefork_server.make_ready` says.
+    patience : float
+        Seconds to wait for the fork.
+    """
+    for _ in range(2):
+        # A server may leave between our connecting and our asking: then there is a second try with a new one.
+        server = connect_server(env, path)
+        if server is None:
+            return None
+        with server:
+            process = _fork(server, module, patience)
+        if process is not None:
+            return process
+    return None
+
+
+def begin(env: Mapping[str, str], path: Sequence[str], module: str) -> bool:
+    """Let the server for this environment import what functions of `module` need, without waiting for it.
+
+    It is started if there is none. Return whether there is one.
+    """
+    server = connect_server(env, path)
+    if server is None:
+        return False
+    with server, contextlib.suppress(OSError):
+        server.sendall(json.dumps({"module": module}).encode())
+    return True
+
+
+def connect_server(env: Mapping[str, str], path: Sequence[str]) -> socket.socket | None:
+    """Connect to the server for this environment, started first if there is none; None where that does not work."""
+    folder, name = server_folder(), f"{_key(env)}.sock"
+    try:
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        with _opened(folder) as descriptor:
+            # A socket's address holds 107 bytes, fewer than a temporary folder of YARN's has.
+            address = Path(f"/proc/self/fd/{descriptor}") / name
+            with contextlib.suppress(OSError):
+                return _connect(address)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with contextlib.suppress(OSError):
+                return _connect(address)
+            _start(address, folder / name, env, path)
+            return _connect(address)
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def server_folder() -> Path:
+    """Return the folder of this user's servers on this host; it exists while there is one."""
+    return Path(tempfile.gettempdir()) / f"sparkdl-warm-{os.getuid()}"
+
+
+def peer_uid(sock: socket.socket) -> int:
+    """Return the user id of the process at the other end of a Unix socket."""
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    return int(_UCRED.unpack(credentials)[1])
+
+
+def _key(env: Mapping[str, str]) -> str:
+    read = {name: value for name, value in env.items() if name.startswith(_READ_AT_LOAD)}
+    identity = [sys.version, sys.prefix, sparkdl.__version__, str(sparkdl.__file__), sorted(read.items())]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
+
+
+def _connect(address: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(5)
+        sock.connect(str(address))
+        if peer_uid(sock) != os.getuid():
+            raise PermissionError(f"{address} belongs to another user")
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """Open the folder of the sockets, which must be this user's alone; a lock on it ends with it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        state = os.fstat(descriptor)
+        if state.st_uid != os.getuid() or stat.S_IMODE(state.st_mode) != 0o700:
+            raise PermissionError(f"{folder} is not this user's own")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _start(address: Path, name: Path, env: Mapping[str, str], path: Sequence[str]) -> None:
+    address.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(address))
+        # Listening before the server runs: clients may queue while it imports.
+        listener.listen(64)
+        place = {"listener": listener.fileno(), "address": str(name), "path": list(path), "idle": IDLE}
+        started = subprocess.Popen(
+            [sys.executable, "-c", _BOOT, json.dumps(place)],
+            env={name: value for name, value in env.items() if not name.startswith(_RANKS_OWN)},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(listener.fileno(),),
+            start_new_session=True,
+        )
+        started.wait(30)
+
+
+def _fork(server: socket.socket, module: str, patience: float) -> RankProcess | None:
+    folder = new_folder()
+    ends = Ends.open()
+    theirs = [ends.lifeline[1].fileno(), ends.control[1].fileno(), ends.stdout[1], ends.stderr[1]]
+    forked = False
+    try:
+        server.settimeout(patience)
+        socket.send_fds(server, [json.dumps({"folder": folder, "module": module}).encode()], theirs)
+        forked = server.recv(1) == b"1"
+    except OSError:
+        forked = False
+    finally:
+        ends.close_theirs()
+        if not forked:
+            ends.close_ours()
+            shutil.rmtree(folder, ignore_errors=True)
+    return ends.process(folder, prefork=True) if forked else None

@@ -1,0 +1,1 @@
+"""A rank: a process of its own, watched by a watchdog."""

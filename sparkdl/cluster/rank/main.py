@@ -1,0 +1,261 @@
+"""What a rank's process does: take its place, import torch, wait for the others, call the function, report.
+
+The process is either a fresh interpreter (`main`) or a fork of the prefork server; `serve` is the same for both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import os
+import random
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from sparkdl.cluster import script
+from sparkdl.cluster.driver.results import ARGUMENT
+from sparkdl.cluster.job import RankContext
+from sparkdl.cluster.rank import context as rank_state
+from sparkdl.cluster.rank import user_main
+from sparkdl.cluster.rank.secondary_errors import is_secondary
+from sparkdl.cluster.rank.watchdog import run_watched
+from sparkdl.cluster.rpc import Channel
+from sparkdl.cluster.spool.spool_file import RankSpoolSource
+from sparkdl.errors import ClusterError, SparkDLError
+
+_OWN_FILES = (__file__, user_main.__file__, script.__file__)
+_EXCEPTION_BYTES = 16 << 20
+_BEATS = 5.0
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Of glibc's mallopt."""
+_KEPT_BYTES, _FROM_HEAP_BYTES = 1 << 29, 1 << 25
+
+
+def main(place: Mapping[str, Any]) -> None:
+    """Guard a rank in this fresh interpreter. `place` has the descriptors `lifeline` and `control`, and `folder`."""
+    control = int(place["control"])
+    run_watched(int(place["lifeline"]), str(place["folder"]), (control,), lambda: serve(control))
+
+
+def serve(control: int) -> None:
+    """Be the rank at the other end of `control` from the first message to the exit of this process."""
+    channel = Channel(socket.socket(fileno=control))
+    first = channel.recv()
+    if first is None:
+        os._exit(70)
+    interrupts = _Interrupts(channel)
+    try:
+        _take_place(first[0])
+        _beat(channel, float(first[0]["beat"]))
+        for name in first[0]["preload"]:
+            importlib.import_module(name)
+        _limit_threads(int(first[0]["threads"]))
+        keep_freed_memory()
+        channel.send({"type": "ready"})
+        second = channel.recv()
+        if second is None:
+            os._exit(70)
+        interrupts.listen()
+        message, blob = _run(channel, *second)
+    except BaseException as error:
+        message, blob = _describe(error, interrupts.aborted)
+    interrupts.stop()
+    _flush()
+    channel.try_send(message, blob)
+    _leave()
+
+
+def _take_place(place: Mapping[str, Any]) -> None:
+    # A fork of the prefork server must not differ from a fresh interpreter: all that a process inherits is set anew.
+    os.environ.clear()
+    os.environ.update(place["env"])
+    os.chdir(place["folder"])
+    sys.path[:] = place["path"]
+    sys.argv[:] = [""]
+    importlib.invalidate_caches()
+    # The place of temporary files is computed once per process, from the environment it had then.
+    tempfile.tempdir = None
+    random.seed()
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed(None)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.default_generator.seed()
+    # A pipe makes Python buffer 8 KiB; the driver shall see each line when it is written.
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = open(  # noqa: SIM115
+            descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def _limit_threads(threads: int) -> None:
+    # The OpenMP library has read OMP_NUM_THREADS when it was loaded, in a fork long before.
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(threads)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep up to 512 MiB that it has freed, and take blocks of up to 32 MiB from there.
+
+    Each step allocates and frees its activations. By default glibc gives them back and asks for them again, and the
+    system clears every page anew: a tenth of a step. What MALLOC_* variables say goes first.
+    """
+    if any(name.startswith("MALLOC_") for name in os.environ):
+        return
+    # Other C libraries have no mallopt.
+    with contextlib.suppress(AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+        mallopt(_MMAP_THRESHOLD, _FROM_HEAP_BYTES)
+
+
+def _beat(channel: Channel, seconds: float) -> None:
+    def beat() -> None:
+        while channel.try_send({"type": "beat"}):
+            time.sleep(seconds)
+
+    threading.Thread(target=beat, name="sparkdl-beat", daemon=True).start()
+
+
+class _Interrupts:
+    """Turns the task's "abort" into KeyboardInterrupt in the main thread and tells the task that it got there."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._main = threading.get_ident()
+        self._stopped = False
+        self.aborted = False
+
+    def listen(self) -> None:
+        signal.signal(signal.SIGUSR1, self._on_signal)
+        threading.Thread(target=self._listen, name="sparkdl-abort", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def _listen(self) -> None:
+        while (received := self._channel.recv()) is not None:
+            if received[0]["type"] == "abort":
+                self.aborted = True
+                signal.pthread_kill(self._main, signal.SIGUSR1)
+
+    def _on_signal(self, *_: object) -> None:
+        if self.aborted and not self._stopped:
+            self._channel.try_send({"type": "interrupted"})
+            raise KeyboardInterrupt("another rank has failed")
+
+
+def _run(channel: Channel, order: Mapping[str, Any], blob: bytes) -> tuple[dict[str, Any], bytes]:
+    import cloudpickle
+
+    os.environ.update(order["env"])
+
+    def emit(record: Mapping[str, Any]) -> None:
+        with contextlib.suppress(OSError, TypeError, ValueError):
+            channel.send({"type": "event", "record": dict(record)})
+
+    context = RankContext(**order["context"], emit=emit, spool_sources=_spool_sources(order))
+    rank_state.enter(context)
+    try:
+        kwargs = cloudpickle.loads(blob)
+    except Exception as error:
+        raise ClusterError(
+            f"rank {context.rank} on host {context.host} cannot unpack its arguments ({type(error).__name__}: "
+            f"{error}): make the modules that they use available to the executors"
+        ) from error
+    module, _, name = str(order["function"]).partition(":")
+    function = getattr(importlib.import_module(module), name)
+    folder = kwargs.pop(ARGUMENT, None)
+    value = function(context, **kwargs)
+    result = cloudpickle.dumps(value) if context.rank == 0 else b""
+    limit = int(order["max_result_bytes"])
+    if len(result) > limit:
+        if folder is None:
+            raise ClusterError(
+                f"rank 0 returned {len(result):,} bytes, but this driver takes {limit:,} (half of "
+                "spark.driver.maxResultSize): return less, save it from the rank, or raise that setting"
+            )
+        result = cloudpickle.dumps(folder.write(result))
+    return {"type": "value"}, result
+
+
+def _spool_sources(order: Mapping[str, Any]) -> tuple[RankSpoolSource, ...]:
+    """What the tasks hold for this rank; open to the end of its process."""
+    held = order.get("spool_sources")
+    if held is None:
+        return ()
+    host, patience = str(order["context"]["host"]), float(order["context"]["heartbeat_timeout"])
+    return tuple(RankSpoolSource(offered, held["secret"], host, patience) for offered in held["offers"])
+
+
+def _describe(error: BaseException, aborted: bool) -> tuple[dict[str, Any], bytes]:
+    """Return what the task needs to know of an exception, and the exception itself where it can be pickled."""
+    if isinstance(error, SystemExit):
+        return {"type": "left", "message": f"called sys.exit({error.code!r})", "secondary": aborted}, b""
+    # Our own frames say nothing about the user's code.
+    below = error.__traceback__
+    while below is not None and below.tb_frame.f_code.co_filename in _OWN_FILES:
+        below = below.tb_next
+    text = "".join(traceback.format_exception(type(error), error, below or error.__traceback__))
+    message = {
+        "type": "error",
+        "message": _sentence(error),
+        "traceback": text,
+        "secondary": aborted or is_secondary(error),
+    }
+    return message, _pickled(error)
+
+
+def _sentence(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception as failure:
+        text = f"<its text cannot be made: {failure!r}>"
+    name = type(error).__qualname__ if not isinstance(error, SparkDLError) else type(error).__name__
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()) if "\n" not in note)
+    return (f"{name}: {text}" if text else name) + notes
+
+
+def _pickled(error: BaseException) -> bytes:
+    import cloudpickle
+
+    try:
+        blob: bytes = cloudpickle.dumps(error)
+        cloudpickle.loads(blob)
+    except Exception:
+        return b""
+    return blob if len(blob) <= _EXCEPTION_BYTES else b""
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    with contextlib.suppress(Exception):
+        ctypes.CDLL(None).fflush(None)
+
+
+def _leave() -> None:
+    """Run the exit functions, Horovod's among them, and end this process without the interpreter's own teardown.
+
+    Threads of native libraries that still run make that teardown crash now and then, after the work is done.
+    """
+    import atexit
+
+    with contextlib.suppress(BaseException):
+        atexit._run_exitfuncs()
+    _flush()
+    os._exit(0)

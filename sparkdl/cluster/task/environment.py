@@ -1,0 +1,110 @@
+"""What a rank may use of its host: GPUs, threads, and the environment that says so."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sparkdl.cluster.task.topology import Place
+from sparkdl.comm.installed import torch_has_gpus
+from sparkdl.comm.registry import Meeting, spec_of
+from sparkdl.errors import ClusterError
+
+# They open Spark's own sockets; the user's code has no business with them.
+_SPARKS_OWN = frozenset(
+    {"PYTHON_WORKER_FACTORY_SECRET", "PYTHON_WORKER_FACTORY_SOCK_DIR", "PYTHON_WORKER_FACTORY_PORT"}
+)
+
+
+def visible_gpus(env: Mapping[str, str], devices: Path = Path("/dev")) -> tuple[str, ...]:
+    """Return the GPUs of this host that `env` lets a process see, as CUDA_VISIBLE_DEVICES names them."""
+    if "CUDA_VISIBLE_DEVICES" in env:
+        named = [name.strip() for name in env["CUDA_VISIBLE_DEVICES"].split(",")]
+        return tuple(name for name in named if name and name != "-1")
+    numbers = (re.fullmatch(r"nvidia(\d+)", path.name) for path in devices.glob("nvidia*"))
+    return tuple(str(number) for number in sorted(int(match[1]) for match in numbers if match))
+
+
+def usable_gpus(env: Mapping[str, str], devices: Path = Path("/dev")) -> tuple[str, ...]:
+    """Return the visible GPUs that this Python's torch can compute on: none where it is built for CPUs."""
+    return visible_gpus(env, devices) if torch_has_gpus() else ()
+
+
+def gpus_of_rank(device: str, of_task: Sequence[str], visible: Sequence[str] | None, place: Place) -> tuple[str, ...]:
+    """Return the GPUs of one rank; none means that it computes on the CPU.
+
+    Parameters
+    ----------
+    device : str
+        "auto", "cpu" or "cuda".
+    of_task : sequence of str
+        What Spark has given to this task.
+    visible : sequence of str or None
+        On a local master, where Spark gives out no GPUs: those that the host shows, shared out by local rank.
+        None elsewhere.
+    place : Place
+
+    Raises
+    ------
+    ClusterError
+        If `device` is "cuda" and there is no GPU for this rank.
+    """
+    if device == "cpu":
+        return ()
+    if of_task:
+        return tuple(of_task)
+    if visible is not None and len(visible) >= place.local_size:
+        return tuple(visible[place.local_rank :: place.local_size][:1])
+    if device == "cuda":
+        found = f"{len(visible)} visible GPUs for {place.local_size} ranks" if visible is not None else "no GPU"
+        raise ClusterError(
+            f"device='cuda', but rank {place.rank} on host {place.host} has {found}: lower the number of ranks, "
+            "give the tasks GPUs (spark.task.resource.gpu.amount) or use device='auto'"
+        )
+    return ()
+
+
+def base_environment(
+    inherited: Mapping[str, str], extra: Mapping[str, str], threads: int, gpus: Sequence[str]
+) -> dict[str, str]:
+    """Return the environment that a rank has from its first instruction on; `extra`, the user's, wins."""
+    env = {name: value for name, value in inherited.items() if name not in _SPARKS_OWN}
+    env["OMP_NUM_THREADS"] = str(threads)
+    env["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    env["PYTHONUNBUFFERED"] = "1"
+    env.update(extra)
+    return env
+
+
+def rendezvous_environment(
+    place: Place, backend: str, address: tuple[str, int] | None, interface: str | None, timeout: float
+) -> dict[str, str]:
+    """Return what tells the rank where it stands and where to meet the others.
+
+    Parameters
+    ----------
+    place : Place
+    backend : str
+    address : tuple of (str, int) or None
+        The rendezvous server for Horovod, the store for torch.
+    interface : str or None
+        Network interface that leads to the other ranks.
+    timeout : float
+        Seconds that they may take to meet.
+    """
+    env = {
+        "RANK": str(place.rank),
+        "WORLD_SIZE": str(place.size),
+        "LOCAL_RANK": str(place.local_rank),
+        "LOCAL_WORLD_SIZE": str(place.local_size),
+    }
+    if address is not None:
+        env |= spec_of(backend).environment(place, Meeting(address, interface, timeout))
+    return env
+
+
+def inherited_environment() -> dict[str, str]:
+    """Return a copy of this process's environment, which is itself never changed."""
+    return dict(os.environ)

@@ -1,0 +1,278 @@
+"""What a task does while its rank runs: hear rank, watchdog and coordinator, and turn the end into an Outcome."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sparkdl.cluster.job import OK, RANK_LOST, TIMED_OUT, USER_ERROR, Job, Outcome
+from sparkdl.cluster.rank.process import RankProcess
+from sparkdl.cluster.rpc import Channel
+from sparkdl.cluster.task.event_stream import EventStream
+from sparkdl.cluster.task.log_relay import LogTail, Relay
+from sparkdl.cluster.task.topology import Place
+from sparkdl.comm.registry import spec_of
+
+ABORT_GRACE = 10.0
+"""Seconds that a rank has to end by itself after another one has failed."""
+_ANSWER = 2.0
+"""Seconds in which it has to show that its main thread has heard so: native code may hold it for ever."""
+_EXIT_GRACE = 10.0
+
+
+@dataclass(frozen=True)
+class End:
+    """How a rank ended, before the coordinator has said at which place among the failures."""
+
+    kind: str
+    message: str = ""
+    traceback: str = ""
+    secondary: bool = False
+    blob: bytes = b""
+
+
+class Supervisor:
+    """Supervises one rank; `run` is called once.
+
+    Parameters
+    ----------
+    job : Job
+    place : Place
+    process : RankProcess
+        Started already; closed by the caller.
+    coordinator : Channel
+        The control connection to the coordinator.
+    output : Output
+        The output connection to the coordinator.
+    order : mapping
+        The message that starts the function on the rank.
+    started : float
+        `time.monotonic()` at the start of the task, from which `start_timeout` counts.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        place: Place,
+        process: RankProcess,
+        coordinator: Channel,
+        output: EventStream,
+        order: Mapping[str, Any],
+        started: float,
+    ) -> None:
+        self._job = job
+        self._place = place
+        self._process = process
+        self._coordinator = coordinator
+        self._output = output
+        self._order = order
+        self._started = started
+        self._inbox: queue.Queue[tuple[str, Mapping[str, Any] | None, bytes]] = queue.Queue()
+        self._tail = LogTail()
+        self._aborted: str | None = None
+        self._kill_at: float | None = None
+        self._killed_because: End | None = None
+        self._result: End | None = None
+        self._ready = self._go_at = 0.0
+        self._exit_by: float | None = None
+        self._rank_seen = self._coordinator_seen = time.monotonic()
+        self._place_in_order: int | None = None
+        self._beat_at = 0.0
+
+    def run(self) -> Outcome:
+        """Supervise the rank to its end and return what to say of it. Raises nothing for what the rank did."""
+        stdout, stderr = self._process.take_output()
+        relays = [
+            Relay(stdout, lambda line: self._on_line(line, "stdout")),
+            Relay(stderr, lambda line: self._on_line(line, "stderr")),
+        ]
+        for name, channel in (
+            ("rank", self._process.control),
+            ("watchdog", self._process.lifeline),
+            ("coordinator", self._coordinator),
+        ):
+            threading.Thread(target=self._listen, args=(name, channel), name=f"sparkdl-{name}", daemon=True).start()
+        end = self._wait_for_end()
+        ended = time.monotonic()
+        for relay in relays:
+            relay.join(2)
+        order = self._report(end)
+        return Outcome(
+            kind=end.kind,
+            rank=self._place.rank,
+            host=self._place.host,
+            message=end.message,
+            traceback=end.traceback,
+            order=order,
+            log_tail=self._tail.text(),
+            seconds={
+                "start": (self._go_at or ended) - self._started,
+                "run": ended - self._go_at if self._go_at else 0.0,
+            },
+            blob=end.blob,
+        )
+
+    def _listen(self, name: str, channel: Channel) -> None:
+        while (received := channel.recv()) is not None:
+            message, blob = received
+            if message["type"] == "event":
+                self._rank_seen = time.monotonic()
+                self._output.put(message["record"], wait=False)
+            else:
+                self._inbox.put((name, message, blob))
+        self._inbox.put((name, None, b""))
+
+    def _on_line(self, line: str, stream: str) -> None:
+        self._tail.add(line)
+        if self._job.verbosity == "all":
+            self._output.put({"event": "RankOutput", "rank": self._place.rank, "line": line, "stream": stream})
+        elif not self._job.local_master:
+            # The executor's own log has what the driver is not shown.
+            print(f"[{self._place.rank}] {line}", flush=True)
+
+    def _wait_for_end(self) -> End:
+        watchdog_gone = False
+        rank_gone = False
+        status: int | None = None
+        while not (watchdog_gone and rank_gone):
+            try:
+                name, message, blob = self._inbox.get(timeout=self._pause())
+            except queue.Empty:
+                self._check_limits()
+                continue
+            if name == "coordinator":
+                self._on_coordinator(message)
+            elif name == "watchdog":
+                watchdog_gone = watchdog_gone or message is None
+                status = status if message is None else int(message["status"])
+            elif message is None:
+                rank_gone = True
+            else:
+                self._on_rank(message, blob)
+            self._check_limits()
+        return self._judge(status)
+
+    def _pause(self) -> float:
+        return min(0.5, self._job.heartbeat_timeout / 4)
+
+    def _on_rank(self, message: Mapping[str, Any], blob: bytes) -> None:
+        self._rank_seen = time.monotonic()
+        kind = message["type"]
+        if kind == "ready":
+            self._ready = time.monotonic()
+            self._coordinator.try_send({"type": "ready"})
+        elif kind == "interrupted" and self._aborted is not None:
+            self._kill_at = time.monotonic() + ABORT_GRACE
+        elif kind == "value":
+            self._result = End(OK, blob=blob)
+        elif kind == "error":
+            self._result = End(USER_ERROR, message["message"], message["traceback"], bool(message["secondary"]), blob)
+        elif kind == "left":
+            self._result = End(RANK_LOST, message["message"], secondary=bool(message["secondary"]))
+        if self._result is not None and self._exit_by is None:
+            self._exit_by = time.monotonic() + _EXIT_GRACE
+            # The others shall hear of a failure before they feel it.
+            self._tell_coordinator(self._result)
+
+    def _tell_coordinator(self, end: End) -> None:
+        if end.kind == OK:
+            return
+        sentence = f"rank {self._place.rank} on host {self._place.host}: {end.message}"
+        self._coordinator.try_send({"type": "failed", "secondary": end.secondary, "message": sentence})
+
+    def _on_coordinator(self, message: Mapping[str, Any] | None) -> None:
+        self._coordinator_seen = time.monotonic()
+        if message is None:
+            if self._place_in_order is None and self._result is None:
+                self._abort("the coordinator in the task of rank 0 is gone")
+        elif message["type"] == "go":
+            self._go_at = time.monotonic()
+            self._process.control.try_send(self._order, self._job.blob)
+        elif message["type"] == "abort":
+            self._abort(str(message["message"]))
+        elif message["type"] == "order":
+            self._place_in_order = int(message["order"])
+
+    def _abort(self, reason: str) -> None:
+        if self._aborted is not None:
+            return
+        self._aborted = reason
+        # Before it runs the user's code there is nothing to wait for.
+        self._kill_at = time.monotonic() + (_ANSWER if self._go_at else 0.0)
+        self._process.control.try_send({"type": "abort"})
+
+    def _check_limits(self) -> None:
+        now = time.monotonic()
+        if now >= self._beat_at:
+            self._beat_at = now + min(5.0, self._job.heartbeat_timeout / 4)
+            self._coordinator.try_send({"type": "beat"})
+        if self._kill_at is not None and now >= self._kill_at:
+            self._process.kill()
+        if self._exit_by is not None and now >= self._exit_by:
+            self._process.kill()
+        if self._killed_because is None and self._aborted is None and self._result is None:
+            self._killed_because = self._too_late(now)
+            if self._killed_because is not None:
+                self._tell_coordinator(self._killed_because)
+                self._process.kill()
+
+    def _too_late(self, now: float) -> End | None:
+        job, place = self._job, self._place
+        where = f"rank {place.rank} on host {place.host}"
+        if not self._ready and now - self._started > job.start_timeout:
+            return End(
+                TIMED_OUT, f"{where} was not ready within {job.start_timeout:g} s: torch was still being imported"
+            )
+        if now - self._rank_seen > job.heartbeat_timeout:
+            return End(RANK_LOST, f"{where} gave no heartbeat for {job.heartbeat_timeout:g} s")
+        if now - self._coordinator_seen > job.heartbeat_timeout:
+            return End(RANK_LOST, f"{where} heard nothing of rank 0's task for {job.heartbeat_timeout:g} s")
+        return None
+
+    def _judge(self, status: int | None) -> End:
+        if self._killed_because is not None:
+            return self._killed_because
+        if self._result is not None:
+            return self._result
+        if self._aborted is not None:
+            end = End(RANK_LOST, f"ended because of another failure: {self._aborted}", secondary=True)
+        else:
+            weak = status == -signal.SIGABRT and spec_of(self._job.backend).aborts
+            end = End(RANK_LOST, describe_status(status), secondary=weak)
+        self._tell_coordinator(end)
+        return end
+
+    def _report(self, end: End) -> int:
+        if end.kind == OK:
+            self._coordinator.try_send({"type": "done"})
+            return -1
+        deadline = time.monotonic() + 10
+        while self._place_in_order is None and time.monotonic() < deadline:
+            try:
+                name, message, _ = self._inbox.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            if name == "coordinator":
+                if message is None:
+                    break
+                self._on_coordinator(message)
+        return 3 * self._place.size + self._place.rank if self._place_in_order is None else self._place_in_order
+
+
+def describe_status(status: int | None) -> str:
+    """Return how a process ended that said nothing, in words."""
+    if status is None:
+        return "disappeared together with its watchdog"
+    if status >= 0:
+        return f"ended with exit code {status} before its function returned"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    hint = " (often the out-of-memory killer)" if status == -signal.SIGKILL else ""
+    return f"was ended by {name}{hint}"

@@ -1,0 +1,1 @@
+"""Rows below ``cacheUrl``: content-addressed, leased, evicted when unused."""

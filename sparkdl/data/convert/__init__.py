@@ -1,0 +1,1 @@
+"""Arrow arrays, vectors and images to tensors and back. No Spark."""

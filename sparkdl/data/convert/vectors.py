@@ -1,0 +1,92 @@
+"""Spark ML vectors, dense and sparse in one column, as entries: the places and values that are not 0.
+
+From Arrow (the struct type, size, indices, values that Spark keeps a vector in) to packed rows, which have room for a
+fixed number of entries.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from sparkdl.data.convert import arrow
+from sparkdl.errors import DataError
+from sparkdl.schema import ENTRY
+
+_FIELDS = ["type", "size", "indices", "values"]
+
+
+class Entries(NamedTuple):
+    """The entries of n vectors, row by row, places ascending.
+
+    Attributes
+    ----------
+    rows, places : array
+        (e,) int64: the vector of each entry, and its place from 0 on.
+    values : array
+        (e,) float32.
+    vectors : int
+        How many there are.
+    """
+
+    rows: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float32]
+    vectors: int
+
+
+def is_vector(kind: pa.DataType) -> bool:
+    """Whether arrays of this type are vectors as Spark keeps them."""
+    return bool(pa.types.is_struct(kind)) and [field.name for field in kind] == _FIELDS
+
+
+def sizes(column: pa.StructArray) -> npt.NDArray[np.int64]:
+    """Return the size of each vector, (n,); 0 for nulls."""
+    _, size, _, values = column.flatten()
+    declared = size.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return np.where(declared < 0, arrow.lengths(values), declared)
+
+
+def entries_of(column: pa.StructArray) -> Entries:
+    """Return the entries of a column; a null has none."""
+    _, _, indices, values = column.flatten()
+    lengths = arrow.lengths(values)
+    rows = np.repeat(np.arange(len(column)), lengths)
+    places = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    is_sparse = indices.is_valid().to_numpy(zero_copy_only=False)
+    places[np.repeat(is_sparse, lengths)] = arrow.leaf(indices).to_numpy(zero_copy_only=False)
+    numbers = arrow.leaf(values).to_numpy(zero_copy_only=False).astype(np.float32)
+    kept = numbers != 0
+    return Entries(rows[kept], places[kept], numbers[kept], len(column))
+
+
+def packed(column: pa.StructArray, room: int, name: str) -> npt.NDArray[Any]:
+    """Return vectors as packed rows hold them: (n, room) of `ENTRY`.
+
+    Raises
+    ------
+    DataError
+        A vector has more entries than were counted before: the DataFrame is not the same each time it is computed.
+    """
+    entries = entries_of(column)
+    lengths = np.bincount(entries.rows, minlength=entries.vectors)
+    if len(lengths) and lengths.max() > room:
+        raise DataError(
+            f"column {name!r} has a vector of {lengths.max()} entries, {room} were the most when they were counted: "
+            "the DataFrame changes each time it is computed, so cache or save it first"
+        )
+    slots = np.arange(len(entries.rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    stored = np.zeros((entries.vectors, room), dtype=ENTRY)
+    stored["f0"][entries.rows, slots] = entries.places + 1
+    stored["f1"][entries.rows, slots] = entries.values
+    return stored
+
+
+def unpacked(stored: npt.NDArray[Any]) -> Entries:
+    """Return the entries of packed rows."""
+    rows, slots = np.nonzero(stored["f0"])
+    chosen = stored[rows, slots]
+    return Entries(rows, chosen["f0"].astype(np.int64) - 1, chosen["f1"], len(stored))

@@ -1,0 +1,1 @@
+"""Parquet that exists already: files, footers, Delta tables. No Spark."""

@@ -1,0 +1,122 @@
+"""Counting what the rows hold while they are written, and adding up what the tasks have counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sparkdl.data.format.manifest import FieldCount
+
+MAX_SHAPES = 16
+MAX_CLASSES = 10_000
+OTHER = "other"
+
+
+def shape_key(shape: Iterable[int]) -> str:
+    """Return how a shape is written in the counts: "3,4"; "?" where the parts of one row differ."""
+    return ",".join("?" if dimension < 0 else str(dimension) for dimension in shape)
+
+
+@dataclass
+class FieldCounter:
+    """The running counts of one field.
+
+    Attributes
+    ----------
+    labels : bool
+        Whether the field is a scalar label: its whole numbers are checked.
+    classes : Counter or None
+        Rows of each value; None: not asked for, or more than `MAX_CLASSES` values.
+    """
+
+    labels: bool = False
+    classes: Counter[float] | None = None
+    nulls: int = 0
+    undecodable: int = 0
+    nans: int = 0
+    non_integers: int = 0
+    minimum: float | None = None
+    maximum: float | None = None
+    shapes: Counter[str] = field(default_factory=Counter)
+
+    def add_shapes(self, shapes: npt.NDArray[np.int64]) -> None:
+        """Count the shapes, (n, dims), of rows that are not null."""
+        if len(shapes) and (shapes == shapes[0]).all():
+            self.shapes[shape_key(shapes[0])] += len(shapes)
+            return
+        values, counts = np.unique(shapes, axis=0, return_counts=True)
+        for shape, count in zip(values, counts, strict=True):
+            self.shapes[shape_key(shape)] += int(count)
+
+    def add_values(self, values: npt.NDArray[Any]) -> None:
+        """Count NaN, infinity, the range and classes of dense values, (n, ...)."""
+        if values.size == 0:
+            return
+        low, high = float(values.min()), float(values.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            finite = np.isfinite(values)
+            self.nans += int((~finite.reshape(len(values), -1).all(axis=1)).sum())
+            values = values[finite]
+            if values.size == 0:
+                return
+            low, high = float(values.min()), float(values.max())
+        self.minimum = low if self.minimum is None else min(low, self.minimum)
+        self.maximum = high if self.maximum is None else max(high, self.maximum)
+        if self.labels and values.dtype.kind == "f":
+            self.non_integers += int((values != np.floor(values)).sum())
+        if self.classes is not None:
+            found, counts = np.unique(values, return_counts=True)
+            self.classes.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+            if len(self.classes) > MAX_CLASSES:
+                self.classes = None
+
+    def result(self) -> FieldCount:
+        """Return the counts as the manifest holds them."""
+        return FieldCount(
+            nulls=self.nulls,
+            nans=self.nans,
+            shapes=_few(self.shapes),
+            minimum=self.minimum,
+            maximum=self.maximum,
+            classes=None if self.classes is None else {repr(float(k)): n for k, n in sorted(self.classes.items())},
+            non_integers=self.non_integers,
+            undecodable=self.undecodable,
+        )
+
+
+def total(counts: Iterable[FieldCount]) -> FieldCount:
+    """Return the counts of several tasks as one."""
+    parts = list(counts)
+    shapes: Counter[str] = Counter()
+    classes: Counter[str] | None = Counter()
+    for part in parts:
+        shapes.update(part.shapes)
+        if classes is not None:
+            classes = None if part.classes is None else classes + Counter(part.classes)
+    if not parts or (classes is not None and len(classes) > MAX_CLASSES):
+        classes = None
+    return FieldCount(
+        nulls=sum(part.nulls for part in parts),
+        nans=sum(part.nans for part in parts),
+        shapes=_few(shapes),
+        minimum=min((part.minimum for part in parts if part.minimum is not None), default=None),
+        maximum=max((part.maximum for part in parts if part.maximum is not None), default=None),
+        classes=None if classes is None else dict(sorted(classes.items(), key=lambda item: float(item[0]))),
+        non_integers=sum(part.non_integers for part in parts),
+        undecodable=sum(part.undecodable for part in parts),
+    )
+
+
+def _few(shapes: Mapping[str, int]) -> dict[str, int]:
+    """Return the most frequent shapes, the rest under "other"."""
+    ranked = sorted(((k, n) for k, n in shapes.items() if k != OTHER), key=lambda item: (-item[1], item[0]))
+    few = dict(ranked[:MAX_SHAPES])
+    rest = sum(n for _, n in ranked[MAX_SHAPES:]) + shapes.get(OTHER, 0)
+    if rest:
+        few[OTHER] = rest
+    return few

@@ -1,0 +1,126 @@
+"""Room for the rows that a rank shuffles together, and how readers are told to fill it.
+
+Rows are shuffled on the way in: the threads that read put each row to the place from which it will be handed out, so
+that a batch is cut from memory that lies in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sparkdl.data.format.row_layout import RowLayout, Rows
+from sparkdl.data.sampling.plan import Numbers, Plan, RowRange
+from sparkdl.schema import IMAGE, Field
+
+Values = npt.NDArray[Any]
+"""Of one field, (n, *shape)."""
+
+_PIECE_BYTES = 1 << 20
+
+
+def piece_rows(layout: RowLayout) -> int:
+    """Return how many rows at a time go through the cache of a core on their way to a target."""
+    return max(1, _PIECE_BYTES // layout.row_bytes)
+
+
+def decoded_shape(field: Field) -> tuple[int, ...]:
+    """Return the shape in which decoders write a row of a field: images pixel by pixel, (H, W, 3)."""
+    if field.kind != IMAGE:
+        return field.stored_shape
+    colours, height, width = field.shape
+    return height, width, colours
+
+
+def in_shape(decoded: Values, field: Field) -> Values:
+    """Return rows of a `decoded_shape`, (n, ...), as (n, *shape), without a copy."""
+    return decoded.transpose(0, 3, 1, 2) if field.kind == IMAGE else decoded
+
+
+def room_for(field: Field, rows: int) -> Values:
+    """Return room for decoded rows of a field, (n, *shape), not initialised."""
+    return in_shape(np.empty((rows, *decoded_shape(field)), dtype=field.stored_dtype), field)
+
+
+class Target(NamedTuple):
+    """Where the rows of a range are to go.
+
+    Attributes
+    ----------
+    memory : list of array
+        (n, *shape) for each slot of the layout, shared with other targets.
+    places : array
+        (rows of the range,) int64, which place each of them takes.
+    """
+
+    memory: list[Values]
+    places: Numbers
+
+    def put(self, slot: int, first: int, values: Values) -> None:
+        """Put the values of rows that follow each other, the first of them number `first` of the range."""
+        if not values.size:
+            return
+        places = self.places[first : first + len(values)]
+        # Every place is there; "clip" only spares numpy a check of each.
+        np.put(_whole_rows(self.memory[slot]), places, _whole_rows(np.ascontiguousarray(values)), mode="clip")
+
+    def put_packed(self, layout: RowLayout, first: int, rows: Rows) -> None:
+        """Put packed rows that follow each other, the first of them number `first` of the range."""
+        for slot, values in enumerate(layout.unpack(rows).values()):
+            self.put(slot, first, values)
+
+
+class Read(NamedTuple):
+    """What a reader is asked for: the rows of a range, put into `target` if there is one, else handed on."""
+
+    rows: RowRange
+    target: Target | None
+
+
+class WindowMemory:
+    """Equal parts of one memory, each with room for any window of a plan.
+
+    Memory that no window has touched is not resident, so that room for the largest window costs nothing.
+
+    Parameters
+    ----------
+    plan : Plan
+    room : callable
+        Returns an array (n, *shape) for each slot, with room for so many rows, not initialised.
+    windows : int
+        Windows that are in use at once: one for each shard of the rank, and those that are read ahead.
+    """
+
+    def __init__(self, plan: Plan, room: Callable[[int], list[Values]], windows: int) -> None:
+        self._rows = plan.most_window_rows
+        self._windows = windows
+        self._memory = room(windows * self._rows)
+        self.clear()
+
+    def clear(self) -> None:
+        """Make all parts free."""
+        self._free = list(range(self._windows))
+
+    def take(self) -> int:
+        """Return the number of a part that is free."""
+        return self._free.pop()
+
+    def give_back(self, part: int) -> None:
+        """Say that a part is free again."""
+        self._free.append(part)
+
+    def rows(self, part: int) -> list[Values]:
+        """Return the rows of a part, by slot."""
+        return [values[part * self._rows : (part + 1) * self._rows] for values in self._memory]
+
+    def target(self, part: int, places: Numbers) -> Target:
+        """Return where rows go that take these places of a part."""
+        return Target(self._memory, places + part * self._rows)
+
+
+def _whole_rows(values: Values) -> npt.NDArray[np.void]:
+    """The rows as (n,) numbers of bytes, which numpy moves faster than what is in them."""
+    return values.reshape(-1).view(np.dtype((np.void, values.nbytes // len(values))))

@@ -1,0 +1,1 @@
+"""Petastorm: the only package that imports it."""

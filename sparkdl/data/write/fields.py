@@ -1,0 +1,260 @@
+"""From the DataFrame's schema to the fields of a row: what can go in, and the sentence for what cannot."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    BooleanType,
+    DataType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    IntegralType,
+    MapType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampNTZType,
+    TimestampType,
+    UserDefinedType,
+)
+
+from sparkdl.errors import DataError, SettingError, did_you_mean
+from sparkdl.schema import (
+    ARRAY,
+    IMAGE,
+    IMAGE_PARTS,
+    INPUT,
+    LABEL,
+    MASK,
+    SCALAR,
+    STACKED,
+    VECTOR,
+    WEIGHT,
+    DataSchema,
+    Field,
+)
+from sparkdl.spark.columns import time_of
+
+_MLLIB = "pyspark.mllib.linalg"
+_ALLOWED = "numbers, booleans, dates, timestamps, arrays of numbers, Spark ML vectors, images"
+
+
+def schema_of(
+    frame_schema: StructType,
+    *,
+    inputs: Sequence[tuple[str, tuple[str, ...]]],
+    labels: Sequence[str],
+    weight: str | None,
+    case_sensitive: bool = False,
+    masks: bool = False,
+    sparse: bool = False,
+) -> DataSchema:
+    """Return the fields that the named columns make.
+
+    Parameters
+    ----------
+    frame_schema : StructType
+        ``df.schema``.
+    inputs : sequence of (str, tuple of str)
+        Name and columns of each input; several columns are scalars stacked into one (k,) input.
+    labels : sequence of str
+        Columns of the labels.
+    weight : str or None
+        Column of the row weights.
+    case_sensitive : bool
+        As ``spark.sql.caseSensitive``.
+    masks : bool
+        Add, behind the inputs, a mask for each of them that can be padded.
+    sparse : bool
+        Inputs that are vectors become sparse tensors.
+
+    Raises
+    ------
+    DataError
+        A column is missing, stands there twice, or has a type that cannot go in.
+    SettingError
+        A mask or a sparse tensor is asked for, and there is no input for it.
+    """
+    found = _Columns(frame_schema, case_sensitive)
+    fields = [_input(found, name, columns) for name, columns in inputs]
+    if sparse:
+        fields = [replace(f, sparse=f.kind == VECTOR) for f in fields]
+        if not any(f.sparse for f in fields):
+            raise SettingError("sparseTensors is set, and no input is a Spark ML vector: leave it out")
+    if masks:
+        fields += _masks(fields)
+    for label in labels:
+        fields.append(_single(found, _free(label, "label", fields), LABEL, label))
+    if weight is not None:
+        data_type = found.type_of(weight)
+        if time_of(data_type):
+            raise DataError(_refusal(weight, data_type, "a weight", _remedy(data_type)))
+        kind, _, shape = _number(weight, data_type, "a weight")
+        fields.append(Field(_free(weight, "weight", fields), WEIGHT, kind, (weight,), "float32", shape))
+    return DataSchema(tuple(fields))
+
+
+def check_validation_column(frame_schema: StructType, name: str, case_sensitive: bool = False) -> None:
+    """Raise DataError unless `name` is a boolean column."""
+    data_type = _Columns(frame_schema, case_sensitive).type_of(name)
+    if not isinstance(data_type, BooleanType):
+        raise DataError(
+            f"validation column {name!r} is {data_type.simpleString()}, not boolean: make it true for the rows that "
+            f"are only measured, for example with F.col({name!r}) == 1"
+        )
+
+
+class _Columns:
+    """The columns of a frame by name, found as Spark finds them."""
+
+    def __init__(self, frame_schema: StructType, case_sensitive: bool) -> None:
+        self._fields: list[StructField] = list(frame_schema.fields)
+        self._case_sensitive = case_sensitive
+
+    def type_of(self, name: str) -> DataType:
+        matches = [field for field in self._fields if self._same(field.name, name)]
+        if len(matches) == 1:
+            return matches[0].dataType
+        if matches:
+            raise DataError(f"column {name!r} stands {len(matches)} times in the DataFrame: rename or drop one")
+        there = [field.name for field in self._fields]
+        hint = did_you_mean(name, there, "")
+        shown = ", ".join(map(repr, there[:20])) + (f" and {len(there) - 20} more" if len(there) > 20 else "")
+        raise DataError(
+            f"column {name!r} is not in the DataFrame{hint and f', {hint}'} (it has {shown or 'no columns'})"
+        )
+
+    def _same(self, left: str, right: str) -> bool:
+        return left == right if self._case_sensitive else left.lower() == right.lower()
+
+
+def _free(name: str, role: str, fields: Sequence[Field]) -> str:
+    """A field name that no other field has: a column may be input and label at once (an autoencoder)."""
+    taken = {field.name for field in fields}
+    candidate, count = name, 1
+    while candidate in taken:
+        candidate = f"{name} ({role})" if count == 1 else f"{name} ({role} {count})"
+        count += 1
+    return candidate
+
+
+def _input(found: _Columns, name: str, columns: tuple[str, ...]) -> Field:
+    if not columns:
+        raise DataError(f"input {name!r} has no columns")
+    if len(columns) == 1:
+        return _single(found, name, INPUT, columns[0])
+    types = [found.type_of(column) for column in columns]
+    use = f"one of the {len(columns)} columns that are stacked"
+    dtypes = {_number(column, data_type, use)[1] for column, data_type in zip(columns, types, strict=True)}
+    dtype = "int64" if dtypes == {"int64"} else "float32"
+    times = [c for c, t in zip(columns, types, strict=True) if isinstance(t, (TimestampType, TimestampNTZType))]
+    if times and dtype == "float32":
+        # 24 bits hold 1.7 billion seconds to the nearest 128.
+        warnings.warn(
+            f"column {times[0]!r} is a timestamp stacked with fractions: as float32 its seconds since 1970 are only "
+            "exact to 64; give it as an input of its own (inputCols), or as the seconds since a later start",
+            stacklevel=2,
+        )
+    return Field(name, INPUT, STACKED, tuple(columns), dtype, (len(columns),), _times(types))
+
+
+def _single(found: _Columns, name: str, role: str, column: str) -> Field:
+    data_type = found.type_of(column)
+    kind, dtype, shape = _tensor(column, data_type, "a label" if role == LABEL else "an input")
+    return Field(name, role, kind, (column,), dtype, shape, _times([data_type]))
+
+
+def _times(types: Sequence[DataType]) -> tuple[str, ...]:
+    found = tuple(time_of(data_type) for data_type in types)
+    return found if any(found) else ()
+
+
+def _masks(fields: Sequence[Field]) -> list[Field]:
+    padded = [f for f in fields if f.kind in (ARRAY, VECTOR) and len(f.shape) == 1]
+    if not padded:
+        raise SettingError("padMask is set, and no input is an array or a vector that could be padded: leave it out")
+    names = [_free(f.name, "mask", fields) for f in padded]
+    return [
+        Field(name, INPUT, MASK, f.columns, "bool", f.shape, (f.kind,)) for name, f in zip(names, padded, strict=True)
+    ]
+
+
+def _tensor(column: str, data_type: DataType, use: str) -> tuple[str, str, tuple[int, ...]]:
+    """Kind, dtype and shape of one column."""
+    if isinstance(data_type, UserDefinedType):
+        return _user_type(column, data_type, use)
+    if isinstance(data_type, BinaryType):
+        if importlib.util.find_spec("PIL") is None:
+            raise DataError(
+                f"column {column!r} holds images as bytes, and Pillow, which decodes them, is not installed in the "
+                "driver's Python: run pip install pillow"
+            )
+        return IMAGE, "float32", (3, -1, -1)
+    if isinstance(data_type, StructType) and set(data_type.fieldNames()) >= IMAGE_PARTS:
+        return IMAGE, "float32", (3, -1, -1)
+    if isinstance(data_type, ArrayType):
+        element, dims = data_type.elementType, 1
+        while isinstance(element, ArrayType):
+            element, dims = element.elementType, dims + 1
+        dtype = _number_dtype(element)
+        if dtype is None or time_of(element):
+            raise DataError(_refusal(column, data_type, use, _remedy(element)))
+        return ARRAY, dtype, (-1,) * dims
+    return _number(column, data_type, use)
+
+
+def _number(column: str, data_type: DataType, use: str) -> tuple[str, str, tuple[int, ...]]:
+    dtype = _number_dtype(data_type)
+    if dtype is None:
+        raise DataError(_refusal(column, data_type, use, _remedy(data_type)))
+    return SCALAR, dtype, (1,)
+
+
+def _number_dtype(data_type: DataType) -> str | None:
+    if isinstance(data_type, (IntegralType, BooleanType)) or time_of(data_type):
+        return "int64"
+    return "float32" if isinstance(data_type, (FloatType, DoubleType, DecimalType)) else None
+
+
+def _user_type(column: str, data_type: UserDefinedType, use: str) -> tuple[str, str, tuple[int, ...]]:
+    kind = type(data_type)
+    if kind.__module__.startswith(_MLLIB) and kind.__name__ == "VectorUDT":
+        raise DataError(
+            f"column {column!r} is an old mllib vector and cannot be {use}: "
+            "convert it with pyspark.mllib.util.MLUtils.convertVectorColumnsToML"
+        )
+    if kind.__name__ == "VectorUDT":
+        return VECTOR, "float32", (-1,)
+    raise DataError(_refusal(column, data_type, use, "convert it to an array or a vector"))
+
+
+def _refusal(column: str, data_type: DataType, use: str, remedy: str) -> str:
+    return f"column {column!r} is {data_type.simpleString()} and cannot be {use} ({_allowed(use)} can): {remedy}"
+
+
+def _allowed(use: str) -> str:
+    if use == "a weight":
+        return "numbers and booleans"
+    return _ALLOWED if use in ("a label", "an input") else "numbers, booleans, dates and timestamps"
+
+
+def _remedy(data_type: DataType) -> str:
+    """What to do about a type that cannot go in."""
+    if isinstance(data_type, StringType):
+        return "turn strings into numbers first, with StringIndexer (a class), FeatureHasher or a cast"
+    if time_of(data_type):
+        return "turn it into numbers first, with F.unix_date or F.unix_seconds (in arrays by F.transform)"
+    if isinstance(data_type, (ArrayType, UserDefinedType)):
+        return "pass it as an input of its own (inputCols), or stack vectors with VectorAssembler"
+    if isinstance(data_type, (StructType, MapType)):
+        return "select the parts of it that are numbers into columns of their own"
+    if isinstance(data_type, BinaryType):
+        return "pass images as an input of its own (inputCols)"
+    return "cast it to a number first"

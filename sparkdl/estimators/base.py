@@ -1,0 +1,373 @@
+"""Estimators that train a network on ranks: what all tasks share, and TorchEstimator."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+import weakref
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from pyspark.ml import Estimator
+from pyspark.ml.base import _FitMultipleIterator
+from pyspark.sql import SparkSession
+from pyspark.sql.types import StructType
+
+from sparkdl.cluster.driver.launch import launch
+from sparkdl.cluster.driver.spec import Ranks
+from sparkdl.cluster.prefork.prewarm import prewarm
+from sparkdl.cluster.spool.ingest import Ingest
+from sparkdl.cluster.task.environment import visible_gpus
+from sparkdl.data.write import check_validation_column, schema_of
+from sparkdl.errors import SettingError
+from sparkdl.estimators.model import NetworkModel, TorchModel
+from sparkdl.fitting.config import config_of, measuring_plan_of, plan_of, seed_of
+from sparkdl.fitting.report import FitReport, report_of
+from sparkdl.fitting.result_store import result_folder
+from sparkdl.fitting.shared_dataset import RowsWanted, SharedRows
+from sparkdl.network import Network, check, resolve
+from sparkdl.params.roles import inputs_of, labels_of, weight_of
+from sparkdl.params.stages import EstimatorParams, TrainingParams
+from sparkdl.persistence import Savable
+from sparkdl.preflight.backend import Chosen, choose_backend
+from sparkdl.preflight.cluster import check_cluster
+from sparkdl.preflight.dry_run import check_names, dry_run, measured_by
+from sparkdl.preflight.gpus import check_gpus, will_have_gpus
+from sparkdl.preflight.network import check_steps
+from sparkdl.preflight.rows import check_rows
+from sparkdl.preflight.settings import check_settings
+from sparkdl.scoring.outputs import GenericHead, Head
+from sparkdl.scoring.transform import added_fields
+from sparkdl.spark.session import conf_bool
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from pyspark.ml._typing import ParamMap
+    from pyspark.sql import DataFrame
+
+    from sparkdl.data.write import Dataset
+    from sparkdl.schema import DataSchema
+    from sparkdl.train.config import TrainConfig
+
+M = TypeVar("M", bound=NetworkModel)
+
+Shapes = tuple[tuple[int, ...], ...]
+_WORK = "sparkdl.worker:fit"
+_CLASS_LOSSES = ("cross_entropy", "nll")
+_TAKE_IN = "sparkdl.data.direct.spooling:ingest_rows"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What settings, columns and cluster have told before rows are written.
+
+    Attributes
+    ----------
+    rows : RowsWanted
+    backend : Chosen
+    seconds : float
+        That the checks took.
+    """
+
+    rows: RowsWanted
+    backend: Chosen
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that is known before ranks start.
+
+    Attributes
+    ----------
+    network : Network
+        With its first weights.
+    config : TrainConfig
+    schema : DataSchema
+        With every shape known.
+    outputs : tuple of tuple of int
+        Shape of one row of each output of the network.
+    work : dict
+        Arguments of `sparkdl.worker.fit`.
+    """
+
+    network: Network
+    config: TrainConfig
+    schema: DataSchema
+    outputs: Shapes
+    work: dict[str, Any]
+
+
+class TrainingStage(TrainingParams, Savable, Estimator[M]):
+    """An estimator whose network is trained on ranks; a task says what it minimises and which model comes out."""
+
+    _task = "generic"
+    _loss = "mse"
+    _metrics: tuple[str, ...] = ()
+    _varied: ParamMap = {}  # What the last `copy` has changed: a search copies its estimator for each fit.
+
+    def copy(self, extra: ParamMap | None = None) -> Self:
+        """Return a copy of the same uid, with the Params of `extra`."""
+        made = super().copy(extra)
+        if extra:
+            made._varied = dict(extra)
+        return made
+
+    def _fit(self, dataset: DataFrame) -> M:
+        checked = self._check(dataset)
+        return self._fit_rows(dataset, SharedRows(dataset, [checked.rows]), checked)
+
+    def fitMultiple(self, dataset: DataFrame, paramMaps: Sequence[ParamMap]) -> Iterator[tuple[int, M]]:
+        """Fit a model for each ParamMap; those that agree on the rows share one writing of them.
+
+        The iterator may be used by several threads. The rows are gone when their last model is done, when a fit
+        fails, and when the iterator is dropped.
+        """
+        stages = [self.copy(each) for each in paramMaps]
+        checked = [stage._check(dataset) for stage in stages]
+        shared = SharedRows(dataset, [each.rows for each in checked])
+
+        def fit_one(index: int) -> M:
+            return stages[index]._fit_rows(dataset, shared, checked[index], (index + 1, len(stages)))
+
+        models = _FitMultipleIterator(fit_one, len(stages))
+        weakref.finalize(models, shared.close)
+        return models
+
+    def _fit_rows(
+        self, frame: DataFrame, shared: SharedRows, checked: Checked, number: tuple[int, int] | None = None
+    ) -> M:
+        with report_of(self, frame, checked.seconds, number, self._varied) as report:
+            report.notice(checked.backend.notice)
+            prewarm(frame.sparkSession, _WORK)
+            report.phase("materialize")
+            with shared.use(checked.rows) as rows:
+                report.phase("check")
+                prepared = self._prepare(frame, rows)
+                report.phase("start")
+                trained = self._launch(frame, prepared, rows, checked.backend.name, report)
+            report.phase("build")
+            model = self._build(prepared, trained, frame.schema)
+            report.keep(model, frame)
+        model.fitSeconds = dict(report.seconds)
+        return model
+
+    def _check(self, frame: DataFrame) -> Checked:
+        """Refuse what settings, columns, packages and cluster already show; return what goes on from there."""
+        began = time.monotonic()
+        spark, ranks, resources = frame.sparkSession, self.getNumProcs(), self.getTaskResources()
+        wanted = self._wanted(frame.schema, conf_bool(spark, "spark.sql.caseSensitive", False))
+        device, visible = self.getDevice(), visible_gpus(os.environ)
+        gpus = will_have_gpus(spark, ranks, device=device, visible=visible, resources=resources)
+        backend = choose_backend(spark, self.getBackend(), ranks, gpus=gpus)
+        check_cluster(spark, ranks, resources)
+        check_gpus(spark, ranks, device=device, precision=self.getPrecision(), visible=visible, resources=resources)
+        return Checked(wanted, backend, time.monotonic() - began)
+
+    def transformSchema(self, schema: StructType) -> StructType:
+        """Return the schema of what the model's `transform` will return for a DataFrame of this one.
+
+        What `fit` refuses by settings and columns alone is refused. Where only the rows tell the sizes of the inputs,
+        the outputs of TorchEstimator's network are taken to have as many dimensions as the labels that they learn.
+        """
+        session = SparkSession.getActiveSession()
+        case_sensitive = session is not None and conf_bool(session, "spark.sql.caseSensitive", False)
+        wanted = self._wanted(schema, case_sensitive)
+        return StructType([*schema.fields, *added_fields(self._head(wanted.schema).columns(), schema)])
+
+    def _wanted(self, columns: StructType, case_sensitive: bool) -> RowsWanted:
+        """Refuse what settings and columns show; return which rows are needed."""
+        config = self._config()
+        check_settings(self, columns.names, measured_by(config), case_sensitive=case_sensitive)
+        check_names(self.getModule(), self.getModuleParams(), config)
+        schema = schema_of(
+            columns,
+            inputs=[(name, tuple(group)) for name, group in inputs_of(self)],
+            labels=labels_of(self),
+            weight=weight_of(self),
+            case_sensitive=case_sensitive,
+            masks=self.getPadMask(),
+            sparse=self.getSparseTensors(),
+        )
+        held = self.getValidationIndicatorCol()
+        if held:
+            check_validation_column(columns, held, case_sensitive)
+        return RowsWanted(
+            schema=schema,
+            count_classes=tuple(self._counted()),
+            validation_column=held,
+            validation_fraction=self.getValidationFraction(),
+            seed=seed_of(self) if self.getValidationFraction() else 0,
+            fill_value=self.getFillValue(),
+            pad_value=self.getPadValue(),
+            cache_url=self.getCacheUrl(),
+            storage_options=self.getStorageOptions(),
+            feed=self.getFeed(),
+        )
+
+    def _prepare(self, frame: DataFrame, rows: Dataset) -> Prepared:
+        """Refuse what the rows show; make the network and try it."""
+        train, validation = rows.train, rows.validation
+        check_rows(self, train, validation)
+        config = self._settled(self._config(), rows, frame.schema)
+        schema = train.schema
+        network = resolve(
+            self.getModule(), self.getModuleParams(), schema, self._output_size(config, schema), seed_of(self)
+        )
+        outputs = dry_run(network.module, config, schema)
+        config = self._fitting(config, schema, outputs)
+        plan = plan_of(self, train)
+        check_steps(self, network.module, plan)
+        work = {
+            "module": network.module,
+            "config": config,
+            "train": (train, plan),
+            "validation": None if validation is None else (validation, measuring_plan_of(self, validation)),
+            "storage_options": self.getStorageOptions(),
+        }
+        return Prepared(network, config, schema, outputs, work)
+
+    def _launch(
+        self, frame: DataFrame, prepared: Prepared, rows: Dataset, backend: str, report: FitReport
+    ) -> dict[str, Any]:
+        spark, blocks = frame.sparkSession, rows.blocks
+        ranks = Ranks(
+            self.getNumProcs(),
+            backend=backend,
+            device=self.getDevice(),
+            start_timeout=self.getStartTimeout(),
+            heartbeat_timeout=self.getHeartbeatTimeout(),
+            task_resources=self.getTaskResources(),
+        )
+        with result_folder(spark, prepared.network.module, self.getCacheUrl(), self.getStorageOptions()) as folder:
+            launched = launch(
+                spark,
+                _WORK,
+                prepared.work,
+                ranks,
+                listener=report,
+                max_restarts=self.getMaxRestarts(),
+                min_procs=self.getMinProcs(),
+                result_folder=folder,
+                ingest=None if blocks is None else Ingest(blocks.frame, blocks.by, _TAKE_IN, blocks.arguments),
+            )
+        trained: dict[str, Any] = launched.value
+        seconds, epochs = trained["seconds"]["total"], len(trained["history"])
+        report.trained(seconds, launched.seconds.get("spool"), epochs, trained["best_epoch"])
+        return trained
+
+    def _build(self, prepared: Prepared, trained: dict[str, Any], columns: StructType) -> M:
+        module = prepared.network.module
+        loaded = module.load_state_dict(torch.load(io.BytesIO(trained["state"]), weights_only=True), strict=False)
+        # Only tensors come back; extra state of another kind stays as it was made.
+        assert not loaded.unexpected_keys
+        assert all(name.endswith("_extra_state") for name in loaded.missing_keys), loaded.missing_keys
+        module.eval()
+        model: M = self._model_class()._create(
+            module,
+            prepared.network.reference,
+            prepared.schema,
+            prepared.outputs,
+            trained["history"],
+            fill_value=self.getFillValue(),
+            pad_value=self.getPadValue(),
+            best_epoch=trained["best_epoch"],
+            **self._extra(prepared, columns),
+        )
+        return model._follow(self)
+
+    def _config(self) -> TrainConfig:
+        return config_of(self, task=self._task, loss=self._loss, metrics=self._metrics)
+
+    @abstractmethod
+    def _model_class(self) -> type[M]:
+        """Return the class of the model."""
+
+    @abstractmethod
+    def _head(self, schema: DataSchema) -> Head:
+        """Return what the model will make of the network's outputs, as far as the columns tell."""
+
+    @abstractmethod
+    def _output_size(self, config: TrainConfig, schema: DataSchema) -> int | None:
+        """Return how many numbers a network by name has to return, None where nobody can tell."""
+
+    @abstractmethod
+    def _fitting(self, config: TrainConfig, schema: DataSchema, outputs: Shapes) -> TrainConfig:
+        """Refuse outputs that the task cannot use; return the settings that go with them."""
+
+    def _counted(self) -> list[str]:
+        """Return the labels whose values are counted."""
+        return []
+
+    def _settled(self, config: TrainConfig, rows: Dataset, columns: StructType) -> TrainConfig:
+        """Return the settings with what only the rows could say."""
+        return config
+
+    def _extra(self, prepared: Prepared, columns: StructType) -> dict[str, Any]:
+        """Return what the model needs besides the network; JSON values."""
+        return {}
+
+
+class TorchEstimator(EstimatorParams, TrainingStage[TorchModel]):
+    """Trains any network by any loss, on several ranks; with several inputs and labels if there are.
+
+    Parameters
+    ----------
+    **settings
+        Params by name, as listed below. `module` must be given.
+
+    Notes
+    -----
+    The network gets one tensor for each input, (n, 1) for a scalar column, (n, k) for an array, a vector or
+    `featuresCols`, (n, ...) for nested arrays, (n, 3, H, W) for images; integers as int64, all else as float32. It
+    returns one tensor, or a tuple or dict of as many as there are labels, each with n rows. A label takes the shape
+    of its output where the sizes agree; class losses get int64 (n,).
+
+    Examples
+    --------
+    >>> model = TorchEstimator(module=net, loss="huber", epochs=5, numProcs=2).fit(df)  # doctest: +SKIP
+    """
+
+    __module__ = "sparkdl"
+
+    def _model_class(self) -> type[TorchModel]:
+        return TorchModel
+
+    def _head(self, schema: DataSchema) -> Head:
+        config, names = self._config(), self.getOutputCols()
+        shapes: Shapes
+        if all(f.known for f in schema.fields):
+            size = self._output_size(config, schema)
+            network = resolve(self.getModule(), self.getModuleParams(), schema, size, seed_of(self))
+            shapes = check(network.module, schema)
+        else:
+            one_of_many = [loss in _CLASS_LOSSES for loss in config.losses]
+            shapes = tuple(
+                (-1,) if of_class else f.shape for f, of_class in zip(schema.labels, one_of_many, strict=True)
+            )
+        self._fitting(config, schema, shapes)
+        return GenericHead((self.getPredictionCol(),) if names is None else tuple(names), shapes)
+
+    def _output_size(self, config: TrainConfig, schema: DataSchema) -> int | None:
+        if len(schema.labels) != 1 or config.losses[0] in _CLASS_LOSSES:
+            return None
+        return schema.labels[0].size
+
+    def _fitting(self, config: TrainConfig, schema: DataSchema, outputs: Shapes) -> TrainConfig:
+        names = self.getOutputCols()
+        if names is None and len(outputs) > 1:
+            raise SettingError(
+                f"the network has {len(outputs)} outputs and predictionCol names one column: "
+                "set outputCols, one name for each output"
+            )
+        if names is not None and len(names) != len(outputs):
+            raise SettingError(
+                f"outputCols has {len(names)} names for {len(outputs)} outputs of the network: name each, "
+                '"" leaves one out'
+            )
+        return config

@@ -1,0 +1,147 @@
+"""Classification: class indices as labels; raw prediction, probability and prediction as columns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sparkdl.errors import DataError, NetworkError, SettingError
+from sparkdl.estimators.base import Prepared, Shapes, TrainingStage
+from sparkdl.estimators.model import NetworkModel
+from sparkdl.params.columns import HasClassColumns
+from sparkdl.params.stages import ClassifierParams
+from sparkdl.preflight.rows import balanced_weights, count_classes
+from sparkdl.preflight.settings import check_classes
+from sparkdl.scoring.outputs import ClassificationHead, Head
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
+
+    from sparkdl.data.write import Dataset
+    from sparkdl.schema import DataSchema
+    from sparkdl.train.config import TrainConfig
+
+_ATTRIBUTES = "ml_attr"
+
+
+class TorchClassificationModel(HasClassColumns, NetworkModel):
+    """The model of TorchClassifier.
+
+    It adds `rawPredictionCol` and `probabilityCol`, vectors with one number for each class, and `predictionCol`, the
+    index of a class as double. With two classes rawPrediction is [-m, m], as LogisticRegression's.
+    """
+
+    __module__ = "sparkdl"
+
+    @property
+    def numClasses(self) -> int:
+        """Number of classes."""
+        return int(self._extra("num_classes"))
+
+    def _head(self) -> Head:
+        thresholds = self.getThresholds()
+        if thresholds is not None and len(thresholds) != self.numClasses:
+            raise SettingError(
+                f"thresholds has {len(thresholds)} entries for {self.numClasses} classes: give one for each, in order"
+            )
+        return ClassificationHead(
+            raw_prediction=self.getRawPredictionCol(),
+            probability=self.getProbabilityCol(),
+            prediction=self.getPredictionCol(),
+            classes=self.numClasses,
+            thresholds=None if thresholds is None else tuple(thresholds),
+        )
+
+    def _transform(self, dataset: DataFrame) -> DataFrame:
+        scored = super()._transform(dataset)
+        labels, prediction = self._extra("labels"), self.getPredictionCol()
+        if not labels or not prediction:
+            return scored
+        # IndexToString then finds the labels that StringIndexer has numbered.
+        attributes = {"type": "nominal", "name": prediction, "vals": labels}
+        return scored.withMetadata(prediction, {_ATTRIBUTES: attributes})
+
+
+class TorchClassifier(ClassifierParams, TrainingStage[TorchClassificationModel]):
+    """Trains a network that tells classes apart, on several ranks.
+
+    Parameters
+    ----------
+    **settings
+        Params by name, as listed below. `module` must be given.
+
+    Notes
+    -----
+    Labels are 0, 1, 2, ... in a column of any number type, as StringIndexer makes them. Their number is `numClasses`,
+    else what the label column's metadata say, else the network's number of outputs or the greatest label and 1,
+    whichever is more. The network returns one logit for each class; for two classes one logit is enough. The loss is
+    cross_entropy (of one logit: bce_with_logits) where `loss` is not set, and accuracy is measured where `metrics` is
+    not set.
+
+    Examples
+    --------
+    >>> TorchClassifier(module="mlp", epochs=5, numProcs=2).fit(df).transform(df)  # doctest: +SKIP
+    """
+
+    __module__ = "sparkdl"
+
+    _task = "classification"
+    _loss = "cross_entropy"
+    _metrics = ("accuracy",)
+
+    def _model_class(self) -> type[TorchClassificationModel]:
+        return TorchClassificationModel
+
+    def _head(self, schema: DataSchema) -> Head:
+        # How many classes there are is in no type.
+        return ClassificationHead(self.getRawPredictionCol(), self.getProbabilityCol(), self.getPredictionCol(), 0)
+
+    def _counted(self) -> list[str]:
+        return [self.getLabelCol()]
+
+    def _settled(self, config: TrainConfig, rows: Dataset, columns: StructType) -> TrainConfig:
+        (label,) = rows.train.schema.labels
+        if label.shape != (1,):
+            raise DataError(
+                f"column {label.columns[0]!r} holds rows of the shape {label.shape}, and TorchClassifier learns the "
+                "index of one class: use TorchEstimator for several labels at once"
+            )
+        declared = self.getNumClasses() or len(labels_in(columns, self.getLabelCol()))
+        classes = count_classes(rows.train, rows.validation, declared)
+        check_classes(self, classes)
+        given = self.getClassWeights()
+        weights = balanced_weights(rows.train, classes) if given == "balanced" else given
+        return replace(config, num_classes=classes, class_weights=None if weights is None else tuple(weights))
+
+    def _output_size(self, config: TrainConfig, schema: DataSchema) -> int | None:
+        return 1 if config.losses[0] == "bce_with_logits" else config.num_classes
+
+    def _fitting(self, config: TrainConfig, schema: DataSchema, outputs: Shapes) -> TrainConfig:
+        size = math.prod(outputs[0]) if len(outputs) == 1 and len(outputs[0]) < 2 else 0
+        classes = config.num_classes
+        if size == 1 and classes == 2:
+            return config
+        if size > classes and not self.getNumClasses():
+            # The data may lack the last classes: a fold, a sample. Their weight has nothing to weigh.
+            weights = config.class_weights
+            more = None if weights is None else (*weights, *(0.0,) * (size - classes))
+            return replace(config, num_classes=size, class_weights=more)
+        if size != classes:
+            shapes = " and ".join(str(shape) for shape in outputs)
+            raise NetworkError(
+                f"the network returns {shapes} for a row, and there are {classes} classes: "
+                f"give its last layer {classes} outputs{' (or one)' if classes == 2 else ''}, or set numClasses"
+            )
+        return config
+
+    def _extra(self, prepared: Prepared, columns: StructType) -> dict[str, Any]:
+        return {"num_classes": prepared.config.num_classes, "labels": labels_in(columns, self.getLabelCol())}
+
+
+def labels_in(columns: StructType, name: str) -> list[str]:
+    """Return the labels that a column's metadata give to 0, 1, ..., as StringIndexer leaves them; else none."""
+    fields = [field for field in columns.fields if field.name.lower() == name.lower()]
+    attributes = fields[0].metadata.get(_ATTRIBUTES, {}) if fields else {}
+    return [str(label) for label in attributes.get("vals", [])]

@@ -1,0 +1,67 @@
+"""Regression: one number for each row."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from sparkdl.errors import DataError, NetworkError
+from sparkdl.estimators.base import Shapes, TrainingStage
+from sparkdl.estimators.model import NetworkModel
+from sparkdl.params.stages import RegressorParams
+from sparkdl.scoring.outputs import Head, RegressionHead
+
+if TYPE_CHECKING:
+    from sparkdl.schema import DataSchema
+    from sparkdl.train.config import TrainConfig
+
+
+class TorchRegressionModel(NetworkModel):
+    """The model of TorchRegressor: adds `predictionCol`, a double."""
+
+    __module__ = "sparkdl"
+
+    def _head(self) -> Head:
+        return RegressionHead(self.getPredictionCol())
+
+
+class TorchRegressor(RegressorParams, TrainingStage[TorchRegressionModel]):
+    """Trains a network that predicts a number, on several ranks.
+
+    Parameters
+    ----------
+    **settings
+        Params by name, as listed below. `module` must be given. The loss is mse
+        where `loss` is not set.
+
+    Examples
+    --------
+    >>> TorchRegressor(module="mlp", epochs=5, numProcs=2).fit(df).transform(df)  # doctest: +SKIP
+    """
+
+    __module__ = "sparkdl"
+
+    _task = "regression"
+
+    def _model_class(self) -> type[TorchRegressionModel]:
+        return TorchRegressionModel
+
+    def _head(self, schema: DataSchema) -> Head:
+        return RegressionHead(self.getPredictionCol())
+
+    def _output_size(self, config: TrainConfig, schema: DataSchema) -> int | None:
+        return 1
+
+    def _fitting(self, config: TrainConfig, schema: DataSchema, outputs: Shapes) -> TrainConfig:
+        (label,) = schema.labels
+        if label.size != 1:
+            raise DataError(
+                f"column {label.columns[0]!r} holds {label.size} numbers a row, and TorchRegressor learns one: "
+                "use TorchEstimator"
+            )
+        if len(outputs) != 1 or math.prod(outputs[0]) != 1:
+            raise NetworkError(
+                f"the network returns {' and '.join(str(shape) for shape in outputs)} for a row, and TorchRegressor "
+                "predicts one number: give its last layer one output, or use TorchEstimator"
+            )
+        return config

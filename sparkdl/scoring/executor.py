@@ -1,0 +1,78 @@
+"""What a Spark task does with the batches that it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pyarrow as pa
+import torch
+
+from sparkdl.errors import SettingError
+from sparkdl.scoring.model_cache import loaded
+from sparkdl.scoring.score_plan import ScoringPlan
+from sparkdl.scoring.scorer import Scorer
+from sparkdl.scoring.ship import fetch
+from sparkdl.spark.functions import TaskResources, task_resources
+
+
+def score_batches(
+    plan: ScoringPlan, name: str, local_master: bool, batches: Iterator[Sequence[pa.Array]]
+) -> Iterator[pa.Array]:
+    """Score a task's batches with the network of the file `name`.
+
+    Yields
+    ------
+    pyarrow.Array
+        For each batch its column; of several a struct, named "0", "1", ... because a column may have any name.
+    """
+    resources = task_resources()
+    device = choose_device(plan.settings.device, resources, local_master)
+    settings = replace(plan.settings, device=device)
+    scorer = Scorer(loaded(name, device, lambda: fetch(name)), settings)
+    names = [str(place) for place in range(len(plan.columns))]
+    for arrays in batches:
+        with _threads(resources.cpus):
+            columns = plan.score(scorer, arrays)
+        yield columns[0] if len(columns) == 1 else pa.StructArray.from_arrays(columns, names=names)
+
+
+@contextmanager
+def _threads(cpus: int) -> Iterator[None]:
+    """Let torch compute with as many threads as the task has CPUs: more of them cost a multiple of the time.
+
+    For one batch at a time, because Spark's workers run code of others too.
+    """
+    before = torch.get_num_threads()
+    if before == cpus:
+        yield
+        return
+    torch.set_num_threads(cpus)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def choose_device(device: str, resources: TaskResources, local_master: bool) -> str:
+    """Return the device of a task: its own GPU, on a local master a visible one, else the CPU.
+
+    Raises
+    ------
+    SettingError
+        If "cuda" was asked for and there is none.
+    """
+    visible = torch.cuda.device_count() if device != "cpu" else 0
+    if visible and resources.gpus:
+        address = resources.gpus[0]
+        # Where the cluster manager hides other GPUs, the task's address is not torch's number.
+        return f"cuda:{address}" if address.isdigit() and int(address) < visible else "cuda:0"
+    if visible and local_master:
+        return f"cuda:{resources.partition % visible}"
+    if device == "cuda":
+        raise SettingError(
+            "device='cuda', but this task has no GPU: give Spark tasks GPUs (spark.task.resource.gpu.amount), "
+            "or set device to 'auto'"
+        )
+    return "cpu"

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import psutil
+import pytest
+
+from sparkdl.cluster.prefork import client
+from sparkdl.cluster.prefork.client import server_folder, start_preforked
+from sparkdl.cluster.rank.process import start_fresh
+
+CONTEXT = {
+    "rank": 0,
+    "size": 1,
+    "local_rank": 0,
+    "local_size": 1,
+    "backend": "local",
+    "device": "cpu",
+    "threads": 1,
+    "host": "h",
+    "start_timeout": 60.0,
+}
+
+
+def begin(process, env, function, blob, preload=()):
+    place = {
+        "env": env,
+        "path": sys.path,
+        "folder": process.folder,
+        "threads": 1,
+        "beat": 1.0,
+        "preload": list(preload),
+    }
+    process.control.send(place)
+    assert hear(process)["type"] == "ready"
+    order = {"env": {"RANK": "0"}, "function": function, "max_result_bytes": 1 << 20, "context": CONTEXT}
+    process.control.send(order, blob)
+
+
+def hear(process):
+    while (received := process.control.recv()) is not None:
+        if received[0]["type"] != "beat":
+            return {**received[0], "blob": received[1]}
+    return None
+
+
+def wait_gone(pids, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = start_fresh(env, sys.path)
+    yield process, env
+    process.close()
+
+
+def sleeper(context):
+    """Runs on the rank: starts a child of its own, tells both process ids and stays."""
+    import subprocess
+
+    child = subprocess.Popen(["sleep", "100"])
+    context.emit({"pids": [os.getpid(), os.getppid(), child.pid], "session": os.getsid(0), "cwd": os.getcwd()})
+    time.sleep(100)
+
+
+def test_a_rank_leads_its_session_and_dies_whole_with_its_lifeline(fresh):
+    process, env = fresh
+    begin(process, env, f"{__name__}:sleeper", _no_arguments())
+    record = hear(process)["record"]
+    assert record["session"] == record["pids"][0]
+    assert os.path.realpath(record["cwd"]) == os.path.realpath(process.folder)
+    process.kill()
+    assert wait_gone(record["pids"])
+    deadline = time.monotonic() + 5
+    while os.path.exists(process.folder) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not os.path.exists(process.folder)
+
+
+def test_a_rank_does_not_outlive_its_watchdog(fresh):
+    process, env = fresh
+    begin(process, env, f"{__name__}:sleeper", _no_arguments())
+    rank, watchdog, _ = hear(process)["record"]["pids"]
+    os.kill(watchdog, 9)
+    assert wait_gone([rank, watchdog])
+
+
+def _no_arguments():
+    import cloudpickle
+
+    return cloudpickle.dumps({})
+
+
+def look(context):
+    """Runs on the rank: what a process can inherit."""
+    import random
+    import signal
+
+    import numpy
+    import torch
+
+    return {
+        "env": dict(os.environ),
+        "path": list(sys.path),
+        "cwd": os.getcwd(),
+        "threads": torch.get_num_threads(),
+        "random": (random.random(), float(numpy.random.rand()), torch.initial_seed()),
+        "signals": [str(signal.getsignal(n)) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)],
+        "argv": sys.argv,
+    }
+
+
+def run_look(process, env):
+    import cloudpickle
+
+    begin(process, env, f"{__name__}:look", _no_arguments(), ["torch"])
+    message = hear(process)
+    assert message["type"] == "value", message
+    process.close()
+    return cloudpickle.loads(message["blob"])
+
+
+@pytest.fixture
+def warm_place(tmp_path, monkeypatch):
+    # Longer than the address of a Unix socket may be, as on YARN.
+    deep = tmp_path / ("long" * 20) / ("longer" * 10)
+    deep.mkdir(parents=True)
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    yield deep
+    for pid in server_pids(deep):
+        psutil.Process(pid).kill()
+
+
+def test_a_fork_is_as_isolated_as_a_fresh_interpreter(warm_place):
+    env = {**os.environ, "MARK": "1", "OMP_NUM_THREADS": "1"}
+    seen = []
+    for number in (1, 2):
+        process = start_preforked({**env, "MARK": str(number)}, sys.path, __name__)
+        assert process is not None
+        assert process.prefork
+        seen.append(run_look(process, {**env, "MARK": str(number)}))
+    fresh = run_look(start_fresh(env, sys.path), env)
+    assert [s["env"].pop("MARK") for s in seen] == ["1", "2"]
+    fresh["env"].pop("MARK")
+    draws = [s.pop("random") for s in (*seen, fresh)]
+    assert len({d for triple in draws for d in triple}) == 9
+    assert len({s.pop("cwd") for s in (*seen, fresh)}) == 3
+    assert seen[0] == seen[1] == fresh
+    assert len(list(server_folder().glob("*.sock"))) == 1
+
+
+def loaded(context):
+    return sorted({"petastorm", "torchmetrics", "torch._dynamo"} & set(sys.modules))
+
+
+def test_a_fork_for_a_fit_has_what_a_fit_imports(warm_place):
+    import cloudpickle
+
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    assert client.begin(env, sys.path, "sparkdl.worker")
+    process = start_preforked(env, sys.path, "sparkdl.worker")
+    begin(process, env, f"{__name__}:loaded", _no_arguments())
+    message = hear(process)
+    process.close()
+    assert message["type"] == "value", message
+    assert cloudpickle.loads(message["blob"]) == ["petastorm", "torchmetrics"]
+
+
+def test_a_killed_server_is_replaced_and_an_idle_one_leaves_with_its_folder(warm_place, monkeypatch):
+    assert client.IDLE == 60.0
+    monkeypatch.setattr(client, "IDLE", 1.0)
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = start_preforked(env, sys.path, __name__)
+    assert process is not None
+    (first,) = server_pids(warm_place)
+    process.close()
+    os.kill(first, 9)
+    assert wait_gone([first])
+    # It has left its socket behind.
+    again = start_preforked(env, sys.path, __name__)
+    assert again is not None
+    (second,) = server_pids(warm_place)
+    assert second != first
+    time.sleep(2.5)
+    assert psutil.pid_exists(second), "a server with a rank is not idle"
+    again.close()
+    assert wait_gone([second])
+    assert not server_folder().exists()
+
+
+def server_pids(folder):
+    found = {}
+    for process in psutil.process_iter(["cmdline", "ppid"]):
+        words = " ".join(process.info["cmdline"] or ())
+        if "prefork_server" in words and str(folder) in words:
+            found[process.pid] = process.info["ppid"]
+    # Its forks have the same command line.
+    return [pid for pid, parent in found.items() if parent not in found]
+
+
+def test_a_folder_that_others_may_enter_is_not_used(warm_place):
+    server_folder().mkdir(mode=0o755)
+    server_folder().chmod(0o755)
+    assert start_preforked(dict(os.environ), sys.path, __name__) is None
+
+
+def test_a_server_that_does_not_answer_is_given_up(warm_place, monkeypatch):
+    monkeypatch.setattr(client, "_BOOT", "import time; time.sleep(0)")
+    begun = time.monotonic()
+    assert start_preforked(dict(os.environ), sys.path, __name__, patience=1.0) is None
+    assert time.monotonic() - begun < 30
+    assert not list(warm_place.glob("sparkdl-rank-*"))

@@ -1,0 +1,73 @@
+"""Where rows live: the order of choices, privacy, and that nothing stays behind."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from pyspark.sql import SparkSession
+
+from sparkdl.data.write import Place, choose_place
+from sparkdl.data.write.staging import CACHE_CONF
+from sparkdl.errors import ClusterError
+
+
+def test_a_local_master_has_a_private_temporary_folder(spark: SparkSession) -> None:
+    with choose_place(spark, None, {"secret": "s3cr3t"}) as place:
+        folder = Path(place.url)
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        (folder / "part").write_bytes(b"rows")
+        assert "s3cr3t" not in repr(place)
+    assert not folder.exists()
+    place.remove()
+
+
+def test_cache_url_comes_before_the_conf(spark: SparkSession, tmp_path: Path) -> None:
+    spark.conf.set(CACHE_CONF, str(tmp_path / "conf"))
+    try:
+        assert Path(choose_place(spark, None).url).parent == tmp_path / "conf"
+        given = choose_place(spark, (tmp_path / "param").as_uri())
+    finally:
+        spark.conf.unset(CACHE_CONF)
+    assert Path(given.url).parent == tmp_path / "param"
+    assert given.url != choose_place(spark, str(tmp_path / "param")).url
+
+
+def test_a_folder_is_gone_after_an_error(spark: SparkSession, tmp_path: Path) -> None:
+    def fit() -> None:
+        with choose_place(spark, str(tmp_path)) as place:
+            Path(place.url).mkdir()
+            raise RuntimeError("the fit failed")
+
+    with pytest.raises(RuntimeError, match="the fit failed"):
+        fit()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_task_removes_what_the_driver_may_not_see(spark: SparkSession, tmp_path: Path) -> None:
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    (folder / "part").write_bytes(b"rows")
+    # To us "local://" is no local path, so nobody but the task can have removed it.
+    Place(f"local://{folder}", spark).remove()
+    assert not folder.exists()
+    folder.mkdir()
+    Place(str(folder), spark, one_host=False).remove()
+    assert not folder.exists()
+
+
+class Cluster:
+    """A session whose master is not local; choose_place asks a session for nothing but its settings."""
+
+    def __init__(self, default_fs: str) -> None:
+        hadoop = {"fs.defaultFS": default_fs}
+        self.conf = {"spark.master": "spark://host:7077"}
+        self.sparkContext = SimpleNamespace(getConf=dict, _jsc=SimpleNamespace(hadoopConfiguration=lambda: hadoop))
+
+
+def test_a_cluster_needs_a_place_that_its_hosts_share() -> None:
+    with pytest.raises(ClusterError, match="set cacheUrl, or the Spark conf spark.sparkdl.cacheUrl.*feed='direct'"):
+        choose_place(Cluster("file:///"), None)  # type: ignore[arg-type]
+    assert choose_place(Cluster("hdfs://name:8020"), None).url.startswith("hdfs://name:8020/tmp/sparkdl-")  # type: ignore[arg-type]

@@ -1,0 +1,87 @@
+"""What a task does with its batches: threads, several models side by side, one load of each."""
+
+from __future__ import annotations
+
+import gc
+from collections import OrderedDict
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+import torch
+from torch import nn
+
+from sparkdl.schema import ARRAY, INPUT, Field
+from sparkdl.scoring import executor, model_cache
+from sparkdl.scoring.outputs import GenericHead
+from sparkdl.scoring.score_plan import ScoringPlan
+from sparkdl.scoring.scorer import ScorerSettings
+from sparkdl.spark.functions import TaskResources
+
+PLAN = ScoringPlan(
+    (Field("x", INPUT, ARRAY, ("x",), "float32", (2,)),), GenericHead(("y",), ((),)), (), ScorerSettings(), "keep"
+)
+
+
+class Threads(nn.Module):
+    """Returns a number of its own and how many threads torch may take."""
+
+    def __init__(self, number: float) -> None:
+        super().__init__()
+        self.number = number
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(x),), self.number + torch.get_num_threads())
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Names of the files that were loaded; a file's name ends with its network's number."""
+    names: list[str] = []
+
+    def fetch(name: str) -> nn.Module:
+        names.append(name)
+        return Threads(float(name.rpartition("-")[2]))
+
+    before = torch.get_num_threads()
+    monkeypatch.setattr(model_cache, "_LOADED", OrderedDict())
+    monkeypatch.setattr(executor, "fetch", fetch)
+    yield names
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_models_side_by_side_take_the_threads_of_the_task(
+    cpus: int, fetched: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor, "task_resources", lambda: TaskResources(cpus=cpus))
+    batches = [[pa.array([[1.0, 2.0]] * rows, pa.list_(pa.float32()))] for rows in (3, 1)]
+    batches.append([pa.array([None, [1.0, 2.0]], pa.list_(pa.float32()))])
+    # Two functions of one query pull their batches in turns; the next task finds both networks.
+    for _ in range(2):
+        running = [executor.score_batches(PLAN, f"net-{number}", True, iter(batches)) for number in (100, 200)]
+        for first, second in zip(*running, strict=True):
+            ours, theirs = first.to_pylist(), second.to_pylist()
+            assert [v for v in ours if v is not None] == [100.0 + cpus] * (3 if len(ours) == 3 else 1)
+            assert [None if v is None else v + 100 for v in ours] == theirs
+    assert fetched == ["net-100", "net-200"]
+
+
+def test_a_worker_stays_as_it_was_for_other_code(fetched: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "task_resources", lambda: TaskResources(cpus=2))
+    torch.set_num_threads(1)
+    frozen = gc.get_freeze_count()
+    scored = executor.score_batches(PLAN, "net-100", True, iter([[pa.array([[1.0, 2.0]], pa.list_(pa.float32()))]] * 3))
+    assert next(scored).to_pylist() == [102.0]
+    assert torch.get_num_threads() == 1
+    assert len(list(scored)) == 2
+    assert (torch.get_num_threads(), gc.get_freeze_count()) == (1, frozen)
+
+
+def test_threads_are_given_back_after_an_error(fetched: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "task_resources", lambda: TaskResources(cpus=2))
+    monkeypatch.setattr(ScoringPlan, "score", lambda *_: 1 / 0)
+    torch.set_num_threads(1)
+    with pytest.raises(ZeroDivisionError):
+        list(executor.score_batches(PLAN, "net-100", True, iter([[pa.array([[1.0, 2.0]], pa.list_(pa.float32()))]])))
+    assert torch.get_num_threads() == 1
