@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol
 
 from sparkdl.errors import SparkDLError
@@ -63,6 +63,8 @@ class Job:
         Whether ranks may be forked from a prefork server that has imported torch already.
     ingest : mapping or None
         "function" and "arguments" of what ingests the rows that the tasks get before their ranks start.
+    result_folder : bytes
+        cloudpickle of the `ResultFolder` for what is larger than `max_result_bytes`; empty where there is none.
     blob : bytes
         cloudpickle of the dict of keyword arguments.
     """
@@ -84,7 +86,8 @@ class Job:
     max_result_bytes: int = 1 << 29
     prefork: bool = True
     ingest: Mapping[str, Any] | None = None
-    blob: bytes = b""
+    result_folder: bytes = field(default=b"", repr=False)
+    blob: bytes = field(default=b"", repr=False)
 
     def to_bytes(self) -> bytes:
         """Return the job as bytes: a line of JSON, then the blob."""
@@ -93,10 +96,10 @@ class Job:
     @classmethod
     def from_bytes(cls, data: bytes) -> Job:
         """Return the job that `to_bytes` has written; SparkDLError names the versions if they differ."""
-        fields, blob = _unpack(data, "job")
-        fields["sys_path"] = tuple(fields["sys_path"])
-        fields["driver"] = None if fields["driver"] is None else (fields["driver"][0], fields["driver"][1])
-        return cls(**fields, blob=blob)
+        plain = _unpack(cls, data, "job")
+        plain["sys_path"] = tuple(plain["sys_path"])
+        plain["driver"] = None if plain["driver"] is None else (plain["driver"][0], plain["driver"][1])
+        return cls(**plain)
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,9 @@ class Outcome:
     traceback : str
         As Python printed it on the rank.
     order : int
-        Place in the order of arrival at the coordinator among failures, 0 is the first; -1 where nothing failed.
-        Secondary failures (HorovodInternalError, lost peers, our own kills) come after every cause.
+        In which order failures arrived at the coordinator, 0 is the first; -1 where nothing failed.
+    secondary : bool
+        Whether the failure follows from that of another rank (HorovodInternalError, lost peers, our own kills).
     log_tail : str
         The last lines that the rank wrote.
     events : tuple of dict
@@ -132,6 +136,7 @@ class Outcome:
     message: str = ""
     traceback: str = ""
     order: int = -1
+    secondary: bool = False
     log_tail: str = ""
     events: tuple[Mapping[str, Any], ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -144,9 +149,9 @@ class Outcome:
     @classmethod
     def from_bytes(cls, data: bytes) -> Outcome:
         """Return the outcome that `to_bytes` has written."""
-        fields, blob = _unpack(data, "outcome")
-        fields["events"] = tuple(fields.get("events", ()))
-        return cls(**fields, blob=blob)
+        plain = _unpack(cls, data, "outcome")
+        plain["events"] = tuple(plain.get("events", ()))
+        return cls(**plain)
 
 
 class SpoolSource(Protocol):
@@ -204,19 +209,25 @@ class RankContext:
 
 
 def _pack(message: Job | Outcome) -> bytes:
-    fields = asdict(message)
-    blob = fields.pop("blob")
-    header = json.dumps({"formatVersion": FORMAT_VERSION, **fields}, allow_nan=True)
-    return header.encode() + b"\n" + bytes(blob)
+    plain = asdict(message)
+    blobs = [plain[each.name] for each in fields(message) if each.type == "bytes"]
+    header = {name: len(value) if isinstance(value, bytes) else value for name, value in plain.items()}
+    return b"".join([json.dumps({"formatVersion": FORMAT_VERSION, **header}).encode(), b"\n", *blobs])
 
 
-def _unpack(data: bytes, what: str) -> tuple[dict[str, Any], bytes]:
-    header, _, blob = data.partition(b"\n")
-    fields: dict[str, Any] = json.loads(header)
-    version = fields.pop("formatVersion", None)
+def _unpack(kind: type[Job | Outcome], data: bytes, what: str) -> dict[str, Any]:
+    line, _, blobs = data.partition(b"\n")
+    plain: dict[str, Any] = json.loads(line)
+    version = plain.pop("formatVersion", None)
     if version != FORMAT_VERSION:
         raise SparkDLError(
             f"this {what} has format version {version}, this sparkdl reads {FORMAT_VERSION}: "
             "install the same sparkdl on the driver and on the executors"
         )
-    return fields, blob
+    start = 0
+    for each in fields(kind):
+        if each.type == "bytes":
+            # The bootstrap of a task that has no sparkdl writes plain fields only.
+            end = start + int(plain.get(each.name, 0))
+            plain[each.name], start = blobs[start:end], end
+    return plain

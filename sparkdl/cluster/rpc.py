@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import json
 import os
 import socket
 import struct
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+
+from sparkdl.cluster.messages import Message, decode, encode
 
 _HEADER = struct.Struct("!IQ")
 _NONCE = 32
@@ -19,7 +19,7 @@ _HANDSHAKE_SECONDS = 10.0
 
 
 class Channel:
-    """Messages in both directions: a JSON object and, where there is one, a blob.
+    """Messages in both directions.
 
     `send` may be called from several threads, `recv` from one.
     """
@@ -28,24 +28,24 @@ class Channel:
         self._socket = sock
         self._sending = threading.Lock()
 
-    def send(self, message: Mapping[str, Any], blob: bytes = b"") -> None:
+    def send(self, message: Message) -> None:
         """Send one message; OSError if the other side is gone."""
-        header = json.dumps(message).encode()
+        header, blob = encode(message)
         with self._sending:
             self._socket.sendall(_HEADER.pack(len(header), len(blob)) + header)
             if blob:
                 self._socket.sendall(blob)
 
-    def try_send(self, message: Mapping[str, Any], blob: bytes = b"") -> bool:
+    def try_send(self, message: Message) -> bool:
         """Send one message; return whether the other side was there."""
         try:
-            self.send(message, blob)
+            self.send(message)
         except OSError:
             return False
         return True
 
-    def recv(self) -> tuple[dict[str, Any], bytes] | None:
-        """Wait for one message; None when the other side has closed or is gone."""
+    def recv(self) -> Message | None:
+        """Wait for one message; None when the other side has closed or is gone, MessageError if it sends none."""
         head = receive_exactly(self._socket, _HEADER.size)
         if head is None:
             return None
@@ -54,7 +54,7 @@ class Channel:
         blob = receive_exactly(self._socket, blob_size) if header is not None else None
         if header is None or blob is None:
             return None
-        return json.loads(header), blob
+        return decode(header, blob)
 
     def limit_sending(self, seconds: float) -> None:
         """Let `send` fail when the other side takes nothing for so long; `recv` is not limited."""

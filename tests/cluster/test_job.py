@@ -24,6 +24,7 @@ TEXT = st.text(max_size=20)
             "sys_path": st.lists(TEXT, max_size=3).map(tuple),
             "driver": st.none() | st.tuples(TEXT, st.integers(1, 65535)),
             "blob": st.binary(max_size=100),
+            "result_folder": st.binary(max_size=100),
             "prefork": st.booleans(),
         }
     )

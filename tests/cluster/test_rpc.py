@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from sparkdl.cluster.messages import EventRecord, Heartbeat, Raised, Ready, Returned
 from sparkdl.cluster.rpc import Channel, Server, connect
 
 
@@ -13,7 +14,7 @@ from sparkdl.cluster.rpc import Channel, Server, connect
 def echo():
     def serve(channel):
         while (received := channel.recv()) is not None:
-            channel.send(*received)
+            channel.send(received)
 
     server = Server("127.0.0.1", "secret", serve)
     yield server
@@ -22,9 +23,14 @@ def echo():
 
 def test_messages_and_blobs_of_any_size_arrive_whole(echo):
     channel = connect(("127.0.0.1", echo.port), "secret", 5)
-    for message, blob in (({}, b""), ({"a": [1, "é\n"]}, b"x"), ({"b": None}, bytes(range(256)) * 40_000)):
-        channel.send(message, blob)
-        assert channel.recv() == (message, blob)
+    for message in (
+        Ready(),
+        EventRecord({"a": [1, "é\n"], "b": None}),
+        Raised("é", "", secondary=False, error=b"x"),
+        Returned(bytes(range(256)) * 40_000),
+    ):
+        channel.send(message)
+        assert channel.recv() == message
     channel.close()
 
 
@@ -55,8 +61,8 @@ def test_a_client_that_says_nothing_keeps_nobody_waiting(echo):
     with socket.create_connection(("127.0.0.1", echo.port)):
         begun = time.monotonic()
         channel = connect(("127.0.0.1", echo.port), "secret", 5)
-        channel.send({"n": 1})
-        assert channel.recv() == ({"n": 1}, b"")
+        channel.send(Heartbeat())
+        assert channel.recv() == Heartbeat()
         assert time.monotonic() - begun < 5
         channel.close()
 
@@ -78,7 +84,7 @@ def test_sending_to_somebody_who_takes_nothing_is_limited():
     channel = Channel(ours)
     channel.limit_sending(0.2)
     begun = time.monotonic()
-    assert channel.try_send({}, bytes(50_000_000)) is False
+    assert channel.try_send(Returned(bytes(50_000_000))) is False
     assert time.monotonic() - begun < 10
     channel.close()
     theirs.close()

@@ -1,4 +1,4 @@
-"""The driver's ear: takes the events that task 0 sends while the ranks run, and lets tasks on its host meet."""
+"""The event server on the driver: hears what task 0 sends while the ranks run, and lets tasks on its host meet."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from sparkdl.cluster.messages import EventRecord, JoinOutput, Meet
 from sparkdl.cluster.rpc import Channel, Server
-from sparkdl.cluster.task.barrier_sync import ROLE, Meeting
+from sparkdl.cluster.task.barrier_sync import Meeting
 
 
 class EventServer:
@@ -56,19 +57,18 @@ class EventServer:
         self._server.close()
 
     def _serve(self, channel: Channel) -> None:
-        hello = channel.recv()
-        if hello is not None and hello[0].get("role") == ROLE:
-            said = hello[0]
-            self._meeting.serve(channel, int(said["task"]), str(said["offer"]), int(said["number"]))
-        elif hello is not None:
+        joining = channel.recv()
+        if isinstance(joining, Meet):
+            self._meeting.serve(channel, joining)
+        elif isinstance(joining, JoinOutput):
             self._serve_coordinator(channel)
 
     def _serve_coordinator(self, channel: Channel) -> None:
         with self._lock:
             self._connections += 1
         try:
-            while (received := channel.recv()) is not None:
-                self._put(received[0])
+            while isinstance(event := channel.recv(), EventRecord):
+                self._put(event.record)
         finally:
             with self._lock:
                 self._connections -= 1

@@ -46,7 +46,9 @@ class SparkFailure(Exception):
 def first_failure(outcomes: Sequence[Outcome]) -> Outcome:
     """Return the outcome that explains the others: the root cause, else the first secondary failure."""
     failed = [outcome for outcome in outcomes if outcome.kind != OK]
-    return min(failed, key=lambda outcome: (outcome.kind != ENVIRONMENT, outcome.order, outcome.rank))
+    return min(
+        failed, key=lambda outcome: (outcome.kind != ENVIRONMENT, outcome.secondary, outcome.order, outcome.rank)
+    )
 
 
 def worth_another_try(outcomes: Sequence[Outcome]) -> bool:
@@ -60,27 +62,26 @@ def raise_failure(outcomes: Sequence[Outcome]) -> NoReturn:
     if all(outcome.kind == OK for outcome in outcomes):
         raise ClusterError(f"only {len(outcomes)} tasks of the barrier stage answered")
     outcome = first_failure(outcomes)
-    size = len(outcomes)
     where = f"rank {outcome.rank} on host {outcome.host} failed"
     if outcome.kind == ENVIRONMENT:
         raise ClusterError(outcome.message)
     if outcome.kind == TIMED_OUT:
         raise StartTimeoutError(outcome.message)
     if outcome.kind == USER_ERROR:
-        _raise_users(outcome, where, secondary=outcome.order >= size)
+        _raise_users(outcome, where)
     tail = f"\nThe last lines that it wrote:\n{outcome.log_tail}" if outcome.log_tail else ""
     raise RankLostError(
         f"{where}: it {outcome.message}{tail}", rank=outcome.rank, host=outcome.host, log_tail=outcome.log_tail
     )
 
 
-def _raise_users(outcome: Outcome, where: str, *, secondary: bool) -> NoReturn:
+def _raise_users(outcome: Outcome, where: str) -> NoReturn:
     cause = _unpickled(outcome.blob)
     if isinstance(cause, SparkDLError) and not isinstance(cause, RankError):
         cause.add_note(f"{where}:\n{outcome.traceback}")
         raise cause
     reason = outcome.message
-    if secondary:
+    if outcome.secondary:
         reason = (
             "it lost the other ranks although none of them failed: all ranks must make the same collective calls, and "
             f"as many of them ({reason})"

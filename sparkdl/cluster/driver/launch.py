@@ -108,7 +108,8 @@ def launch(
     here = results.local_folder() if result_folder is None and spark_session.shares_host(spark) else None
     folder = result_folder or here
     job = replace(
-        ranks.job(function, kwargs if folder is None else {**kwargs, results.ARGUMENT: folder}),
+        ranks.job(function, kwargs),
+        result_folder=b"" if folder is None else cloudpickle.dumps(folder),
         local_master=spark_session.is_local(spark),
         prefork=prefork_allowed(spark),
         max_result_bytes=spark_session.result_limit(spark) or _UNLIMITED,

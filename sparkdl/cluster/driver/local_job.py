@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sparkdl.cluster.job import Job, Outcome
+from sparkdl.cluster.messages import Offer
 from sparkdl.cluster.task.task import Here, Task
 from sparkdl.errors import ClusterError
 
@@ -28,7 +29,7 @@ class LocalJob:
         self._job = job
         self._inbox = inbox
         self._meeting = threading.Barrier(job.num_procs)
-        self._offers: list[Mapping[str, Any]] = [{}] * job.num_procs
+        self._offers = [Offer()] * job.num_procs
         self._outcomes: list[Outcome | None] = [None] * job.num_procs
         self._running = set(range(job.num_procs))
         self._errors: list[BaseException] = []

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
-ARGUMENT = "sparkdl: where results go"
-"""Key beside the function's arguments; no argument has such a name."""
-
 _NAME = "result"
 _ROW_BYTES = 4 << 20
 

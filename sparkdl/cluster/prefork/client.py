@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import sparkdl
+from sparkdl.cluster.messages import ForkRank, Prewarm, to_text
 from sparkdl.cluster.rank.process import Ends, RankProcess, new_folder
 
 PATIENCE = 120.0
@@ -66,7 +67,7 @@ def start_preforked(
     path : sequence of str
         Its sys.path.
     module : str
-        Module of its function, which the server imports first, as `prefork_server.make_ready` says.
+        Module of its function, which the server imports first, as `server.preload_module` says.
     patience : float
         Seconds to wait for the fork.
     """
@@ -82,7 +83,7 @@ def start_preforked(
     return None
 
 
-def begin(env: Mapping[str, str], path: Sequence[str], module: str) -> bool:
+def prewarm_server(env: Mapping[str, str], path: Sequence[str], module: str) -> bool:
     """Let the server for this environment import what functions of `module` need, without waiting for it.
 
     It is started if there is none. Return whether there is one.
@@ -91,7 +92,7 @@ def begin(env: Mapping[str, str], path: Sequence[str], module: str) -> bool:
     if server is None:
         return False
     with server, contextlib.suppress(OSError):
-        server.sendall(json.dumps({"module": module}).encode())
+        server.sendall(to_text(Prewarm(module)).encode())
     return True
 
 
@@ -185,7 +186,7 @@ def _fork(server: socket.socket, module: str, patience: float) -> RankProcess | 
     forked = False
     try:
         server.settimeout(patience)
-        socket.send_fds(server, [json.dumps({"folder": folder, "module": module}).encode()], theirs)
+        socket.send_fds(server, [to_text(ForkRank(module, folder)).encode()], theirs)
         forked = server.recv(1) == b"1"
     except OSError:
         forked = False

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from pyspark.sql import SparkSession
 
-from sparkdl.cluster.prefork.client import begin
+from sparkdl.cluster.prefork.client import prewarm_server
 from sparkdl.spark import session as spark_session
 
 _CONF = "spark.sparkdl.warmRanks"
@@ -47,4 +47,4 @@ def prewarm(spark: SparkSession, function: str, env: Mapping[str, str] | None = 
         "PYTHONHASHSEED": hash_seed,
         **(env or {}),
     }
-    return begin(whole, [os.path.abspath(entry) for entry in sys.path], function.partition(":")[0])
+    return prewarm_server(whole, [os.path.abspath(entry) for entry in sys.path], function.partition(":")[0])

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import gc
 import importlib
-import json
 import os
 import socket
 import time
@@ -18,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sparkdl.cluster.messages import ForkRank, Prewarm, from_text
 from sparkdl.cluster.prefork.client import peer_uid
 from sparkdl.cluster.rank.main import serve
 from sparkdl.cluster.rank.watchdog import run_watched
@@ -93,17 +93,18 @@ def _fork_for(client: socket.socket, listener: socket.socket) -> int | None:
         if peer_uid(client) != os.getuid():
             return None
         message, descriptors, _, _ = socket.recv_fds(client, 4096, 4)
-        request = json.loads(message)
-        preload_module(str(request["module"]))
-        if len(descriptors) != 4:
+        request = from_text(message.decode())
+        if isinstance(request, Prewarm | ForkRank):
+            preload_module(request.module)
+        if not isinstance(request, ForkRank) or len(descriptors) != 4:
             return None
         pid = os.fork()
         if pid == 0:
             listener.close()
             client.close()
-            _become_watchdog(str(request["folder"]), descriptors)
+            _become_watchdog(request.folder, descriptors)
         client.sendall(b"1")
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError):
         return None
     finally:
         for descriptor in descriptors:

@@ -21,8 +21,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from sparkdl.cluster import script
-from sparkdl.cluster.driver.results import ARGUMENT
 from sparkdl.cluster.job import RankContext
+from sparkdl.cluster.messages import (
+    Abort,
+    EventRecord,
+    Heartbeat,
+    Interrupted,
+    Left,
+    Message,
+    PrepareRank,
+    Raised,
+    Ready,
+    Returned,
+    RunFunction,
+)
 from sparkdl.cluster.rank import context as rank_state
 from sparkdl.cluster.rank import user_main
 from sparkdl.cluster.rank.secondary_errors import is_secondary
@@ -50,36 +62,37 @@ def serve(control: int) -> None:
     """Be the rank at the other end of `control` from the first message to the exit of this process."""
     channel = Channel(socket.socket(fileno=control))
     first = channel.recv()
-    if first is None:
+    if not isinstance(first, PrepareRank):
         os._exit(70)
     interrupts = _Interrupts(channel)
+    message: Message
     try:
-        _take_place(first[0])
-        _beat(channel, float(first[0]["beat"]))
-        for name in first[0]["preload"]:
+        _set_up(first)
+        _send_heartbeats(channel, first.heartbeat_seconds)
+        for name in first.preload:
             importlib.import_module(name)
-        _limit_threads(int(first[0]["threads"]))
+        _limit_threads(first.threads)
         keep_freed_memory()
-        channel.send({"type": "ready"})
-        second = channel.recv()
-        if second is None:
+        channel.send(Ready())
+        work = channel.recv()
+        if not isinstance(work, RunFunction):
             os._exit(70)
         interrupts.listen()
-        message, blob = _run(channel, *second)
+        message = _run(channel, work)
     except BaseException as error:
-        message, blob = _describe(error, interrupts.aborted)
+        message = _describe(error, interrupts.aborted)
     interrupts.stop()
     _flush()
-    channel.try_send(message, blob)
+    channel.try_send(message)
     _leave()
 
 
-def _take_place(place: Mapping[str, Any]) -> None:
+def _set_up(wanted: PrepareRank) -> None:
     # A fork of the prefork server must not differ from a fresh interpreter: all that a process inherits is set anew.
     os.environ.clear()
-    os.environ.update(place["env"])
-    os.chdir(place["folder"])
-    sys.path[:] = place["path"]
+    os.environ.update(wanted.env)
+    os.chdir(wanted.folder)
+    sys.path[:] = wanted.path
     sys.argv[:] = [""]
     importlib.invalidate_caches()
     # The place of temporary files is computed once per process, from the environment it had then.
@@ -122,16 +135,16 @@ def keep_freed_memory() -> None:
         mallopt(_MMAP_THRESHOLD, _FROM_HEAP_BYTES)
 
 
-def _beat(channel: Channel, seconds: float) -> None:
-    def beat() -> None:
-        while channel.try_send({"type": "beat"}):
+def _send_heartbeats(channel: Channel, seconds: float) -> None:
+    def send() -> None:
+        while channel.try_send(Heartbeat()):
             time.sleep(seconds)
 
-    threading.Thread(target=beat, name="sparkdl-beat", daemon=True).start()
+    threading.Thread(target=send, name="sparkdl-heartbeat", daemon=True).start()
 
 
 class _Interrupts:
-    """Turns the task's "abort" into KeyboardInterrupt in the main thread and tells the task that it got there."""
+    """Turns the task's `Abort` into KeyboardInterrupt in the main thread and tells the task that it got there."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -148,40 +161,40 @@ class _Interrupts:
 
     def _listen(self) -> None:
         while (received := self._channel.recv()) is not None:
-            if received[0]["type"] == "abort":
+            if isinstance(received, Abort):
                 self.aborted = True
                 signal.pthread_kill(self._main, signal.SIGUSR1)
 
     def _on_signal(self, *_: object) -> None:
         if self.aborted and not self._stopped:
-            self._channel.try_send({"type": "interrupted"})
+            self._channel.try_send(Interrupted())
             raise KeyboardInterrupt("another rank has failed")
 
 
-def _run(channel: Channel, order: Mapping[str, Any], blob: bytes) -> tuple[dict[str, Any], bytes]:
+def _run(channel: Channel, work: RunFunction) -> Returned:
     import cloudpickle
 
-    os.environ.update(order["env"])
+    os.environ.update(work.env)
 
     def emit(record: Mapping[str, Any]) -> None:
         with contextlib.suppress(OSError, TypeError, ValueError):
-            channel.send({"type": "event", "record": dict(record)})
+            channel.send(EventRecord(record))
 
-    context = RankContext(**order["context"], emit=emit, spool_sources=_spool_sources(order))
+    context = RankContext(**work.context, emit=emit, spool_sources=_spool_sources(work))
     rank_state.enter(context)
     try:
-        kwargs = cloudpickle.loads(blob)
+        kwargs = cloudpickle.loads(work.arguments)
+        folder = cloudpickle.loads(work.result_folder) if work.result_folder else None
     except Exception as error:
         raise ClusterError(
             f"rank {context.rank} on host {context.host} cannot unpack its arguments ({type(error).__name__}: "
             f"{error}): make the modules that they use available to the executors"
         ) from error
-    module, _, name = str(order["function"]).partition(":")
+    module, _, name = work.function.partition(":")
     function = getattr(importlib.import_module(module), name)
-    folder = kwargs.pop(ARGUMENT, None)
     value = function(context, **kwargs)
     result = cloudpickle.dumps(value) if context.rank == 0 else b""
-    limit = int(order["max_result_bytes"])
+    limit = work.max_result_bytes
     if len(result) > limit:
         if folder is None:
             raise ClusterError(
@@ -189,34 +202,27 @@ def _run(channel: Channel, order: Mapping[str, Any], blob: bytes) -> tuple[dict[
                 "spark.driver.maxResultSize): return less, save it from the rank, or raise that setting"
             )
         result = cloudpickle.dumps(folder.write(result))
-    return {"type": "value"}, result
+    return Returned(result)
 
 
-def _spool_sources(order: Mapping[str, Any]) -> tuple[RankSpoolSource, ...]:
+def _spool_sources(work: RunFunction) -> tuple[RankSpoolSource, ...]:
     """What the tasks hold for this rank; open to the end of its process."""
-    held = order.get("spool_sources")
-    if held is None:
+    if not work.spool_sources:
         return ()
-    host, patience = str(order["context"]["host"]), float(order["context"]["heartbeat_timeout"])
-    return tuple(RankSpoolSource(offered, held["secret"], host, patience) for offered in held["offers"])
+    host, patience = str(work.context["host"]), float(work.context["heartbeat_timeout"])
+    return tuple(RankSpoolSource(offered, work.spool_secret, host, patience) for offered in work.spool_sources)
 
 
-def _describe(error: BaseException, aborted: bool) -> tuple[dict[str, Any], bytes]:
+def _describe(error: BaseException, aborted: bool) -> Raised | Left:
     """Return what the task needs to know of an exception, and the exception itself where it can be pickled."""
     if isinstance(error, SystemExit):
-        return {"type": "left", "message": f"called sys.exit({error.code!r})", "secondary": aborted}, b""
+        return Left(f"called sys.exit({error.code!r})", aborted)
     # Our own frames say nothing about the user's code.
     below = error.__traceback__
     while below is not None and below.tb_frame.f_code.co_filename in _OWN_FILES:
         below = below.tb_next
     text = "".join(traceback.format_exception(type(error), error, below or error.__traceback__))
-    message = {
-        "type": "error",
-        "message": _sentence(error),
-        "traceback": text,
-        "secondary": aborted or is_secondary(error),
-    }
-    return message, _pickled(error)
+    return Raised(_sentence(error), text, aborted or is_secondary(error), _pickled(error))
 
 
 def _sentence(error: BaseException) -> str:

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from sparkdl.cluster.messages import ProcessEnded
 from sparkdl.cluster.rpc import Channel
 
 _PR_SET_PDEATHSIG = 1
@@ -57,7 +58,7 @@ def run_watched(lifeline: int, folder: str, keep: tuple[int, ...], rank: Callabl
     _wait_for_either_end(pid, lifeline, wake_read)
     status = _end_group(pid)
     shutil.rmtree(folder, ignore_errors=True)
-    Channel(socket.socket(fileno=lifeline)).try_send({"type": "ended", "status": status})
+    Channel(socket.socket(fileno=lifeline)).try_send(ProcessEnded(status))
     os._exit(0)
 
 

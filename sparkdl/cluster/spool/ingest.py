@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
-import json
 import os
 import sys
 import threading
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sparkdl.cluster.job import ENVIRONMENT, USER_ERROR, Job, Outcome
+from sparkdl.cluster.messages import IngestProgress, from_text, to_text
 from sparkdl.cluster.spool.spool_file import SpoolFile, no_room
 from sparkdl.cluster.task.event_stream import EventStream
 from sparkdl.cluster.task.topology import assign, coordinator_host
@@ -198,20 +198,19 @@ class _Rounds:
                 self._change.wait_for(lambda: not self._reading, pause)
                 if self._left:
                     return False
-                said: dict[str, Any] = {"batches": self._batches, "done": not self._reading}
-            if self.error is not None:
-                said["problem"] = str(self.error)
-            texts = self._meet(json.dumps(said), self._limit, self.number)
+                problem = "" if self.error is None else str(self.error) or type(self.error).__name__
+                said = IngestProgress(self._batches, not self._reading, problem)
+            texts = self._meet(to_text(said), self._limit, self.number)
             self.number += 1
-            told = [json.loads(text) for text in texts]
-            if any("problem" in each for each in told):
+            told = [each for text in texts if isinstance(each := from_text(text), IngestProgress)]
+            if len(told) < len(texts) or any(each.problem for each in told):
                 return False
-            if all(each["done"] for each in told):
+            if all(each.done for each in told):
                 return True
             if texts != seen:
                 seen, since = texts, time.monotonic()
             elif time.monotonic() - since > self._limit:
-                late = sorted({host for host, each in zip(self._hosts, told, strict=True) if not each["done"]})
+                late = sorted({host for host, each in zip(self._hosts, told, strict=True) if not each.done})
                 raise TimeoutError(f"no rows came to the tasks on {', '.join(late)} for {self._limit:g} s")
             pause = min(longest, 2 * pause)
 

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from sparkdl.cluster.messages import ReadSpool, SpoolBytes
 from sparkdl.cluster.rpc import Channel, Server, connect
 from sparkdl.errors import ClusterError
 
@@ -79,10 +80,10 @@ class SpoolFile:
 
     def _serve(self, channel: Channel) -> None:
         channel.limit_sending(self._timeout)
-        while (received := channel.recv()) is not None:
-            offset, size = int(received[0]["offset"]), int(received[0]["size"])
+        while isinstance(asked := channel.recv(), ReadSpool):
+            offset, size = int(asked.offset), int(asked.size)
             data = read_exactly(self.descriptor, offset, size) if 0 <= size < _LARGEST and offset >= 0 else None
-            if not channel.try_send({"found": data is not None}, data or b""):
+            if not channel.try_send(SpoolBytes(data is not None, data or b"")):
                 return
 
 
@@ -143,11 +144,11 @@ class RankSpoolSource:
     def _ask(self, offset: int, size: int) -> bytes | None:
         channel = self._connected()
         try:
-            channel.send({"offset": offset, "size": size})
-            received = channel.recv()
+            channel.send(ReadSpool(offset, size))
+            answer = channel.recv()
         except OSError:
-            received = None
-        if received is None:
+            answer = None
+        if not isinstance(answer, SpoolBytes):
             channel.close()
             where = f"{self._address[0]}:{self._address[1]}"
             raise SpoolLostError(
@@ -155,7 +156,7 @@ class RankSpoolSource:
             )
         with self._lock:
             self._idle.append(channel)
-        return received[1] if received[0]["found"] else None
+        return answer.data if answer.found else None
 
     def _connected(self) -> Channel:
         with self._lock:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import select
 import threading
 
+from sparkdl.cluster.messages import Meet, Met
 from sparkdl.cluster.rpc import Channel, connect
-
-ROLE = "meet"
 
 
 class Meeting:
@@ -29,19 +28,19 @@ class Meeting:
         self._offers: dict[int, dict[int, str]] = {}
         self._closed = False
 
-    def serve(self, channel: Channel, index: int, offer: str, number: int = 0) -> None:
-        """Take the offer of one task to one of their meetings and answer when all have come."""
+    def serve(self, channel: Channel, said: Meet) -> None:
+        """Take the text of one task to one of their meetings and answer when all have come."""
         with self._change:
             # Who comes to this one has seen all come to the one before, so that nobody waits for those before that.
-            self._offers.pop(number - 2, None)
-            brought = self._offers.setdefault(number, {})
-            brought[index] = offer
+            self._offers.pop(said.number - 2, None)
+            brought = self._offers.setdefault(said.number, {})
+            brought[said.task] = said.text
             self._change.notify_all()
             self._change.wait_for(lambda: self._closed or len(brought) == self._size)
             if self._closed:
                 return
-            offers = [brought[each] for each in range(self._size)]
-        channel.try_send({"offers": offers})
+            texts = [brought[each] for each in range(self._size)]
+        channel.try_send(Met(texts))
 
     def close(self) -> None:
         """Let go of everybody who still waits."""
@@ -62,12 +61,12 @@ def meet(driver: tuple[str, int], secret: str, index: int, offer: str, timeout: 
     """
     channel = connect(driver, secret, timeout)
     try:
-        channel.send({"role": ROLE, "task": index, "offer": offer, "number": number})
+        channel.send(Meet(index, offer, number))
         if not select.select([channel.fileno()], [], [], timeout)[0]:
             raise TimeoutError(f"the tasks of the barrier stage did not meet within {timeout:g} s")
         received = channel.recv()
     finally:
         channel.close()
-    if received is None:
+    if not isinstance(received, Met):
         raise ConnectionError("the driver has ended the job while its tasks met")
-    return [str(each) for each in received[0]["offers"]]
+    return [str(each) for each in received.texts]

@@ -112,7 +112,7 @@ def _answer(data: bytes, batches: Iterator[Any]) -> Iterator[dict[str, Any]]:
     if problem is None:
         yield from _take_part(data, context, addresses, batches)
         return
-    _gather(context, json.dumps({"problem": problem}), fields["start_timeout"])
+    _gather(context, json.dumps({"message": "Offer", "problem": problem}), fields["start_timeout"])
     host = addresses[index]
     outcome = {
         "formatVersion": FORMAT_VERSION,
@@ -127,6 +127,7 @@ def _answer(data: bytes, batches: Iterator[Any]) -> Iterator[dict[str, Any]]:
 
 def _take_part(data: bytes, context: Any, addresses: list[str], batches: Iterator[Any]) -> Iterator[dict[str, Any]]:
     from sparkdl.cluster.job import Job
+    from sparkdl.cluster.messages import from_text
     from sparkdl.cluster.task.task import Here, Task, to_rows
     from sparkdl.cluster.task.topology import host_of
 
@@ -150,21 +151,23 @@ def _take_part(data: bytes, context: Any, addresses: list[str], batches: Iterato
             return
     task = Task(job, here, ingested)
     try:
-        offers = [json.loads(text) for text in _meet(job, context, _offer(task), job.start_timeout, rounds)]
-        if not any("problem" in offer for offer in offers):
+        offers: list[Any] = [from_text(text) for text in _meet(job, context, _offer(task), job.start_timeout, rounds)]
+        if not any(offer.problem for offer in offers):
             yield from to_rows(task.run(offers))
-        elif "problem" in offers[here.index]:
-            yield from to_rows(task.refusal(offers[here.index]["problem"]))
+        elif offers[here.index].problem:
+            yield from to_rows(task.refusal(offers[here.index].problem))
     finally:
         task.close()
 
 
 def _offer(task: Any) -> str:
+    from sparkdl.cluster.messages import Offer, to_text
+
     try:
-        return json.dumps(task.offer())
+        return to_text(task.offer())
     except Exception as error:
         # Who does not come to the meeting lets the others wait.
-        return json.dumps({"problem": f"{type(error).__name__}: {error}"})
+        return to_text(Offer(problem=f"{type(error).__name__}: {error}"))
 
 
 def _meet(job: Any, context: Any, offer: str, timeout: float, number: int) -> list[str]:

@@ -7,6 +7,19 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sparkdl.cluster.messages import (
+    Abort,
+    Done,
+    EventRecord,
+    Failed,
+    FailureOrder,
+    Go,
+    Heartbeat,
+    JoinControl,
+    JoinOutput,
+    Message,
+    Ready,
+)
 from sparkdl.cluster.rpc import Channel, Server
 from sparkdl.events import PhaseStarted, to_record
 
@@ -19,7 +32,7 @@ class Coordinator:
     """Meeting point of the supervisors of all ranks. Opens only to the job's secret.
 
     Each supervisor has two connections, so that a driver that is slow to take the output delays no heartbeat:
-    "control" for ready, beat, failed, done and, the other way, go, abort, order, beat; "output" for events.
+    one for control, one for events (`JoinControl`, `JoinOutput`).
 
     Parameters
     ----------
@@ -84,22 +97,19 @@ class Coordinator:
         self._monitor.join(5)
 
     def _serve(self, channel: Channel) -> None:
-        hello = channel.recv()
-        if hello is None:
-            return
-        rank = int(hello[0]["rank"])
-        if hello[0]["role"] == "output":
+        joining = channel.recv()
+        if isinstance(joining, JoinOutput):
             self._serve_output(channel)
-        else:
+        elif isinstance(joining, JoinControl):
             channel.limit_sending(self._heartbeat_timeout)
-            self._serve_control(rank, channel)
+            self._serve_control(joining.rank, channel)
 
     def _serve_output(self, channel: Channel) -> None:
         with self._change:
             self._outputs.add(channel)
         try:
-            while (received := channel.recv()) is not None:
-                self._forward(received[0])
+            while isinstance(event := channel.recv(), EventRecord):
+                self._forward(event.record)
         finally:
             with self._change:
                 self._outputs.discard(channel)
@@ -112,11 +122,11 @@ class Coordinator:
             reason = self._abort_reason
         # A rank may arrive after the others have been told to end.
         if reason is not None:
-            channel.try_send({"type": "abort", "message": reason})
-        while (received := channel.recv()) is not None:
+            channel.try_send(Abort(reason))
+        while (message := channel.recv()) is not None:
             with self._change:
                 self._last_seen[rank] = time.monotonic()
-            self._on_message(rank, channel, received[0])
+            self._on_message(rank, channel, message)
         with self._change:
             lost = rank not in self._ended and not self._closed
             self._ended.add(rank)
@@ -124,12 +134,12 @@ class Coordinator:
         if lost:
             self._abort(f"the task of rank {rank} is gone")
 
-    def _on_message(self, rank: int, channel: Channel, message: Mapping[str, Any]) -> None:
-        if message["type"] == "ready":
+    def _on_message(self, rank: int, channel: Channel, message: Message) -> None:
+        if isinstance(message, Ready):
             self._on_ready(rank)
-        elif message["type"] == "failed":
-            self._on_failed(rank, channel, bool(message["secondary"]), str(message["message"]))
-        elif message["type"] == "done":
+        elif isinstance(message, Failed):
+            self._on_failed(rank, channel, message)
+        elif isinstance(message, Done):
             self._end(rank)
 
     def _on_ready(self, rank: int) -> None:
@@ -139,22 +149,23 @@ class Coordinator:
             controls = list(self._controls.values())
         if all_ready:
             for channel in controls:
-                channel.try_send({"type": "go"})
+                channel.try_send(Go())
             self._say("train")
 
     def _say(self, phase: str) -> None:
         self._forward(to_record(PhaseStarted(phase)))
 
-    def _on_failed(self, rank: int, channel: Channel, secondary: bool, message: str) -> None:
+    def _on_failed(self, rank: int, channel: Channel, failure: Failed) -> None:
         with self._change:
-            order = self._failures + (self._size if secondary or self._abort_reason is not None else 0)
+            # What fails after the others have been told to end follows from that.
+            answer = FailureOrder(self._failures, failure.secondary or self._abort_reason is not None)
             self._failures += 1
-            if secondary and self._suspect is None:
-                self._suspect = (time.monotonic(), message)
-        channel.try_send({"type": "order", "order": order})
+            if failure.secondary and self._suspect is None:
+                self._suspect = (time.monotonic(), failure.sentence)
+        channel.try_send(answer)
         self._end(rank)
-        if not secondary:
-            self._abort(message)
+        if not failure.secondary:
+            self._abort(failure.sentence)
 
     def _end(self, rank: int) -> None:
         with self._change:
@@ -168,19 +179,19 @@ class Coordinator:
             self._abort_reason = reason
             controls = [channel for rank, channel in self._controls.items() if rank not in self._ended]
         for channel in controls:
-            channel.try_send({"type": "abort", "message": reason})
+            channel.try_send(Abort(reason))
 
     def _watch(self) -> None:
         pause = min(0.5, self._heartbeat_timeout / 4)
-        beat_at = 0.0
+        next_heartbeat = 0.0
         while True:
             with self._change:
                 if self._change.wait_for(lambda: self._closed, pause):
                     return
             now = time.monotonic()
-            if now >= beat_at:
-                beat_at = now + min(5.0, self._heartbeat_timeout / 4)
-                self._beat()
+            if now >= next_heartbeat:
+                next_heartbeat = now + min(5.0, self._heartbeat_timeout / 4)
+                self._send_heartbeats()
             for rank, reason in self._silent(now):
                 self._end(rank)
                 self._abort(reason)
@@ -189,11 +200,11 @@ class Coordinator:
             if suspect is not None and now - suspect[0] > CAUSE_GRACE:
                 self._abort(suspect[1])
 
-    def _beat(self) -> None:
+    def _send_heartbeats(self) -> None:
         with self._change:
             controls = [channel for rank, channel in self._controls.items() if rank not in self._ended]
         for channel in controls:
-            channel.try_send({"type": "beat"})
+            channel.try_send(Heartbeat())
 
     def _silent(self, now: float) -> list[tuple[int, str]]:
         """Return the ranks of which nothing more is expected, with the reason."""

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from sparkdl.cluster.messages import EventRecord, JoinOutput
 from sparkdl.cluster.rpc import Channel, connect
 
 _WAITING = 10_000
@@ -37,7 +38,7 @@ class EventStream:
     def connect(self, channel: Channel) -> None:
         """Send everything from now on, and what has waited, over `channel`."""
         self._channel = channel
-        channel.try_send({"role": "output", "rank": self._rank})
+        channel.try_send(JoinOutput(self._rank))
         self._thread = threading.Thread(target=self._run, args=(channel,), name="sparkdl-output", daemon=True)
         self._thread.start()
 
@@ -53,10 +54,10 @@ class EventStream:
                     channel = None
             if channel is not None:
                 self._channel = channel
-                channel.try_send({"role": "output", "rank": self._rank})
+                channel.try_send(JoinOutput(self._rank))
             self._run(channel)
 
-        self._thread = threading.Thread(target=run, name="sparkdl-event stream", daemon=True)
+        self._thread = threading.Thread(target=run, name="sparkdl-events", daemon=True)
         self._thread.start()
 
     def put(self, record: Mapping[str, Any], *, wait: bool = True) -> None:
@@ -92,6 +93,6 @@ class EventStream:
 
     def _run(self, channel: Channel | None) -> None:
         while (record := self._waiting.get()) is not None:
-            if channel is None or not channel.try_send(record):
+            if channel is None or not channel.try_send(EventRecord(record)):
                 channel = None
                 self._kept.append(record)

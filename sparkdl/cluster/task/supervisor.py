@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import signal
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sparkdl.cluster.job import OK, RANK_LOST, TIMED_OUT, USER_ERROR, Job, Outcome
+from sparkdl.cluster.messages import (
+    Abort,
+    Done,
+    EventRecord,
+    Failed,
+    FailureOrder,
+    Go,
+    Heartbeat,
+    Interrupted,
+    Left,
+    Message,
+    MessageError,
+    ProcessEnded,
+    Raised,
+    Ready,
+    Returned,
+    RunFunction,
+)
 from sparkdl.cluster.rank.process import RankProcess
 from sparkdl.cluster.rpc import Channel
 from sparkdl.cluster.task.event_stream import EventStream
 from sparkdl.cluster.task.log_relay import LogTail, Relay
 from sparkdl.cluster.task.topology import Place
 from sparkdl.comm.registry import spec_of
+from sparkdl.events import RankOutput, to_record
 
 ABORT_GRACE = 10.0
 """Seconds that a rank has to end by itself after another one has failed."""
@@ -27,7 +45,7 @@ _EXIT_GRACE = 10.0
 
 @dataclass(frozen=True)
 class End:
-    """How a rank ended, before the coordinator has said at which place among the failures."""
+    """How a rank ended, before the coordinator has said in which order among the failures."""
 
     kind: str
     message: str = ""
@@ -47,9 +65,9 @@ class Supervisor:
         Started already; closed by the caller.
     coordinator : Channel
         The control connection to the coordinator.
-    output : Output
+    output : EventStream
         The output connection to the coordinator.
-    order : mapping
+    work : RunFunction
         The message that starts the function on the rank.
     started : float
         `time.monotonic()` at the start of the task, from which `start_timeout` counts.
@@ -62,7 +80,7 @@ class Supervisor:
         process: RankProcess,
         coordinator: Channel,
         output: EventStream,
-        order: Mapping[str, Any],
+        work: RunFunction,
         started: float,
     ) -> None:
         self._job = job
@@ -70,9 +88,9 @@ class Supervisor:
         self._process = process
         self._coordinator = coordinator
         self._output = output
-        self._order = order
+        self._work = work
         self._started = started
-        self._inbox: queue.Queue[tuple[str, Mapping[str, Any] | None, bytes]] = queue.Queue()
+        self._inbox: queue.Queue[tuple[str, Message | None]] = queue.Queue()
         self._tail = LogTail()
         self._aborted: str | None = None
         self._kill_at: float | None = None
@@ -81,8 +99,8 @@ class Supervisor:
         self._ready = self._go_at = 0.0
         self._exit_by: float | None = None
         self._rank_seen = self._coordinator_seen = time.monotonic()
-        self._place_in_order: int | None = None
-        self._beat_at = 0.0
+        self._failure_order: FailureOrder | None = None
+        self._next_heartbeat = 0.0
 
     def run(self) -> Outcome:
         """Supervise the rank to its end and return what to say of it. Raises nothing for what the rank did."""
@@ -108,7 +126,8 @@ class Supervisor:
             host=self._place.host,
             message=end.message,
             traceback=end.traceback,
-            order=order,
+            order=order.order,
+            secondary=order.secondary,
             log_tail=self._tail.text(),
             seconds={
                 "start": (self._go_at or ended) - self._started,
@@ -118,19 +137,20 @@ class Supervisor:
         )
 
     def _listen(self, name: str, channel: Channel) -> None:
-        while (received := channel.recv()) is not None:
-            message, blob = received
-            if message["type"] == "event":
-                self._rank_seen = time.monotonic()
-                self._output.put(message["record"], wait=False)
-            else:
-                self._inbox.put((name, message, blob))
-        self._inbox.put((name, None, b""))
+        # A stream that holds anything else than messages is one that has ended.
+        with contextlib.suppress(MessageError):
+            while (message := channel.recv()) is not None:
+                if isinstance(message, EventRecord):
+                    self._rank_seen = time.monotonic()
+                    self._output.put(message.record, wait=False)
+                else:
+                    self._inbox.put((name, message))
+        self._inbox.put((name, None))
 
     def _on_line(self, line: str, stream: str) -> None:
         self._tail.add(line)
         if self._job.verbosity == "all":
-            self._output.put({"event": "RankOutput", "rank": self._place.rank, "line": line, "stream": stream})
+            self._output.put(to_record(RankOutput(self._place.rank, line, stream)))
         elif not self._job.local_master:
             # The executor's own log has what the driver is not shown.
             print(f"[{self._place.rank}] {line}", flush=True)
@@ -141,7 +161,7 @@ class Supervisor:
         status: int | None = None
         while not (watchdog_gone and rank_gone):
             try:
-                name, message, blob = self._inbox.get(timeout=self._pause())
+                name, message = self._inbox.get(timeout=self._pause())
             except queue.Empty:
                 self._check_limits()
                 continue
@@ -149,31 +169,30 @@ class Supervisor:
                 self._on_coordinator(message)
             elif name == "watchdog":
                 watchdog_gone = watchdog_gone or message is None
-                status = status if message is None else int(message["status"])
+                status = message.status if isinstance(message, ProcessEnded) else status
             elif message is None:
                 rank_gone = True
             else:
-                self._on_rank(message, blob)
+                self._on_rank(message)
             self._check_limits()
         return self._judge(status)
 
     def _pause(self) -> float:
         return min(0.5, self._job.heartbeat_timeout / 4)
 
-    def _on_rank(self, message: Mapping[str, Any], blob: bytes) -> None:
+    def _on_rank(self, message: Message) -> None:
         self._rank_seen = time.monotonic()
-        kind = message["type"]
-        if kind == "ready":
+        if isinstance(message, Ready):
             self._ready = time.monotonic()
-            self._coordinator.try_send({"type": "ready"})
-        elif kind == "interrupted" and self._aborted is not None:
+            self._coordinator.try_send(message)
+        elif isinstance(message, Interrupted) and self._aborted is not None:
             self._kill_at = time.monotonic() + ABORT_GRACE
-        elif kind == "value":
-            self._result = End(OK, blob=blob)
-        elif kind == "error":
-            self._result = End(USER_ERROR, message["message"], message["traceback"], bool(message["secondary"]), blob)
-        elif kind == "left":
-            self._result = End(RANK_LOST, message["message"], secondary=bool(message["secondary"]))
+        elif isinstance(message, Returned):
+            self._result = End(OK, blob=message.value)
+        elif isinstance(message, Raised):
+            self._result = End(USER_ERROR, message.sentence, message.traceback, message.secondary, message.error)
+        elif isinstance(message, Left):
+            self._result = End(RANK_LOST, message.sentence, secondary=message.secondary)
         if self._result is not None and self._exit_by is None:
             self._exit_by = time.monotonic() + _EXIT_GRACE
             # The others shall hear of a failure before they feel it.
@@ -183,20 +202,20 @@ class Supervisor:
         if end.kind == OK:
             return
         sentence = f"rank {self._place.rank} on host {self._place.host}: {end.message}"
-        self._coordinator.try_send({"type": "failed", "secondary": end.secondary, "message": sentence})
+        self._coordinator.try_send(Failed(end.secondary, sentence))
 
-    def _on_coordinator(self, message: Mapping[str, Any] | None) -> None:
+    def _on_coordinator(self, message: Message | None) -> None:
         self._coordinator_seen = time.monotonic()
         if message is None:
-            if self._place_in_order is None and self._result is None:
+            if self._failure_order is None and self._result is None:
                 self._abort("the coordinator in the task of rank 0 is gone")
-        elif message["type"] == "go":
+        elif isinstance(message, Go):
             self._go_at = time.monotonic()
-            self._process.control.try_send(self._order, self._job.blob)
-        elif message["type"] == "abort":
-            self._abort(str(message["message"]))
-        elif message["type"] == "order":
-            self._place_in_order = int(message["order"])
+            self._process.control.try_send(self._work)
+        elif isinstance(message, Abort):
+            self._abort(message.reason)
+        elif isinstance(message, FailureOrder):
+            self._failure_order = message
 
     def _abort(self, reason: str) -> None:
         if self._aborted is not None:
@@ -204,13 +223,13 @@ class Supervisor:
         self._aborted = reason
         # Before it runs the user's code there is nothing to wait for.
         self._kill_at = time.monotonic() + (_ANSWER if self._go_at else 0.0)
-        self._process.control.try_send({"type": "abort"})
+        self._process.control.try_send(Abort(reason))
 
     def _check_limits(self) -> None:
         now = time.monotonic()
-        if now >= self._beat_at:
-            self._beat_at = now + min(5.0, self._job.heartbeat_timeout / 4)
-            self._coordinator.try_send({"type": "beat"})
+        if now >= self._next_heartbeat:
+            self._next_heartbeat = now + min(5.0, self._job.heartbeat_timeout / 4)
+            self._coordinator.try_send(Heartbeat())
         if self._kill_at is not None and now >= self._kill_at:
             self._process.kill()
         if self._exit_by is not None and now >= self._exit_by:
@@ -247,21 +266,22 @@ class Supervisor:
         self._tell_coordinator(end)
         return end
 
-    def _report(self, end: End) -> int:
+    def _report(self, end: End) -> FailureOrder:
         if end.kind == OK:
-            self._coordinator.try_send({"type": "done"})
-            return -1
+            self._coordinator.try_send(Done())
+            return FailureOrder(-1, secondary=False)
         deadline = time.monotonic() + 10
-        while self._place_in_order is None and time.monotonic() < deadline:
+        while self._failure_order is None and time.monotonic() < deadline:
             try:
-                name, message, _ = self._inbox.get(timeout=0.2)
+                name, message = self._inbox.get(timeout=0.2)
             except queue.Empty:
                 continue
             if name == "coordinator":
                 if message is None:
                     break
                 self._on_coordinator(message)
-        return 3 * self._place.size + self._place.rank if self._place_in_order is None else self._place_in_order
+        # Without an answer it stands behind all that have one.
+        return self._failure_order or FailureOrder(self._place.size + self._place.rank, secondary=True)
 
 
 def describe_status(status: int | None) -> str:

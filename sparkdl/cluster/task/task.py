@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sparkdl.cluster.job import ENVIRONMENT, RANK_LOST, TIMED_OUT, Job, Outcome
+from sparkdl.cluster.messages import JoinControl, Offer, PrepareRank, RunFunction
 from sparkdl.cluster.prefork import client
 from sparkdl.cluster.rank.process import RankProcess, start_fresh
 from sparkdl.cluster.rpc import connect
@@ -80,7 +81,7 @@ class Task:
         self._process: RankProcess | None = None
         self._device = "cpu"
 
-    def offer(self) -> dict[str, Any]:
+    def offer(self) -> Offer:
         """Start the rank, and in task 0 the coordinator and the rendezvous; return what the others must know."""
         job = self._job
         gpus = self._gpus()
@@ -89,41 +90,42 @@ class Task:
         path = rank_path(job.sys_path, sys.path)
         if job.prefork:
             # The server imports torch while this task opens its coordinator.
-            client.begin(env, path, function_module(job))
-        offer = self._open_coordinator() if self._here.index == 0 else {}
+            client.prewarm_server(env, path, function_module(job))
+        offer = self._open_coordinator() if self._here.index == 0 else Offer()
         if self._ingested is not None:
-            offer["spool_source"] = self._ingested.offer
+            offer = replace(offer, spool_source=self._ingested.offer)
         process = start_rank(job, env, path)
         self._process = process
         self._closing.callback(process.close)
         process.control.send(
-            {
-                "env": env,
-                "path": path,
-                "folder": process.folder,
-                "threads": self._here.threads,
-                "beat": min(5.0, job.heartbeat_timeout / 4),
-                "preload": ["torch", *spec_of(job.backend).preload],
-            }
+            PrepareRank(
+                env=env,
+                path=path,
+                folder=process.folder,
+                threads=self._here.threads,
+                heartbeat_seconds=min(5.0, job.heartbeat_timeout / 4),
+                preload=["torch", *spec_of(job.backend).preload],
+            )
         )
         return offer
 
-    def run(self, offers: Sequence[Mapping[str, Any]]) -> Outcome:
+    def run(self, offers: Sequence[Offer]) -> Outcome:
         """Supervise the rank to its end. `offers` are those of all tasks, in order."""
         assert self._process is not None
         host = coordinator_host(self._here.hosts)
         output = EventStream(self._place.rank)
         self._closing.callback(lambda: output.close(1))
         try:
-            coordinator = connect((host, int(offers[0]["coordinator"])), self._job.secret, self._left())
+            address = (host, offers[0].coordinator or 0)
+            coordinator = connect(address, self._job.secret, self._left())
             self._closing.callback(coordinator.close)
-            output.connect(connect((host, int(offers[0]["coordinator"])), self._job.secret, self._left()))
+            output.connect(connect(address, self._job.secret, self._left()))
         except OSError as error:
-            return self._unreachable(f"{host}:{offers[0]['coordinator']}", error)
+            return self._unreachable(f"{address[0]}:{address[1]}", error)
         coordinator.limit_sending(self._job.heartbeat_timeout)
-        coordinator.send({"role": "control", "rank": self._place.rank})
-        order = self._order(host, offers)
-        supervisor = Supervisor(self._job, self._place, self._process, coordinator, output, order, self._started)
+        coordinator.send(JoinControl(self._place.rank))
+        work = self._work(host, offers)
+        supervisor = Supervisor(self._job, self._place, self._process, coordinator, output, work, self._started)
         outcome = supervisor.run()
         unsent = output.close(_END_GRACE)
         if self._coordinator is not None and self._event_stream is not None:
@@ -161,7 +163,7 @@ class Task:
         visible = environment.usable_gpus(os.environ) if self._job.local_master else None
         return environment.gpus_of_rank(self._job.device, self._here.gpus, visible, self._place)
 
-    def _open_coordinator(self) -> dict[str, Any]:
+    def _open_coordinator(self) -> Offer:
         job = self._job
         host = coordinator_host(self._here.hosts)
         self._event_stream = EventStream(0)
@@ -177,29 +179,28 @@ class Task:
             forward=self._event_stream.put,
         )
         self._closing.callback(self._coordinator.close)
-        offer: dict[str, Any] = {"coordinator": self._coordinator.port}
         rendezvous = open_rendezvous(spec_of(job.backend).rendezvous, host, self._places)
         if rendezvous is not None:
             self._closing.callback(rendezvous.close)
-            offer["meeting"] = rendezvous.port
-        return offer
+        port = None if rendezvous is None else rendezvous.port
+        return Offer(coordinator=self._coordinator.port, rendezvous=port)
 
-    def _order(self, host: str, offers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def _work(self, host: str, offers: Sequence[Offer]) -> RunFunction:
         job, place = self._job, self._place
-        meeting = offers[0].get("meeting")
-        address = None if meeting is None else (host, int(meeting))
-        held = None
-        if self._ingested is not None:
-            held = {"secret": derived(job.secret), "offers": [offer["spool_source"] for offer in offers]}
+        port = offers[0].rendezvous
+        address = None if port is None else (host, port)
         env = environment.rendezvous_environment(
             place, job.backend, address, interface_towards(self._here.hosts, place.host), job.start_timeout
         )
-        return {
-            "env": {**env, **job.env},
-            "function": job.function,
-            "max_result_bytes": job.max_result_bytes,
-            "spool_sources": held,
-            "context": {
+        return RunFunction(
+            function=job.function,
+            env={**env, **job.env},
+            max_result_bytes=job.max_result_bytes,
+            spool_secret=derived(job.secret),
+            spool_sources=[offer.spool_source for offer in offers if offer.spool_source is not None],
+            result_folder=job.result_folder,
+            arguments=job.blob,
+            context={
                 "rank": place.rank,
                 "size": place.size,
                 "local_rank": place.local_rank,
@@ -211,7 +212,7 @@ class Task:
                 "start_timeout": job.start_timeout,
                 "heartbeat_timeout": job.heartbeat_timeout,
             },
-        }
+        )
 
     def _unreachable(self, address: str, error: OSError) -> Outcome:
         return Outcome(

@@ -10,13 +10,24 @@ from sparkdl.errors import ClusterError, DataError, RankError, RankLostError, St
 FINE = Outcome(kind=OK, rank=0)
 
 
-def failed(kind: str, rank: int, order: int, message: str = "m", blob: bytes = b"") -> Outcome:
-    return Outcome(kind=kind, rank=rank, host="h", message=message, traceback="TRACE", order=order, blob=blob)
+def failed(kind: str, rank: int, order: int, message: str = "m", blob: bytes = b"", secondary: bool = False) -> Outcome:
+    return Outcome(
+        kind=kind,
+        rank=rank,
+        host="h",
+        message=message,
+        traceback="TRACE",
+        order=order,
+        secondary=secondary,
+        blob=blob,
+    )
 
 
 def test_the_first_cause_is_the_answer_and_the_environment_before_it():
     late, first = failed(USER_ERROR, 0, 2), failed(RANK_LOST, 1, 1)
     assert first_failure([FINE, late, first]) is first
+    lost_peers = failed(USER_ERROR, 2, 0, secondary=True)
+    assert first_failure([FINE, lost_peers, late, first]) is first
     missing = failed(ENVIRONMENT, 2, 2)
     assert first_failure([late, first, missing]) is missing
 
@@ -51,7 +62,7 @@ def test_our_own_errors_keep_their_class_and_sentence():
 
 def test_a_secondary_without_a_cause_says_what_to_look_for():
     with pytest.raises(RankError, match="although none of them failed: all ranks must make the same collective calls"):
-        raise_failure([FINE, failed(USER_ERROR, 1, 2, "HorovodInternalError: x")])
+        raise_failure([FINE, failed(USER_ERROR, 1, 0, "HorovodInternalError: x", secondary=True)])
 
 
 @pytest.mark.parametrize(

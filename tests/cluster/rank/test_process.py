@@ -7,6 +7,7 @@ import time
 import psutil
 import pytest
 
+from sparkdl.cluster.messages import Heartbeat, PrepareRank, Ready, Returned, RunFunction
 from sparkdl.cluster.prefork import client
 from sparkdl.cluster.prefork.client import server_folder, start_preforked
 from sparkdl.cluster.rank.process import start_fresh
@@ -25,25 +26,15 @@ CONTEXT = {
 
 
 def begin(process, env, function, blob, preload=()):
-    place = {
-        "env": env,
-        "path": sys.path,
-        "folder": process.folder,
-        "threads": 1,
-        "beat": 1.0,
-        "preload": list(preload),
-    }
-    process.control.send(place)
-    assert hear(process)["type"] == "ready"
-    order = {"env": {"RANK": "0"}, "function": function, "max_result_bytes": 1 << 20, "context": CONTEXT}
-    process.control.send(order, blob)
+    process.control.send(PrepareRank(env, sys.path, process.folder, 1, 1.0, list(preload)))
+    assert hear(process) == Ready()
+    process.control.send(RunFunction(function, {"RANK": "0"}, CONTEXT, 1 << 20, arguments=blob))
 
 
 def hear(process):
-    while (received := process.control.recv()) is not None:
-        if received[0]["type"] != "beat":
-            return {**received[0], "blob": received[1]}
-    return None
+    while isinstance(received := process.control.recv(), Heartbeat):
+        pass
+    return received
 
 
 def wait_gone(pids, seconds=20.0):
@@ -75,7 +66,7 @@ def sleeper(context):
 def test_a_rank_leads_its_session_and_dies_whole_with_its_lifeline(fresh):
     process, env = fresh
     begin(process, env, f"{__name__}:sleeper", _no_arguments())
-    record = hear(process)["record"]
+    record = hear(process).record
     assert record["session"] == record["pids"][0]
     assert os.path.realpath(record["cwd"]) == os.path.realpath(process.folder)
     process.kill()
@@ -89,7 +80,7 @@ def test_a_rank_leads_its_session_and_dies_whole_with_its_lifeline(fresh):
 def test_a_rank_does_not_outlive_its_watchdog(fresh):
     process, env = fresh
     begin(process, env, f"{__name__}:sleeper", _no_arguments())
-    rank, watchdog, _ = hear(process)["record"]["pids"]
+    rank, watchdog, _ = hear(process).record["pids"]
     os.kill(watchdog, 9)
     assert wait_gone([rank, watchdog])
 
@@ -124,13 +115,13 @@ def run_look(process, env):
 
     begin(process, env, f"{__name__}:look", _no_arguments(), ["torch"])
     message = hear(process)
-    assert message["type"] == "value", message
+    assert isinstance(message, Returned), message
     process.close()
-    return cloudpickle.loads(message["blob"])
+    return cloudpickle.loads(message.value)
 
 
 @pytest.fixture
-def warm_place(tmp_path, monkeypatch):
+def prefork_folder(tmp_path, monkeypatch):
     # Longer than the address of a Unix socket may be, as on YARN.
     deep = tmp_path / ("long" * 20) / ("longer" * 10)
     deep.mkdir(parents=True)
@@ -140,7 +131,7 @@ def warm_place(tmp_path, monkeypatch):
         psutil.Process(pid).kill()
 
 
-def test_a_fork_is_as_isolated_as_a_fresh_interpreter(warm_place):
+def test_a_fork_is_as_isolated_as_a_fresh_interpreter(prefork_folder):
     env = {**os.environ, "MARK": "1", "OMP_NUM_THREADS": "1"}
     seen = []
     for number in (1, 2):
@@ -162,33 +153,33 @@ def loaded(context):
     return sorted({"petastorm", "torchmetrics", "torch._dynamo"} & set(sys.modules))
 
 
-def test_a_fork_for_a_fit_has_what_a_fit_imports(warm_place):
+def test_a_fork_for_a_fit_has_what_a_fit_imports(prefork_folder):
     import cloudpickle
 
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    assert client.begin(env, sys.path, "sparkdl.worker")
+    assert client.prewarm_server(env, sys.path, "sparkdl.worker")
     process = start_preforked(env, sys.path, "sparkdl.worker")
     begin(process, env, f"{__name__}:loaded", _no_arguments())
     message = hear(process)
     process.close()
-    assert message["type"] == "value", message
-    assert cloudpickle.loads(message["blob"]) == ["petastorm", "torchmetrics"]
+    assert isinstance(message, Returned), message
+    assert cloudpickle.loads(message.value) == ["petastorm", "torchmetrics"]
 
 
-def test_a_killed_server_is_replaced_and_an_idle_one_leaves_with_its_folder(warm_place, monkeypatch):
+def test_a_killed_server_is_replaced_and_an_idle_one_leaves_with_its_folder(prefork_folder, monkeypatch):
     assert client.IDLE == 60.0
     monkeypatch.setattr(client, "IDLE", 1.0)
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = start_preforked(env, sys.path, __name__)
     assert process is not None
-    (first,) = server_pids(warm_place)
+    (first,) = server_pids(prefork_folder)
     process.close()
     os.kill(first, 9)
     assert wait_gone([first])
     # It has left its socket behind.
     again = start_preforked(env, sys.path, __name__)
     assert again is not None
-    (second,) = server_pids(warm_place)
+    (second,) = server_pids(prefork_folder)
     assert second != first
     time.sleep(2.5)
     assert psutil.pid_exists(second), "a server with a rank is not idle"
@@ -201,21 +192,21 @@ def server_pids(folder):
     found = {}
     for process in psutil.process_iter(["cmdline", "ppid"]):
         words = " ".join(process.info["cmdline"] or ())
-        if "prefork_server" in words and str(folder) in words:
+        if "prefork.server" in words and str(folder) in words:
             found[process.pid] = process.info["ppid"]
     # Its forks have the same command line.
     return [pid for pid, parent in found.items() if parent not in found]
 
 
-def test_a_folder_that_others_may_enter_is_not_used(warm_place):
+def test_a_folder_that_others_may_enter_is_not_used(prefork_folder):
     server_folder().mkdir(mode=0o755)
     server_folder().chmod(0o755)
     assert start_preforked(dict(os.environ), sys.path, __name__) is None
 
 
-def test_a_server_that_does_not_answer_is_given_up(warm_place, monkeypatch):
+def test_a_server_that_does_not_answer_is_given_up(prefork_folder, monkeypatch):
     monkeypatch.setattr(client, "_BOOT", "import time; time.sleep(0)")
     begun = time.monotonic()
     assert start_preforked(dict(os.environ), sys.path, __name__, patience=1.0) is None
     assert time.monotonic() - begun < 30
-    assert not list(warm_place.glob("sparkdl-rank-*"))
+    assert not list(prefork_folder.glob("sparkdl-rank-*"))

@@ -87,7 +87,7 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest_module, "_function", lambda job: concatenate)
 
 
-def open_shelves(results: list[Any]) -> list[Any]:
+def open_spool_files(results: list[Any]) -> list[Any]:
     return [result.spool_file for result in results if isinstance(result, Ingested) and result.spool_file is not None]
 
 
@@ -98,13 +98,13 @@ def test_all_have_their_rows_and_the_same_number_of_meetings():
             yield b"slow"
 
     results = run([[b"ab", b"cde"], slowly(), []])
-    shelves = open_shelves(results)
-    assert [os.pread(spool_file.descriptor, 100, 0) for spool_file in shelves] == [b"abcde", b"slow" * 3, b""]
+    spool_files = open_spool_files(results)
+    assert [os.pread(spool_file.descriptor, 100, 0) for spool_file in spool_files] == [b"abcde", b"slow" * 3, b""]
     assert [result.offer["index"] for result in results] == [[2, 3, 7], [4, 4, 4, 7], [7]]
     assert [(result.offer["host"], result.offer["address"]) for result in results] == [("here", "127.0.0.1")] * 3
     assert len({result.rounds for result in results}) == 1
     assert json.dumps([result.offer for result in results])
-    for spool_file in shelves:
+    for spool_file in spool_files:
         assert spool_file.seconds > 0.5
         spool_file.close()
 
@@ -127,7 +127,7 @@ def test_one_that_cannot_go_on_says_why_and_all_end(batch, kind, message):
             yield b"more"
 
     results = run([endless(), [b"first", batch]])
-    assert open_shelves(results) == []
+    assert open_spool_files(results) == []
     outcomes = [result.outcome for result in results]
     assert outcomes[0] is None
     assert (outcomes[1].kind, outcomes[1].rank, outcomes[1].host) == (kind, 1, "here")
@@ -162,7 +162,7 @@ def test_who_goes_on_is_waited_for_however_long_it_takes():
             yield b"x"
 
     results = run([[], slowly()], heartbeat_timeout=4.0)
-    for spool_file in open_shelves(results):
+    for spool_file in open_spool_files(results):
         spool_file.close()
     assert [type(result) for result in results] == [Ingested, Ingested]
     assert results[1].offer["index"] == [1] * 50 + [7]
@@ -183,4 +183,4 @@ def test_who_gets_no_rows_any_more_is_waited_for_only_so_long(monkeypatch):
     assert "no rows came to the tasks on here for 2 s" in str(results[0])
     # Nothing but the end of its process ends a read that hangs.
     assert left.is_set()
-    assert open_shelves(results) == []
+    assert open_spool_files(results) == []
