@@ -45,6 +45,8 @@ class Coordinator:
         Seconds.
     forward : callable of (dict) -> None
         Takes an event record on its way to the driver; may block.
+    clock : callable
+        Seconds that only grow.
     """
 
     def __init__(
@@ -56,11 +58,13 @@ class Coordinator:
         start_timeout: float,
         heartbeat_timeout: float,
         forward: Callable[[Mapping[str, Any]], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._size = size
         self._forward = forward
         self._heartbeat_timeout = heartbeat_timeout
-        self._start_deadline = time.monotonic() + start_timeout
+        self._start_deadline = self._clock() + start_timeout
         self._start_timeout = start_timeout
         self._change = threading.Condition()
         self._controls: dict[int, Channel] = {}
@@ -118,14 +122,14 @@ class Coordinator:
     def _serve_control(self, rank: int, channel: Channel) -> None:
         with self._change:
             self._controls[rank] = channel
-            self._last_seen[rank] = time.monotonic()
+            self._last_seen[rank] = self._clock()
             reason = self._abort_reason
         # A rank may arrive after the others have been told to end.
         if reason is not None:
             channel.try_send(Abort(reason))
         while (message := channel.recv()) is not None:
             with self._change:
-                self._last_seen[rank] = time.monotonic()
+                self._last_seen[rank] = self._clock()
             self._on_message(rank, channel, message)
         with self._change:
             lost = rank not in self._ended and not self._closed
@@ -161,7 +165,7 @@ class Coordinator:
             answer = FailureOrder(self._failures, failure.secondary or self._abort_reason is not None)
             self._failures += 1
             if failure.secondary and self._suspect is None:
-                self._suspect = (time.monotonic(), failure.sentence)
+                self._suspect = (self._clock(), failure.sentence)
         channel.try_send(answer)
         self._end(rank)
         if not failure.secondary:
@@ -188,7 +192,7 @@ class Coordinator:
             with self._change:
                 if self._change.wait_for(lambda: self._closed, pause):
                     return
-            now = time.monotonic()
+            now = self._clock()
             if now >= next_heartbeat:
                 next_heartbeat = now + min(5.0, self._heartbeat_timeout / 4)
                 self._send_heartbeats()

@@ -7,6 +7,7 @@ import queue
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sparkdl.cluster.job import OK, RANK_LOST, TIMED_OUT, USER_ERROR, Job, Outcome
@@ -70,7 +71,9 @@ class Supervisor:
     work : RunFunction
         The message that starts the function on the rank.
     started : float
-        `time.monotonic()` at the start of the task, from which `start_timeout` counts.
+        What `clock` said at the start of the task, from which `start_timeout` counts.
+    clock : callable
+        Seconds that only grow.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Supervisor:
         output: EventStream,
         work: RunFunction,
         started: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._job = job
         self._place = place
@@ -90,6 +94,7 @@ class Supervisor:
         self._output = output
         self._work = work
         self._started = started
+        self._clock = clock
         self._inbox: queue.Queue[tuple[str, Message | None]] = queue.Queue()
         self._tail = LogTail()
         self._aborted: str | None = None
@@ -98,8 +103,9 @@ class Supervisor:
         self._result: End | None = None
         self._ready = self._go_at = 0.0
         self._exit_by: float | None = None
-        self._rank_seen = self._coordinator_seen = time.monotonic()
+        self._rank_seen = self._coordinator_seen = self._clock()
         self._failure_order: FailureOrder | None = None
+        self._coordinator_gone = False
         self._next_heartbeat = 0.0
 
     def run(self) -> Outcome:
@@ -116,7 +122,7 @@ class Supervisor:
         ):
             threading.Thread(target=self._listen, args=(name, channel), name=f"sparkdl-{name}", daemon=True).start()
         end = self._wait_for_end()
-        ended = time.monotonic()
+        ended = self._clock()
         for relay in relays:
             relay.join(2)
         order = self._report(end)
@@ -141,7 +147,7 @@ class Supervisor:
         with contextlib.suppress(MessageError):
             while (message := channel.recv()) is not None:
                 if isinstance(message, EventRecord):
-                    self._rank_seen = time.monotonic()
+                    self._rank_seen = self._clock()
                     self._output.put(message.record, wait=False)
                 else:
                     self._inbox.put((name, message))
@@ -181,12 +187,12 @@ class Supervisor:
         return min(0.5, self._job.heartbeat_timeout / 4)
 
     def _on_rank(self, message: Message) -> None:
-        self._rank_seen = time.monotonic()
+        self._rank_seen = self._clock()
         if isinstance(message, Ready):
-            self._ready = time.monotonic()
+            self._ready = self._clock()
             self._coordinator.try_send(message)
         elif isinstance(message, Interrupted) and self._aborted is not None:
-            self._kill_at = time.monotonic() + ABORT_GRACE
+            self._kill_at = self._clock() + ABORT_GRACE
         elif isinstance(message, Returned):
             self._result = End(OK, blob=message.value)
         elif isinstance(message, Raised):
@@ -194,7 +200,7 @@ class Supervisor:
         elif isinstance(message, Left):
             self._result = End(RANK_LOST, message.sentence, secondary=message.secondary)
         if self._result is not None and self._exit_by is None:
-            self._exit_by = time.monotonic() + _EXIT_GRACE
+            self._exit_by = self._clock() + _EXIT_GRACE
             # The others shall hear of a failure before they feel it.
             self._tell_coordinator(self._result)
 
@@ -205,12 +211,13 @@ class Supervisor:
         self._coordinator.try_send(Failed(end.secondary, sentence))
 
     def _on_coordinator(self, message: Message | None) -> None:
-        self._coordinator_seen = time.monotonic()
+        self._coordinator_seen = self._clock()
         if message is None:
+            self._coordinator_gone = True
             if self._failure_order is None and self._result is None:
                 self._abort("the coordinator in the task of rank 0 is gone")
         elif isinstance(message, Go):
-            self._go_at = time.monotonic()
+            self._go_at = self._clock()
             self._process.control.try_send(self._work)
         elif isinstance(message, Abort):
             self._abort(message.reason)
@@ -222,11 +229,11 @@ class Supervisor:
             return
         self._aborted = reason
         # Before it runs the user's code there is nothing to wait for.
-        self._kill_at = time.monotonic() + (_ANSWER if self._go_at else 0.0)
+        self._kill_at = self._clock() + (_ANSWER if self._go_at else 0.0)
         self._process.control.try_send(Abort(reason))
 
     def _check_limits(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + min(5.0, self._job.heartbeat_timeout / 4)
             self._coordinator.try_send(Heartbeat())
@@ -270,15 +277,13 @@ class Supervisor:
         if end.kind == OK:
             self._coordinator.try_send(Done())
             return FailureOrder(-1, secondary=False)
-        deadline = time.monotonic() + 10
-        while self._failure_order is None and time.monotonic() < deadline:
+        deadline = self._clock() + 10
+        while self._failure_order is None and not self._coordinator_gone and self._clock() < deadline:
             try:
                 name, message = self._inbox.get(timeout=0.2)
             except queue.Empty:
                 continue
             if name == "coordinator":
-                if message is None:
-                    break
                 self._on_coordinator(message)
         # Without an answer it stands behind all that have one.
         return self._failure_order or FailureOrder(self._place.size + self._place.rank, secondary=True)
