@@ -36,7 +36,8 @@ class HorovodBackend(Backend):
     device : str
         "cuda" takes this rank's GPU as the current one.
     step_seconds : float, optional
-        How long a rank computes between two collectives, roughly: sets the cycle time of Horovod's background thread.
+        How long a rank computes between two collectives, roughly: sets the cycle time of Horovod's
+        background thread, where HOROVOD_CYCLE_TIME is not set.
     """
 
     def __init__(self, *, timeout: float = 300.0, device: str = "cpu", step_seconds: float | None = None) -> None:
@@ -48,9 +49,8 @@ class HorovodBackend(Backend):
         os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", str(max(1, min(60, seconds // 2))))
         self._longest_pause = _PAUSES[1]
         if step_seconds is not None:
-            cycle = cycle_milliseconds(step_seconds)
-            os.environ["HOROVOD_CYCLE_TIME"] = f"{cycle:.2f}"
-            self._longest_pause = min(_PAUSES[2], max(_PAUSES[1], cycle / 5000))
+            cycle = os.environ.setdefault("HOROVOD_CYCLE_TIME", f"{cycle_milliseconds(step_seconds):.2f}")
+            self._longest_pause = min(_PAUSES[2], max(_PAUSES[1], float(cycle) / 5000))
         import horovod.torch as hvd
 
         self._hvd = hvd

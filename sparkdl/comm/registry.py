@@ -81,6 +81,8 @@ class BackendSpec:
         HOROVOD_SERVER or RESERVED_PORT, opened by the task of rank 0 (`cluster.rendezvous`).
     environment : callable of (Standing, Meeting) -> dict
         Variables that tell the rank where the others are.
+    loop_environment : mapping of str to str
+        Variables for a training loop of the user's own, each only where it is not set.
     secondary_errors, secondary_phrases : tuple of str
         Names of exceptions, and words of RuntimeErrors, that only say that another rank has failed.
     aborts : bool
@@ -96,6 +98,7 @@ class BackendSpec:
     problem: Callable[[bool], Problem | None] = lambda gpus: None
     rendezvous: str | None = None
     environment: Callable[[Standing, Meeting], dict[str, str]] = lambda standing, meeting: {}
+    loop_environment: Mapping[str, str] = field(default_factory=dict)
     secondary_errors: tuple[str, ...] = ()
     secondary_phrases: tuple[str, ...] = ()
     aborts: bool = False
@@ -133,9 +136,6 @@ def _horovod_environment(standing: Standing, meeting: Meeting) -> dict[str, str]
         "HOROVOD_GLOO_RENDEZVOUS_ADDR": meeting.address[0],
         "HOROVOD_GLOO_RENDEZVOUS_PORT": str(meeting.address[1]),
         "HOROVOD_GLOO_TIMEOUT_SECONDS": str(max(1, int(meeting.timeout))),
-        # At Horovod's own default of 1 ms a small all-reduce waits for the next cycle; at 0.1 ms the cycles
-        # themselves, which talk to the other ranks each time, take the core from the training.
-        "HOROVOD_CYCLE_TIME": "0.3",
     }
     return env | ({"HOROVOD_GLOO_IFACE": meeting.interface} if meeting.interface else {})
 
@@ -163,6 +163,9 @@ HOROVOD = BackendSpec(
     problem=horovod_problem,
     rendezvous=HOROVOD_SERVER,
     environment=_horovod_environment,
+    # At Horovod's own default of 1 ms a small all-reduce waits for the next cycle; at 0.1 ms the cycles
+    # themselves, which talk to the other ranks each time, take the core from the training. A fit knows better.
+    loop_environment={"HOROVOD_CYCLE_TIME": "0.3"},
     secondary_errors=("HorovodInternalError", "HostsUpdatedInterrupt"),
     secondary_phrases=(*_GLOO, *_NCCL, "Horovod has been shut down"),
     aborts=True,

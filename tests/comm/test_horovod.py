@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from sparkdl.comm.horovod import cycle_milliseconds
@@ -10,3 +14,20 @@ from sparkdl.comm.horovod import cycle_milliseconds
 )
 def test_the_longer_a_step_computes_the_longer_is_a_cycle(step_seconds, cycle):
     assert cycle_milliseconds(step_seconds) == pytest.approx(cycle)
+
+
+PROGRAM = """
+import os
+from sparkdl.comm.horovod import HorovodBackend
+HorovodBackend(step_seconds=0.16).close()
+print(os.environ["HOROVOD_CYCLE_TIME"])
+"""
+
+
+@pytest.mark.parametrize(("users", "seen"), [(None, "4.00"), ("7.5", "7.5")])
+def test_a_cycle_time_of_the_users_wins(users: str | None, seen: str) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("HOROVOD_")}
+    if users is not None:
+        env["HOROVOD_CYCLE_TIME"] = users
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=200)
+    assert done.stdout.strip() == seen, done.stderr

@@ -24,6 +24,8 @@ from pathlib import Path
 import sparkdl
 from sparkdl.cluster.messages import ForkRank, Prewarm, to_text
 from sparkdl.cluster.rank.process import Ends, RankProcess, new_folder
+from sparkdl.cluster.task.bootstrap import version_of
+from sparkdl.comm.registry import BACKENDS
 
 PATIENCE = 120.0
 """Seconds that a client waits for its fork; the server may still be importing torch."""
@@ -129,7 +131,9 @@ def peer_uid(sock: socket.socket) -> int:
 
 def _key(env: Mapping[str, str]) -> str:
     read = {name: value for name, value in env.items() if name.startswith(_READ_AT_LOAD)}
-    identity = [sys.version, sys.prefix, sparkdl.__version__, str(sparkdl.__file__), sorted(read.items())]
+    # Before an installation into the environment of a notebook that runs, and after it, are two environments.
+    packages = [version_of(name) for name in ("torch", *(name for spec in BACKENDS.values() for name in spec.packages))]
+    identity = [sys.version, sys.prefix, sparkdl.__version__, str(sparkdl.__file__), packages, sorted(read.items())]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
 
 

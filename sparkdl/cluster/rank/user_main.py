@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sparkdl.cluster.job import RankContext
+from sparkdl.comm.registry import spec_of
 
 
 def call(
@@ -16,5 +18,7 @@ def call(
     pass_context: bool = False,
 ) -> Any:
     """Call `main` with its arguments, after the context where it asks for it, and return its value."""
+    for name, value in spec_of(context.backend).loop_environment.items():
+        os.environ.setdefault(name, value)
     first = (context,) if pass_context else ()
     return main(*first, *positional, **arguments)

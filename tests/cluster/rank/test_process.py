@@ -210,3 +210,16 @@ def test_a_server_that_does_not_answer_is_given_up(prefork_folder, monkeypatch):
     assert start_preforked(dict(os.environ), sys.path, __name__, patience=1.0) is None
     assert time.monotonic() - begun < 30
     assert not list(prefork_folder.glob("sparkdl-rank-*"))
+
+
+def test_a_package_of_another_version_is_another_environment(tmp_path):
+    """What `%pip install` does to the environment of a notebook that runs."""
+    (tmp_path / "torch-0.0.1.dist-info").mkdir()
+    (tmp_path / "torch-0.0.1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 0.0.1\n")
+    before = client._key({})
+    sys.path.insert(0, str(tmp_path))
+    try:
+        assert client._key({}) != before
+    finally:
+        sys.path.remove(str(tmp_path))
+    assert client._key({}) == before
