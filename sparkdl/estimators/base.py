@@ -7,8 +7,7 @@ import os
 import time
 import weakref
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -16,33 +15,38 @@ from pyspark.ml import Estimator
 from pyspark.ml.base import _FitMultipleIterator
 from pyspark.sql import SparkSession
 from pyspark.sql.types import StructType
+from torch import nn
 
 from sparkdl.cluster.driver.launch import launch
+from sparkdl.cluster.driver.pickling import check_sendable
 from sparkdl.cluster.driver.spec import Ranks
 from sparkdl.cluster.prefork.prewarm import prewarm
 from sparkdl.cluster.spool.ingest import Ingest
 from sparkdl.cluster.task.environment import visible_gpus
-from sparkdl.data.write import check_validation_column, schema_of
-from sparkdl.errors import SettingError
+from sparkdl.data.write import check_fill, check_place, check_validation_column, declared_sizes, schema_of
+from sparkdl.errors import NetworkError
 from sparkdl.estimators.model import NetworkModel, TorchModel
 from sparkdl.fitting.config import config_of, measuring_plan_of, plan_of, seed_of
+from sparkdl.fitting.known import Checked, Foreseen, Prepared, sent_to_ranks
+from sparkdl.fitting.labels import check_labels
 from sparkdl.fitting.report import FitReport, report_of
 from sparkdl.fitting.result_store import result_folder
 from sparkdl.fitting.shared_dataset import RowsWanted, SharedRows
-from sparkdl.network import Network, check, resolve
+from sparkdl.network import check, resolve
 from sparkdl.params.roles import inputs_of, labels_of, weight_of
 from sparkdl.params.stages import EstimatorParams, TrainingParams
 from sparkdl.persistence import Savable
-from sparkdl.preflight.backend import Chosen, choose_backend
+from sparkdl.preflight.backend import choose_backend
 from sparkdl.preflight.cluster import check_cluster
-from sparkdl.preflight.dry_run import check_names, dry_run, measured_by
+from sparkdl.preflight.dry_run import Shapes, check_names, check_task, dry_run, measured_by, network_before_rows
 from sparkdl.preflight.gpus import check_gpus, will_have_gpus
-from sparkdl.preflight.network import check_steps
+from sparkdl.preflight.network import check_batch, check_steps
 from sparkdl.preflight.rows import check_rows
 from sparkdl.preflight.settings import check_settings
 from sparkdl.scoring.outputs import GenericHead, Head
 from sparkdl.scoring.transform import added_fields
 from sparkdl.spark.session import conf_bool
+from sparkdl.train.losses import CLASSES, compares
 
 if TYPE_CHECKING:
     from typing import Self
@@ -56,51 +60,8 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=NetworkModel)
 
-Shapes = tuple[tuple[int, ...], ...]
 _WORK = "sparkdl.worker:fit"
-_CLASS_LOSSES = ("cross_entropy", "nll")
 _TAKE_IN = "sparkdl.data.direct.spooling:ingest_rows"
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What settings, columns and cluster have told before rows are written.
-
-    Attributes
-    ----------
-    rows : RowsWanted
-    backend : Chosen
-    seconds : float
-        That the checks took.
-    """
-
-    rows: RowsWanted
-    backend: Chosen
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """All that is known before ranks start.
-
-    Attributes
-    ----------
-    network : Network
-        With its first weights.
-    config : TrainConfig
-    schema : DataSchema
-        With every shape known.
-    outputs : tuple of tuple of int
-        Shape of one row of each output of the network.
-    work : dict
-        Arguments of `sparkdl.worker.fit`.
-    """
-
-    network: Network
-    config: TrainConfig
-    schema: DataSchema
-    outputs: Shapes
-    work: dict[str, Any]
 
 
 class TrainingStage(TrainingParams, Savable, Estimator[M]):
@@ -161,29 +122,34 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         """Refuse what settings, columns, packages and cluster already show; return what goes on from there."""
         began = time.monotonic()
         spark, ranks, resources = frame.sparkSession, self.getNumProcs(), self.getTaskResources()
-        wanted = self._wanted(frame.schema, conf_bool(spark, "spark.sql.caseSensitive", False))
+        foreseen = self._foresee(frame.schema, conf_bool(spark, "spark.sql.caseSensitive", False))
+        check_sendable(sent_to_ranks(self, foreseen.module))
         device, visible = self.getDevice(), visible_gpus(os.environ)
         gpus = will_have_gpus(spark, ranks, device=device, visible=visible, resources=resources)
         backend = choose_backend(spark, self.getBackend(), ranks, gpus=gpus)
         check_cluster(spark, ranks, resources)
         check_gpus(spark, ranks, device=device, precision=self.getPrecision(), visible=visible, resources=resources)
-        return Checked(wanted, backend, time.monotonic() - began)
+        if self.getFeed() != "direct":
+            check_place(spark, self.getCacheUrl(), self.getStorageOptions())
+        return Checked(foreseen.wanted, backend, time.monotonic() - began)
 
     def transformSchema(self, schema: StructType) -> StructType:
         """Return the schema of what the model's `transform` will return for a DataFrame of this one.
 
-        What `fit` refuses by settings and columns alone is refused. Where only the rows tell the sizes of the inputs,
-        the outputs of TorchEstimator's network are taken to have as many dimensions as the labels that they learn.
+        What `fit` refuses by settings, columns and their metadata is refused. Where only the rows tell the sizes of
+        the inputs, the outputs of TorchEstimator's network are taken to have as many dimensions as the labels.
         """
         session = SparkSession.getActiveSession()
         case_sensitive = session is not None and conf_bool(session, "spark.sql.caseSensitive", False)
-        wanted = self._wanted(schema, case_sensitive)
-        return StructType([*schema.fields, *added_fields(self._head(wanted.schema).columns(), schema)])
+        foreseen = self._foresee(schema, case_sensitive)
+        head = self._head(foreseen.wanted.schema, foreseen.outputs)
+        return StructType([*schema.fields, *added_fields(head.columns(), schema)])
 
-    def _wanted(self, columns: StructType, case_sensitive: bool) -> RowsWanted:
-        """Refuse what settings and columns show; return which rows are needed."""
+    def _foresee(self, columns: StructType, case_sensitive: bool) -> Foreseen:
+        """Refuse what settings, columns and their metadata show; try the network as far as these tell."""
         config = self._config()
         check_settings(self, columns.names, measured_by(config), case_sensitive=case_sensitive)
+        check_task(config)
         check_names(self.getModule(), self.getModuleParams(), config)
         schema = schema_of(
             columns,
@@ -197,7 +163,9 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         held = self.getValidationIndicatorCol()
         if held:
             check_validation_column(columns, held, case_sensitive)
-        return RowsWanted(
+        check_fill(schema, self.getFillValue(), self.getPadValue())
+        module, outputs = self._try(config, schema, columns, declared_sizes(columns, schema, case_sensitive))
+        wanted = RowsWanted(
             schema=schema,
             count_classes=tuple(self._counted()),
             validation_column=held,
@@ -209,6 +177,43 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
             storage_options=self.getStorageOptions(),
             feed=self.getFeed(),
         )
+        return Foreseen(wanted, module, outputs)
+
+    def _try(
+        self, config: TrainConfig, schema: DataSchema, columns: StructType, sizes: Mapping[str, int]
+    ) -> tuple[nn.Module | None, Shapes | None]:
+        """Make the network and try it; `sizes` are what the metadata say, which the rows have yet to show."""
+        schema = schema.resolved({name: (size,) for name, size in sizes.items()})
+        config = self._declared(config, schema, columns)
+        try:
+            module, tried = network_before_rows(
+                self.getModule(),
+                self.getModuleParams(),
+                schema,
+                lambda known: self._output_size(config, known),
+                seed_of(self),
+            )
+            if module is None:
+                return None, None
+            _, outputs = self._dry_run(config, module, tried)
+        except NetworkError as error:
+            if not sizes:
+                raise
+            said = {f.columns[0]: sizes[f.name] for f in schema.fields if f.name in sizes}
+            shown = ", ".join(f"column {column!r} has {size} numbers a row" for column, size in said.items())
+            raise NetworkError(f"{error} (by its metadata, {shown})") from error.__cause__
+        check_batch(self, module)
+        # A network by name was made for sizes of its own where the schema does not tell all.
+        known = not isinstance(self.getModule(), str) or all(field.known for field in schema.fields)
+        return module, outputs if known else None
+
+    def _dry_run(self, config: TrainConfig, module: nn.Module, schema: DataSchema) -> tuple[TrainConfig, Shapes | None]:
+        """Send zeros through network and loss, as far as shapes are known; return what goes with the outputs."""
+        outputs = check(module, schema) if all(field.known for field in schema.inputs) else None
+        if outputs is not None:
+            config = self._fitting(config, schema, outputs)
+        dry_run(module, config, schema, outputs)
+        return config, outputs
 
     def _prepare(self, frame: DataFrame, rows: Dataset) -> Prepared:
         """Refuse what the rows show; make the network and try it."""
@@ -219,8 +224,9 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         network = resolve(
             self.getModule(), self.getModuleParams(), schema, self._output_size(config, schema), seed_of(self)
         )
-        outputs = dry_run(network.module, config, schema)
-        config = self._fitting(config, schema, outputs)
+        config, outputs = self._dry_run(config, network.module, schema)
+        assert outputs is not None
+        check_labels(config, outputs, train, validation)
         plan = plan_of(self, train)
         check_steps(self, network.module, plan)
         work = {
@@ -289,8 +295,8 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         """Return the class of the model."""
 
     @abstractmethod
-    def _head(self, schema: DataSchema) -> Head:
-        """Return what the model will make of the network's outputs, as far as the columns tell."""
+    def _head(self, schema: DataSchema, outputs: Shapes | None) -> Head:
+        """Return what the model will make of the network's outputs; None: only the rows tell their shapes."""
 
     @abstractmethod
     def _output_size(self, config: TrainConfig, schema: DataSchema) -> int | None:
@@ -299,6 +305,10 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
     @abstractmethod
     def _fitting(self, config: TrainConfig, schema: DataSchema, outputs: Shapes) -> TrainConfig:
         """Refuse outputs that the task cannot use; return the settings that go with them."""
+
+    def _declared(self, config: TrainConfig, schema: DataSchema, columns: StructType) -> TrainConfig:
+        """Refuse labels that the task cannot learn by their type; return the settings with what the metadata say."""
+        return config
 
     def _counted(self) -> list[str]:
         """Return the labels whose values are counted."""
@@ -338,36 +348,24 @@ class TorchEstimator(EstimatorParams, TrainingStage[TorchModel]):
     def _model_class(self) -> type[TorchModel]:
         return TorchModel
 
-    def _head(self, schema: DataSchema) -> Head:
-        config, names = self._config(), self.getOutputCols()
-        shapes: Shapes
-        if all(f.known for f in schema.fields):
-            size = self._output_size(config, schema)
-            network = resolve(self.getModule(), self.getModuleParams(), schema, size, seed_of(self))
-            shapes = check(network.module, schema)
-        else:
-            one_of_many = [loss in _CLASS_LOSSES for loss in config.losses]
-            shapes = tuple(
-                (-1,) if of_class else f.shape for f, of_class in zip(schema.labels, one_of_many, strict=True)
+    def _head(self, schema: DataSchema, outputs: Shapes | None) -> Head:
+        names = self.getOutputCols()
+        if outputs is None:
+            losses = self._config().losses
+            outputs = tuple(
+                (-1,) if compares(loss) == CLASSES else f.shape for f, loss in zip(schema.labels, losses, strict=True)
             )
-        self._fitting(config, schema, shapes)
-        return GenericHead((self.getPredictionCol(),) if names is None else tuple(names), shapes)
+        return GenericHead((self.getPredictionCol(),) if names is None else tuple(names), outputs)
 
     def _output_size(self, config: TrainConfig, schema: DataSchema) -> int | None:
-        if len(schema.labels) != 1 or config.losses[0] in _CLASS_LOSSES:
+        if len(schema.labels) != 1 or compares(config.losses[0]) == CLASSES:
             return None
         return schema.labels[0].size
 
     def _fitting(self, config: TrainConfig, schema: DataSchema, outputs: Shapes) -> TrainConfig:
-        names = self.getOutputCols()
-        if names is None and len(outputs) > 1:
-            raise SettingError(
-                f"the network has {len(outputs)} outputs and predictionCol names one column: "
-                "set outputCols, one name for each output"
-            )
-        if names is not None and len(names) != len(outputs):
-            raise SettingError(
-                f"outputCols has {len(names)} names for {len(outputs)} outputs of the network: name each, "
-                '"" leaves one out'
+        if len(outputs) != len(schema.labels):
+            raise NetworkError(
+                f"the network returns {len(outputs)} outputs for {len(schema.labels)} labels: let it return one for "
+                "each, in the order of labelCols"
             )
         return config

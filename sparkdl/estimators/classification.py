@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sparkdl.errors import DataError, NetworkError, SettingError
-from sparkdl.estimators.base import Prepared, Shapes, TrainingStage
+from sparkdl.estimators.base import TrainingStage
 from sparkdl.estimators.model import NetworkModel
 from sparkdl.params.columns import HasClassColumns
 from sparkdl.params.stages import ClassifierParams
 from sparkdl.preflight.rows import balanced_weights, count_classes
 from sparkdl.preflight.settings import check_classes
+from sparkdl.schema import IMAGE
 from sparkdl.scoring.outputs import ClassificationHead, Head
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
     from sparkdl.data.write import Dataset
+    from sparkdl.fitting.known import Prepared
+    from sparkdl.preflight.dry_run import Shapes
     from sparkdl.schema import DataSchema
     from sparkdl.train.config import TrainConfig
 
@@ -94,21 +97,36 @@ class TorchClassifier(ClassifierParams, TrainingStage[TorchClassificationModel])
     def _model_class(self) -> type[TorchClassificationModel]:
         return TorchClassificationModel
 
-    def _head(self, schema: DataSchema) -> Head:
+    def _head(self, schema: DataSchema, outputs: Shapes | None) -> Head:
         # How many classes there are is in no type.
         return ClassificationHead(self.getRawPredictionCol(), self.getProbabilityCol(), self.getPredictionCol(), 0)
 
     def _counted(self) -> list[str]:
         return [self.getLabelCol()]
 
-    def _settled(self, config: TrainConfig, rows: Dataset, columns: StructType) -> TrainConfig:
-        (label,) = rows.train.schema.labels
+    def _declared(self, config: TrainConfig, schema: DataSchema, columns: StructType) -> TrainConfig:
+        (label,) = schema.labels
         if label.shape != (1,):
             raise DataError(
-                f"column {label.columns[0]!r} holds rows of the shape {label.shape}, and TorchClassifier learns the "
-                "index of one class: use TorchEstimator for several labels at once"
+                f"column {label.columns[0]!r} holds {'images' if label.kind == IMAGE else 'arrays'}, and "
+                "TorchClassifier learns the index of one class: use TorchEstimator for several labels at once"
             )
-        declared = self.getNumClasses() or len(labels_in(columns, self.getLabelCol()))
+        given, thresholds = self.getClassWeights(), self.getThresholds()
+        weights = given if isinstance(given, list) else None
+        classes = self._classes_declared(columns)
+        if classes:
+            check_classes(self, classes)
+        # A list has one entry for each class, or is refused when the rows are counted.
+        classes = classes or len(weights or thresholds or ())
+        if given == "balanced" and classes:
+            weights = [1.0] * classes
+        return replace(config, num_classes=classes, class_weights=None if weights is None else tuple(weights))
+
+    def _classes_declared(self, columns: StructType) -> int:
+        return self.getNumClasses() or len(labels_in(columns, self.getLabelCol()))
+
+    def _settled(self, config: TrainConfig, rows: Dataset, columns: StructType) -> TrainConfig:
+        declared = self._classes_declared(columns)
         classes = count_classes(rows.train, rows.validation, declared)
         check_classes(self, classes)
         given = self.getClassWeights()
@@ -116,25 +134,38 @@ class TorchClassifier(ClassifierParams, TrainingStage[TorchClassificationModel])
         return replace(config, num_classes=classes, class_weights=None if weights is None else tuple(weights))
 
     def _output_size(self, config: TrainConfig, schema: DataSchema) -> int | None:
-        return 1 if config.losses[0] == "bce_with_logits" else config.num_classes
+        return 1 if config.losses[0] == "bce_with_logits" else config.num_classes or 2
 
     def _fitting(self, config: TrainConfig, schema: DataSchema, outputs: Shapes) -> TrainConfig:
         size = math.prod(outputs[0]) if len(outputs) == 1 and len(outputs[0]) < 2 else 0
         classes = config.num_classes
+        if size and not classes:
+            # Before the rows are counted.
+            return config
         if size == 1 and classes == 2:
             return config
         if size > classes and not self.getNumClasses():
             # The data may lack the last classes: a fold, a sample. Their weight has nothing to weigh.
+            self._check_thresholds(size)
             weights = config.class_weights
             more = None if weights is None else (*weights, *(0.0,) * (size - classes))
             return replace(config, num_classes=size, class_weights=more)
-        if size != classes:
+        if not size or size != classes:
             shapes = " and ".join(str(shape) for shape in outputs)
+            wanted = f"{classes or 'as many'} outputs{' (or one)' if classes == 2 else ''}"
             raise NetworkError(
-                f"the network returns {shapes} for a row, and there are {classes} classes: "
-                f"give its last layer {classes} outputs{' (or one)' if classes == 2 else ''}, or set numClasses"
+                f"the network returns {shapes} for a row, and there are {classes or 'several'} classes: "
+                f"give its last layer {wanted}, or set numClasses"
             )
         return config
+
+    def _check_thresholds(self, size: int) -> None:
+        thresholds = self.getThresholds()
+        if thresholds is not None and len(thresholds) != size:
+            raise SettingError(
+                f"thresholds has {len(thresholds)} entries, and the network tells {size} classes apart: give one for "
+                "each, or give its last layer as many outputs"
+            )
 
     def _extra(self, prepared: Prepared, columns: StructType) -> dict[str, Any]:
         return {"num_classes": prepared.config.num_classes, "labels": labels_in(columns, self.getLabelCol())}

@@ -6,12 +6,16 @@ import math
 from typing import TYPE_CHECKING
 
 from sparkdl.errors import DataError, NetworkError
-from sparkdl.estimators.base import Shapes, TrainingStage
+from sparkdl.estimators.base import TrainingStage
 from sparkdl.estimators.model import NetworkModel
 from sparkdl.params.stages import RegressorParams
+from sparkdl.schema import IMAGE
 from sparkdl.scoring.outputs import Head, RegressionHead
 
 if TYPE_CHECKING:
+    from pyspark.sql.types import StructType
+
+    from sparkdl.preflight.dry_run import Shapes
     from sparkdl.schema import DataSchema
     from sparkdl.train.config import TrainConfig
 
@@ -46,22 +50,30 @@ class TorchRegressor(RegressorParams, TrainingStage[TorchRegressionModel]):
     def _model_class(self) -> type[TorchRegressionModel]:
         return TorchRegressionModel
 
-    def _head(self, schema: DataSchema) -> Head:
+    def _head(self, schema: DataSchema, outputs: Shapes | None) -> Head:
         return RegressionHead(self.getPredictionCol())
+
+    def _declared(self, config: TrainConfig, schema: DataSchema, columns: StructType) -> TrainConfig:
+        _check_label(schema)
+        return config
 
     def _output_size(self, config: TrainConfig, schema: DataSchema) -> int | None:
         return 1
 
     def _fitting(self, config: TrainConfig, schema: DataSchema, outputs: Shapes) -> TrainConfig:
-        (label,) = schema.labels
-        if label.size != 1:
-            raise DataError(
-                f"column {label.columns[0]!r} holds {label.size} numbers a row, and TorchRegressor learns one: "
-                "use TorchEstimator"
-            )
+        _check_label(schema)
         if len(outputs) != 1 or math.prod(outputs[0]) != 1:
             raise NetworkError(
                 f"the network returns {' and '.join(str(shape) for shape in outputs)} for a row, and TorchRegressor "
                 "predicts one number: give its last layer one output, or use TorchEstimator"
             )
         return config
+
+
+def _check_label(schema: DataSchema) -> None:
+    (label,) = schema.labels
+    if label.kind == IMAGE or (label.known and label.size != 1):
+        what = "images" if label.kind == IMAGE else f"{label.size} numbers a row"
+        raise DataError(
+            f"column {label.columns[0]!r} holds {what}, and TorchRegressor learns one number: use TorchEstimator"
+        )

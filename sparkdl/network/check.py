@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from sparkdl.blame import in_a_line, is_misfit, place_of
 from sparkdl.errors import NetworkError, did_you_mean
-from sparkdl.network.blame import in_a_line, is_misfit, place_of
+from sparkdl.network.copies import copied
 from sparkdl.network.seeding import seeded
 from sparkdl.schema import MASK, DataSchema, Field
 
@@ -38,8 +38,9 @@ def check(module: nn.Module, schema: DataSchema, rows: int = 2) -> tuple[tuple[i
     NetworkError
         If the network does not take these inputs, or its outputs are no tensors with one entry for each row.
     """
+    twin = copied(module).cpu()
     with _explained(module, schema):
-        outputs = _forward(copy.deepcopy(module).cpu(), schema, rows)
+        outputs = _forward(twin, schema, rows)
     return tuple(_row_shape(module, output, rows, i) for i, output in enumerate(outputs))
 
 
@@ -51,7 +52,7 @@ def layer_shapes(module: nn.Module, schema: DataSchema, names: Sequence[str]) ->
     NetworkError
         If there is no layer of that name, it takes no part in the forward pass or does not return one tensor.
     """
-    twin = copy.deepcopy(module).cpu()
+    twin = copied(module).cpu()
     layers = dict(twin.named_modules())
     missing = [name for name in names if name not in layers or not name]
     if missing:

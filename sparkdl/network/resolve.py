@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from sparkdl.blame import in_a_line, place_of
 from sparkdl.errors import NetworkError, SettingError, did_you_mean
 from sparkdl.network.check import materialised
+from sparkdl.network.copies import copied
 from sparkdl.network.registry import find_network, name_of
 from sparkdl.network.seeding import seeded
 from sparkdl.network.tensors import signature
@@ -92,12 +93,12 @@ def resolve(
     """
     params: dict[str, Any] = {}
     if isinstance(module, nn.Module):
-        made, kind, name = _copied(module, module_params), STRUCTURE, ""
+        made, kind, name = make(module, module_params, seed), STRUCTURE, ""
     elif isinstance(module, str):
         made, params = _by_name(module, module_params, schema, outputs, seed)
         kind, name = NAME, module
     else:
-        made, params = _called(module, module_params, seed), dict(module_params)
+        made, params = make(module, module_params, seed), dict(module_params)
         is_class = isinstance(module, type) and find_network(name_of(module)) is module
         kind, name = (CLASS, name_of(module)) if is_class else (STRUCTURE, "")
     materialised(made, schema, seed)
@@ -109,19 +110,28 @@ def resolve(
     return Network(made, Reference(kind, name, params, signature(made)))
 
 
+def make(module: Any, module_params: Mapping[str, Any], seed: int) -> nn.Module:
+    """Return the network that an instance, a class or a function stands for; lazy layers have no sizes yet.
+
+    Raises
+    ------
+    SettingError
+        If `module` is none of these, or has no use for `module_params`.
+    NetworkError
+        If it cannot be made or copied.
+    """
+    if isinstance(module, nn.Module):
+        return _copied(module, module_params)
+    return _called(module, module_params, seed)
+
+
 def _copied(module: nn.Module, module_params: Mapping[str, Any]) -> nn.Module:
     if module_params:
         raise SettingError(
             f"moduleParams={dict(module_params)!r} has no effect on an nn.Module that exists already: "
             "give the class as module, or leave moduleParams out"
         )
-    try:
-        return copy.deepcopy(module)
-    except Exception as error:
-        raise NetworkError(
-            f"the network {type(module).__name__} cannot be copied ({type(error).__name__}: {error}): "
-            "give a function that makes it as module"
-        ) from error
+    return copied(module)
 
 
 def _by_name(
@@ -159,6 +169,11 @@ def named_network(name: str) -> type[SizedModule]:
     return cls
 
 
+def size_arguments(name: str) -> set[str]:
+    """Return those arguments of a network of sparkdl.nn that follow from its inputs where they are not given."""
+    return set(named_network(name).sizes(((1, 4, 4),), 1, {})) - {"outputs"}
+
+
 def _called(make: Any, params: Mapping[str, Any], seed: int) -> nn.Module:
     is_other_class = isinstance(make, type) and not issubclass(make, nn.Module)
     if is_other_class or not callable(make):
@@ -170,8 +185,9 @@ def _called(make: Any, params: Mapping[str, Any], seed: int) -> nn.Module:
         with seeded(seed):
             made = make(**params)
     except Exception as error:
+        raised, place = in_a_line(error), place_of(error)
         raise NetworkError(
-            f"module={label} called with moduleParams={dict(params)!r} raised {type(error).__name__}: {error}"
+            f"module={label} called with moduleParams={dict(params)!r} raised {raised}{place and f' ({place})'}"
         ) from error
     if not isinstance(made, nn.Module):
         raise NetworkError(f"module={label} returned {type(made).__name__}: it must return an nn.Module")

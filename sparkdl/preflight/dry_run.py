@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
 
-from sparkdl.errors import NetworkError, SparkDLError
-from sparkdl.network import check
-from sparkdl.network.resolve import named_network
+from sparkdl.blame import in_a_line, place_of
+from sparkdl.errors import NetworkError, SettingError, SparkDLError
+from sparkdl.network.copies import copied
+from sparkdl.network.resolve import make, named_network, resolve, size_arguments
 from sparkdl.network.seeding import seeded
-from sparkdl.preflight.arguments import check_arguments
+from sparkdl.preflight.arguments import check_arguments, name_of
 from sparkdl.schema import DataSchema
 from sparkdl.train.callbacks import EarlyStopping
 from sparkdl.train.config import TrainConfig
+from sparkdl.train.losses import CLASSES, LOSSES, NUMBERS, compares
 from sparkdl.train.metrics import MetricSet
-from sparkdl.train.objectives import LOSSES, Objective
+from sparkdl.train.objectives import Objective
 from sparkdl.train.optim import filled, make_optimizer, make_schedule, optimizer_class, schedule_class, trainable
 
 if TYPE_CHECKING:
     from sparkdl.comm.backend import Backend
 
+Shapes = tuple[tuple[int, ...], ...]
+
 ROWS = 2
 _CPU = torch.device("cpu")
 _SOME_STEPS = 100
+_SOME_SIZE = 16
+"""A square, which `cnn` can take for an image."""
 
 
 def measured_by(config: TrainConfig) -> list[str]:
@@ -37,7 +42,8 @@ def measured_by(config: TrainConfig) -> list[str]:
     Raises
     ------
     SettingError
-        If a metric's name is unknown, or early stopping monitors one of which nobody knows whether more is better.
+        If a metric's name is unknown or it cannot be made, or early stopping monitors one of which nobody knows
+        whether more is better.
     """
     # A set of metrics asks its backend at the end of an epoch only.
     metrics = MetricSet(config, cast("Backend", None), _CPU)
@@ -46,7 +52,31 @@ def measured_by(config: TrainConfig) -> list[str]:
     for callback in config.callbacks:
         if isinstance(callback, EarlyStopping) and callback.metric in directions:
             callback.direction(directions)
+    metrics.try_out()
     return ["loss", *metrics.names]
+
+
+def check_task(config: TrainConfig) -> None:
+    """Refuse a loss that cannot be that of a classifier, or of a regressor.
+
+    Raises
+    ------
+    SettingError
+        Names the loss and the one to take.
+    """
+    wrong = {"classification": NUMBERS, "regression": CLASSES}.get(config.task)
+    for loss in config.losses:
+        if wrong is not None and compares(loss) == wrong:
+            shown = repr(loss) if isinstance(loss, str) else name_of(loss)
+            what, take = (
+                (
+                    "compares numbers",
+                    "a classifier learns which class a row is of: take 'cross_entropy', or use TorchRegressor",
+                )
+                if wrong == NUMBERS
+                else ("learns classes", "a regressor predicts a number: take 'mse', or use TorchClassifier")
+            )
+            raise SettingError(f"invalid loss={shown}: it {what}, and {take}")
 
 
 def check_names(module: Any, module_params: Mapping[str, Any], config: TrainConfig) -> None:
@@ -96,8 +126,53 @@ def _check_arguments(module: Any, module_params: Mapping[str, Any], config: Trai
         check_arguments("lrScheduleParams", config.lr_schedule_params, schedule, placed=2)
 
 
-def dry_run(module: nn.Module, config: TrainConfig, schema: DataSchema) -> tuple[tuple[int, ...], ...]:
-    """Send two rows of zeros through the network and its loss, and make its optimizer; nothing is changed by it.
+def network_before_rows(
+    module: Any,
+    module_params: Mapping[str, Any],
+    schema: DataSchema,
+    output_size: Callable[[DataSchema], int | None],
+    seed: int,
+) -> tuple[nn.Module | None, DataSchema]:
+    """Make the network before any row is touched; return it, and the schema to try it with.
+
+    A network by name is made for some other size where the schema does not tell that of its inputs.
+
+    Parameters
+    ----------
+    module, module_params
+        As the user gave them.
+    schema : DataSchema
+        What types and metadata tell.
+    output_size : callable
+        Returns the size of the output of a network by name.
+    seed : int
+
+    Returns
+    -------
+    network : nn.Module or None
+        None where it cannot be made without the rows.
+    schema : DataSchema
+        Without shapes of inputs where there is nothing to try.
+
+    Raises
+    ------
+    NetworkError, SettingError
+        If the network cannot be made or copied.
+    """
+    known = all(field.known for field in schema.inputs)
+    if not isinstance(module, str):
+        made = resolve(module, module_params, schema, None, seed).module if known else make(module, module_params, seed)
+        return made, schema
+    if not known and size_arguments(module) & set(module_params):
+        # Whether these fit the data, the rows will tell.
+        return None, schema
+    some = {f.name: tuple(_SOME_SIZE if size < 0 else size for size in f.shape) for f in schema.fields}
+    network = resolve(module, module_params, schema.resolved(some), output_size(schema.resolved(some)), seed)
+    return network.module, schema.resolved({field.name: some[field.name] for field in schema.inputs})
+
+
+def dry_run(module: nn.Module, config: TrainConfig, schema: DataSchema, outputs: Shapes | None) -> None:
+    """Compute the loss of two rows of zeros, and make the optimizer; nothing is changed by it.
 
     Parameters
     ----------
@@ -106,12 +181,9 @@ def dry_run(module: nn.Module, config: TrainConfig, schema: DataSchema) -> tuple
     config : TrainConfig
         Of this network.
     schema : DataSchema
-        With every shape known.
-
-    Returns
-    -------
-    tuple of tuple of int
-        Shape of one row of each output.
+        Without the shapes of the labels there is no loss.
+    outputs : tuple of tuple of int, or None
+        Shape of one row of each output of the network; None: not known yet.
 
     Raises
     ------
@@ -120,27 +192,32 @@ def dry_run(module: nn.Module, config: TrainConfig, schema: DataSchema) -> tuple
     SettingError
         If the optimizer cannot be made.
     """
-    shapes = check(module, schema, ROWS)
+    with seeded(config.seed):
+        if outputs is not None and all(field.known for field in schema.labels):
+            _try_loss(config, schema, outputs)
+        if not any(nn.parameter.is_lazy(parameter) for parameter in module.parameters()):
+            parameters = trainable(copied(module))
+            if not isinstance(config.optimizer, (str, type)):
+                make_optimizer(config, parameters)
+
+
+def _try_loss(config: TrainConfig, schema: DataSchema, shapes: Shapes) -> None:
     outputs = tuple(torch.zeros((ROWS, *shape), requires_grad=True) for shape in shapes)
     targets = tuple(torch.zeros((ROWS, *field.shape), dtype=getattr(torch, field.dtype)) for field in schema.labels)
     weights = None if schema.weight is None else torch.ones(ROWS)
-    with seeded(config.seed):
-        try:
-            loss, _ = Objective(config, _CPU)(outputs, targets, weights)
-        except SparkDLError:
-            raise
-        except Exception as error:
-            shown = ", ".join(f"{tuple(o.shape)} with {tuple(t.shape)}" for o, t in zip(outputs, targets, strict=True))
-            raise NetworkError(
-                f"the loss raised {type(error).__name__} for an output and a label of {shown}: {error}; "
-                "change the loss, or the last layer of the network"
-            ) from error
-        if not loss.requires_grad:
-            raise NetworkError(
-                "the loss does not depend on the output of the network: compute it by torch from the output, "
-                "without detach, item or numpy"
-            )
-        parameters = trainable(copy.deepcopy(module))
-        if not isinstance(config.optimizer, (str, type)):
-            make_optimizer(config, parameters)
-    return shapes
+    try:
+        loss, _ = Objective(config, _CPU)(outputs, targets, weights)
+    except SparkDLError:
+        raise
+    except Exception as error:
+        shown = ", ".join(f"{tuple(o.shape)} with {tuple(t.shape)}" for o, t in zip(outputs, targets, strict=True))
+        place = place_of(error)
+        raise NetworkError(
+            f"the loss raised {in_a_line(error)}{place and f' ({place})'} for an output and a label of {shown}; "
+            "change the loss, or the last layer of the network"
+        ) from error
+    if not loss.requires_grad:
+        raise NetworkError(
+            "the loss does not depend on the output of the network: compute it by torch from the output, "
+            "without detach, item or numpy"
+        )

@@ -14,6 +14,28 @@ if TYPE_CHECKING:
     from sparkdl.params.stages import TrainingParams
 
 
+def check_batch(stage: TrainingParams, module: nn.Module) -> None:
+    """Refuse a batchSize that gives batch norm a single row whatever rows there are.
+
+    Raises
+    ------
+    SettingError
+        Names the settings that change it.
+    """
+    ranks = 1 if stage.getSyncBatchNorm() else stage.getNumProcs()
+    parts = 1 if stage.getSyncBatchNorm() else stage.getAccumulationSteps()
+    if stage.getBatchSize() >= 2 * ranks * parts or not _has_batch_norm(module):
+        return
+    others = [
+        *(["fewer numProcs", "syncBatchNorm"] if ranks > 1 else []),
+        *(["fewer accumulationSteps"] if parts > 1 else []),
+    ]
+    raise SettingError(
+        f"batchSize={stage.getBatchSize()} gives {'a part of the share of ' if parts > 1 else ''}a rank a single row, "
+        f"and batch norm needs two: {', or '.join([f'set batchSize to {2 * ranks * parts} or more', *others])}"
+    )
+
+
 def check_steps(stage: TrainingParams, module: nn.Module, plan: Plan) -> None:
     """Refuse an epoch without steps, and steps that give a rank a single row, which batch norm cannot normalise.
 
@@ -36,21 +58,30 @@ def check_steps(stage: TrainingParams, module: nn.Module, plan: Plan) -> None:
             f"dropLast leaves out the only step: {plan.total_rows} rows are fewer than batchSize={plan.batch_size}: "
             "lower batchSize, or leave dropLast out"
         )
-    if not any(isinstance(layer, _BatchNorm) for layer in module.modules()):
+    if not _has_batch_norm(module):
         return
     ranks = 1 if stage.getSyncBatchNorm() else stage.getNumProcs()
+    parts = 1 if stage.getSyncBatchNorm() else stage.getAccumulationSteps()
     # The shares rotate over the shards, so the first steps show every pattern of a full step.
     for step in sorted({*range(min(plan.steps, plan.canonical_shards)), plan.steps - 1}):
         shares = plan.shares(step)
         for rank in range(ranks):
-            if sum(shares[rank::ranks]) == 1:
-                raise SettingError(_lonely_row(plan, step, rank, ranks))
+            # Its parts are equal up to one row, so that one of them is a single row, or all have two and more.
+            if 0 < sum(shares[rank::ranks]) < 2 * parts:
+                raise SettingError(_lonely_row(plan, step, rank, ranks, parts))
 
 
-def _lonely_row(plan: Plan, step: int, rank: int, ranks: int) -> str:
+def _has_batch_norm(module: nn.Module) -> bool:
+    return any(isinstance(layer, _BatchNorm) for layer in module.modules())
+
+
+def _lonely_row(plan: Plan, step: int, rank: int, ranks: int, parts: int) -> str:
     rows = plan.step_rows(step)
-    over = "in all" if ranks == 1 else f"over {ranks} ranks, one of them for rank {rank}"
+    share: int | str = sum(plan.shares(step)[rank::ranks])
+    share = "one" if share == 1 else share
+    whose = f"{share} of them for rank {rank}" if parts == 1 else f"{share} of them for rank {rank} in {parts} parts"
+    over = ("in all" if parts == 1 else f"in {parts} parts") if ranks == 1 else f"over {ranks} ranks, {whose}"
     last = step == plan.steps - 1 and rows < plan.batch_size
     remedy = "set dropLast, or another batchSize" if last else "set a larger batchSize, or fewer numProcs"
-    other = "" if ranks == 1 else ", or syncBatchNorm"
+    other = ("" if ranks == 1 else ", or syncBatchNorm") + ("" if parts == 1 else ", or fewer accumulationSteps")
     return f"step {step} has {rows} {'row' if rows == 1 else 'rows'} {over}, and batch norm needs two: {remedy}{other}"

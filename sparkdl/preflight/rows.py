@@ -74,8 +74,9 @@ def count_classes(train: Manifest, validation: Manifest | None, declared: int) -
     counts = [m.counts[field.name] for m in (train, validation) if m is not None and m.rows]
     broken = sum(count.non_integers for count in counts)
     if broken:
+        example = next((f" ({c.fraction:g})" for c in counts if c.fraction is not None), "")
         raise DataError(
-            f"column {column!r} has {_rows(broken)} whose label is not a whole number: "
+            f"column {column!r} has {_rows(broken)} whose label is not a whole number{example}: "
             "give classes as 0, 1, 2, ..., for example by StringIndexer, or use TorchRegressor"
         )
     lowest = min(count.minimum for count in counts if count.minimum is not None)

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from sparkdl.comm.registry import backends_for
 from sparkdl.errors import SettingError
+from sparkdl.params.columns import HasOutputs
 from sparkdl.params.roles import added_columns, labels_of
 from sparkdl.params.stages import ClassifierParams, TrainingParams
+from sparkdl.storage.access import shown
 from sparkdl.train.callbacks import EarlyStopping
 
 DEFAULT_SHARDS = 8
@@ -41,12 +43,13 @@ def check_settings(
     _check_stopping_callbacks(stage, measured)
     _check_ranks(stage)
     _check_objective(stage)
+    _check_outputs(stage)
     _check_optimizer(stage)
     _check_feed(stage)
     if stage.getPadMask() and stage.getPadValue() is None:
         raise SettingError("padMask=True marks what padValue has added, and padValue is not set: set padValue as well")
-    if isinstance(stage, ClassifierParams) and stage.getNumClasses():
-        check_classes(stage, stage.getNumClasses())
+    if isinstance(stage, ClassifierParams):
+        _check_lists_of_classes(stage)
 
 
 def shards_of(stage: TrainingParams) -> int:
@@ -72,6 +75,16 @@ def check_classes(stage: ClassifierParams, classes: int) -> None:
             raise SettingError(
                 f"{name} has {len(values)} entries for {classes} classes: give one for each class, in their order"
             )
+
+
+def _check_lists_of_classes(stage: ClassifierParams) -> None:
+    thresholds, weights = stage.getThresholds(), stage.getClassWeights()
+    if stage.getNumClasses():
+        check_classes(stage, stage.getNumClasses())
+    elif thresholds is not None and isinstance(weights, list) and len(thresholds) != len(weights):
+        raise SettingError(
+            f"thresholds has {len(thresholds)} entries and classWeights {len(weights)}: give each one for each class"
+        )
 
 
 def _check_network(stage: TrainingParams) -> None:
@@ -168,7 +181,7 @@ def _check_ranks(stage: TrainingParams) -> None:
 def _check_feed(stage: TrainingParams) -> None:
     if stage.getFeed() == "direct" and stage.getCacheUrl():
         raise SettingError(
-            f"feed='direct' writes no files, and cacheUrl={stage.getCacheUrl()!r} is a folder for them: "
+            f"feed='direct' writes no files, and cacheUrl={shown(str(stage.getCacheUrl()))!r} is a folder for them: "
             "leave cacheUrl out, or set feed to 'parquet'"
         )
 
@@ -183,6 +196,23 @@ def _check_objective(stage: TrainingParams) -> None:
         if isinstance(value, list) and len(value) != labels:
             columns = "column" if labels == 1 else "columns"
             raise SettingError(f"{name} has {len(value)} entries for {labels} label {columns}: give one for each label")
+
+
+def _check_outputs(stage: TrainingParams) -> None:
+    if not isinstance(stage, HasOutputs):
+        return
+    labels, names = labels_of(stage), stage.getOutputCols()
+    if names is None and len(labels) > 1:
+        raise SettingError(
+            f"labelCols names {len(labels)} labels, of one output each, and predictionCol names one column: "
+            "set outputCols, one name for each output"
+        )
+    if names is not None and len(names) != len(labels):
+        labels_are = "1 label column" if len(labels) == 1 else f"{len(labels)} label columns"
+        raise SettingError(
+            f"outputCols has {len(names)} names for {labels_are}, and the network has one output for each: "
+            'name each, "" leaves one out'
+        )
 
 
 def _check_optimizer(stage: TrainingParams) -> None:

@@ -4,10 +4,27 @@ from __future__ import annotations
 
 import re
 
+from sparkdl import errors
+
 UNKNOWN = "an unknown host"
 
 _DISK_FULL = ("No space left on device", "Disk quota exceeded")
 """As the system says it, to Java and to Python."""
+
+
+def in_a_sentence(error: BaseException) -> errors.SparkDLError | None:
+    """Return what a task has raised, where that was one of our errors, or what an executor lacks; None for all else."""
+    lacking = shortcoming(error)
+    if lacking is not None:
+        return errors.ClusterError(lacking)
+    ours = re.findall(r"^sparkdl\.errors\.(\w+): (.+)$", str(error), re.MULTILINE)
+    return named(*ours[-1]) if ours else None
+
+
+def named(kind: str, sentence: str) -> errors.SparkDLError:
+    """Return an error of ours by the name of its class."""
+    made: errors.SparkDLError = getattr(errors, kind, errors.ClusterError)(sentence)
+    return made
 
 
 def shortcoming(error: BaseException, host: str | None = None) -> str | None:

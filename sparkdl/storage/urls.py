@@ -21,6 +21,20 @@ _OBJECT_STORES = frozenset({"s3", "s3a", "s3n", "gs", "gcs", "az", "abfs", "abfs
 
 Options = Mapping[str, Any]
 
+PACKAGES = {
+    "s3": ("s3fs", "s3fs"),
+    "s3a": ("s3fs", "s3fs"),
+    "gs": ("gcsfs", "gcsfs"),
+    "gcs": ("gcsfs", "gcsfs"),
+    "abfs": ("adlfs", "adlfs"),
+    "abfss": ("adlfs", "adlfs"),
+    "az": ("adlfs", "adlfs"),
+    "hdfs": ("hdfs_native", "hdfs-native"),
+    "oss": ("ossfs", "ossfs"),
+    "oci": ("ocifs", "ocifs"),
+}
+"""By scheme: the module that opens it, and the package that brings the module."""
+
 
 def scheme(url: str) -> str:
     """Return the scheme of `url` in lower case; "file" for a plain path."""
@@ -57,12 +71,17 @@ def file_system(url: str, options: Options | None = None) -> tuple[Any, str]:
 
     try:
         fs, path = fsspec.core.url_to_fs(url, **dict(options or {}))
-        return fs, str(path)
     except (ImportError, ValueError) as error:
-        raise ClusterError(
-            f"{scheme(url)}:// cannot be opened by Python here ({error}): install the fsspec package for it on the "
-            "driver and the executors, or choose another cacheUrl"
-        ) from error
+        if isinstance(error, ValueError) and "Protocol not known" not in str(error):
+            raise
+        raise ClusterError(lacking(url)) from error
+    return fs, str(path)
+
+
+def lacking(url: str) -> str:
+    """Return what to say where no package opens a URL."""
+    _, package = PACKAGES.get(scheme(url), ("", "the fsspec package for it"))
+    return f"no package of this Python opens {scheme(url)}://, pip install {package} on the driver and the executors"
 
 
 def exists(url: str, options: Options | None = None) -> bool:

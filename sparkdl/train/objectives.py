@@ -10,25 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.modules.loss import _Loss
 
 from sparkdl.errors import DataError, NetworkError, SettingError, did_you_mean
 from sparkdl.train.config import Named, TrainConfig
-
-LOSSES: dict[str, type[nn.Module]] = {
-    "mse": nn.MSELoss,
-    "l1": nn.L1Loss,
-    "huber": nn.HuberLoss,
-    "cross_entropy": nn.CrossEntropyLoss,
-    "nll": nn.NLLLoss,
-    "bce_with_logits": nn.BCEWithLogitsLoss,
-    "poisson": nn.PoissonNLLLoss,
-}
-"""What `loss` may name."""
-
-_CLASS_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)
-_CLASS_FUNCTIONS = (functional.cross_entropy, functional.nll_loss, functional.multi_margin_loss)
+from sparkdl.train.losses import CLASS_FUNCTIONS, CLASS_LOSSES, LOSSES
 
 
 @dataclass(frozen=True)
@@ -277,8 +263,8 @@ def _row_loss(loss: Named, params: Mapping[str, Any], class_weights: Tensor | No
     function: Callable[..., Tensor] = loss
     name = getattr(loss, "__name__", type(loss).__name__)
     if params:
-        return _RowLoss(name, lambda output, target: function(output, target, **params), loss in _CLASS_FUNCTIONS)
-    return _RowLoss(name, function, loss in _CLASS_FUNCTIONS)
+        return _RowLoss(name, lambda output, target: function(output, target, **params), loss in CLASS_FUNCTIONS)
+    return _RowLoss(name, function, loss in CLASS_FUNCTIONS)
 
 
 def _of_class(
@@ -308,7 +294,7 @@ def _described(name: str, made: Any, plain: str) -> _RowLoss:
     return _RowLoss(
         name,
         made,
-        takes_classes=isinstance(made, _CLASS_LOSSES),
+        takes_classes=isinstance(made, CLASS_LOSSES),
         numeric=isinstance(made, _Loss) and not isinstance(made, nn.MultiLabelMarginLoss),
         class_weight=made.weight if weighs_classes else None,
         ignored=None if ignored == -100 else ignored,

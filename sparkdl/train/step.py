@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
+from sparkdl.blame import is_misfit
 from sparkdl.comm.backend import Backend
 from sparkdl.errors import NetworkError, SettingError
 from sparkdl.train.config import FeedBatch, TrainConfig
@@ -95,8 +96,9 @@ class DeviceNetwork:
             try:
                 outputs = as_outputs(self.module(*inputs))
             except (RuntimeError, TypeError, IndexError) as error:
-                # Subclasses (out of memory, a lost rank, ...) are no matter of shapes.
-                if self._proven or type(error) not in (RuntimeError, TypeError, IndexError):
+                # Subclasses (out of memory, a lost rank, ...) are no matter of shapes, and what the user's code raises.
+                known = type(error) in (RuntimeError, TypeError, IndexError)
+                if self._proven or not known or not is_misfit(error):
                     raise
                 shapes = ", ".join(f"{tuple(x.shape)} {str(x.dtype).removeprefix('torch.')}" for x in inputs)
                 raise NetworkError(f"the network does not take inputs of {shapes}: {error}") from error

@@ -55,8 +55,8 @@ def test_lists_of_classes_are_checked_against_the_rows() -> None:
 
 def test_a_label_is_one_number() -> None:
     pair = Field("label", LABEL, ARRAY, ("label",), "float32", (2,))
-    with pytest.raises(DataError, match="'label' holds rows of the shape"):
-        TorchClassifier()._settled(TrainConfig(), rows(0, 1, label=pair), columns())
+    with pytest.raises(DataError, match="'label' holds arrays, and TorchClassifier learns the index of one class"):
+        TorchClassifier()._declared(TrainConfig(), DataSchema((X, pair)), columns())
 
 
 def test_a_network_has_one_logit_for_each_class_or_one_for_two() -> None:
@@ -78,6 +78,27 @@ def test_a_network_has_one_logit_for_each_class_or_one_for_two() -> None:
 def test_a_network_by_name_gets_its_size() -> None:
     assert TorchClassifier()._output_size(TrainConfig(num_classes=3, losses=("cross_entropy",)), SCHEMA) == 3
     assert TorchClassifier()._output_size(TrainConfig(num_classes=2, losses=("bce_with_logits",)), SCHEMA) == 1
+
+
+def test_lists_say_how_many_classes_there_are() -> None:
+    def declared(stage: TorchClassifier, metadata: dict[str, Any] | None = None) -> tuple[int, Any]:
+        config = stage._declared(stage._config(), SCHEMA, columns(metadata))
+        return config.num_classes, config.class_weights
+
+    assert declared(TorchClassifier()) == (0, None)
+    assert declared(TorchClassifier(), INDEXED) == (3, None)
+    assert declared(TorchClassifier(numClasses=5), INDEXED) == (5, None)
+    assert declared(TorchClassifier(classWeights=[1.0, 2.0])) == (2, (1.0, 2.0))
+    assert declared(TorchClassifier(thresholds=[0.3, 0.3, 0.4], classWeights="balanced")) == (3, (1.0, 1.0, 1.0))
+    assert declared(TorchClassifier(classWeights="balanced")) == (0, None)
+    with pytest.raises(SettingError, match="thresholds has 2 entries for 3 classes"):
+        declared(TorchClassifier(thresholds=[0.5, 0.5]), INDEXED)
+
+
+def test_a_network_that_tells_more_classes_apart_needs_as_many_thresholds() -> None:
+    two = TrainConfig(task="classification", num_classes=2)
+    with pytest.raises(SettingError, match="thresholds has 2 entries, and the network tells 4 classes apart"):
+        TorchClassifier(thresholds=[0.5, 0.5])._fitting(two, SCHEMA, ((4,),))
 
 
 def test_labels_of_a_string_indexer() -> None:

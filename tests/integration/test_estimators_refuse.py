@@ -124,7 +124,12 @@ CASES: list[Case] = [
         "validationIndicatorCol='none' is true in none of the 40",
     ),
     (regressor, {"module": nn.Linear(3, 1)}, NetworkError, r"does not take its input features \(rows, 1\) float32"),
-    (regressor, {"module": nn.Linear(1, 3)}, NetworkError, r"\(2, 3\) does not fit a label"),
+    (
+        regressor,
+        {"module": nn.Linear(1, 3)},
+        NetworkError,
+        r"returns \(3,\) for a row, and TorchRegressor predicts one",
+    ),
     (
         regressor,
         {"dropLast": True},
@@ -180,8 +185,8 @@ def test_too_few_rows(good: DataFrame) -> None:
 @pytest.mark.usefixtures("clean")
 def test_batch_norm_with_one_row_on_a_rank(good: DataFrame) -> None:
     network = nn.Sequential(nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
-    with pytest.raises(SettingError, match="step 0 has 2 rows over 2 ranks, one of them for rank 0.*syncBatchNorm"):
-        regressor(module=network, numProcs=2, batchSize=2).fit(good)
+    with pytest.raises(SettingError, match="step 2 has 2 rows over 2 ranks, one of them for rank 0.*syncBatchNorm"):
+        regressor(module=network, numProcs=2, batchSize=19).fit(good)
 
 
 @pytest.mark.usefixtures("clean")

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparkdl.errors import NetworkError, SettingError, SparkDLError
-from sparkdl.preflight.dry_run import check_names, dry_run, measured_by
+from sparkdl.network import check
+from sparkdl.preflight.dry_run import check_names, check_task, dry_run, measured_by, network_before_rows
 from sparkdl.schema import ARRAY, INPUT, LABEL, SCALAR, WEIGHT, DataSchema, Field
 from sparkdl.train import EarlyStopping
 from sparkdl.train.config import TrainConfig
@@ -134,8 +135,20 @@ def test_what_is_measured() -> None:
     assert measured_by(TrainConfig(metrics=("mean_absolute_error", mean))) == ["loss", "mean_absolute_error", "mean"]
     with pytest.raises(SettingError, match="accuracyy"):
         measured_by(TrainConfig(metrics=("accuracyy",)))
+    with pytest.raises(SettingError, match="metric spearman_corr_coef keeps every row of an epoch in memory"):
+        measured_by(TrainConfig(metrics=("spearman_corr_coef",)))
+    with pytest.raises(SettingError, match="metric minkowski_distance cannot be made without further settings"):
+        measured_by(TrainConfig(metrics=("minkowski_distance",)))
+    several = ("accuracy", "f1", "auroc", "mcc", "rmse", "r2", "mape", "cohen_kappa", "average_precision", "hinge_loss")
+    assert measured_by(TrainConfig(metrics=several)) == ["loss", *several]
     with pytest.raises(SettingError, match="higher_is_better"):
         measured_by(TrainConfig(metrics=(mean,), callbacks=(EarlyStopping("val_mean"),)))
+
+
+def tried(module: nn.Module, config: TrainConfig, schema: DataSchema) -> tuple[tuple[int, ...], ...]:
+    outputs = check(module, schema)
+    dry_run(module, config, schema, outputs)
+    return outputs
 
 
 @pytest.mark.parametrize(
@@ -143,7 +156,7 @@ def test_what_is_measured() -> None:
     [
         (nn.Linear(4, 1), {}, SCHEMA, NetworkError, "does not take its input x (rows, 3) float32"),
         (nn.Linear(3, 2), {}, SCHEMA, NetworkError, "an output of (2, 2) does not fit a label of (2, 1)"),
-        (nn.Linear(3, 1), {"losses": (broken,)}, SCHEMA, NetworkError, "the loss raised KeyError for an output"),
+        (nn.Linear(3, 1), {"losses": (broken,)}, SCHEMA, NetworkError, "the loss raised KeyError: 'no such thing' ("),
         (nn.Linear(3, 1), {"losses": (detached,)}, SCHEMA, NetworkError, "does not depend on the output"),
         (nn.Linear(3, 1), {"losses": (mean,)}, DataSchema((X, Y, W)), SettingError, "weightCol"),
         (
@@ -160,7 +173,7 @@ def test_what_does_not_fit_is_refused(
     module: nn.Module, settings: dict[str, Any], schema: DataSchema, kind: type[SparkDLError], sentence: str
 ) -> None:
     with pytest.raises(kind) as error:
-        dry_run(module, TrainConfig(**settings), schema)
+        tried(module, TrainConfig(**settings), schema)
     assert sentence in str(error.value)
 
 
@@ -169,9 +182,72 @@ def test_a_dry_run_leaves_no_trace() -> None:
     weights = {name: value.clone() for name, value in network.state_dict().items()}
     states = (torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate())  # type: ignore[index,union-attr]
 
-    assert dry_run(network, TrainConfig(losses=(mean,)), SCHEMA) == ((1,),)
+    assert tried(network, TrainConfig(losses=(mean,)), SCHEMA) == ((1,),)
     assert torch.equal(torch.get_rng_state(), states[0])
     assert np.random.get_state()[1].tolist() == states[1]  # type: ignore[index,union-attr]
     assert random.getstate() == states[2]
     assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+UNKNOWN = DataSchema((Field("x", INPUT, ARRAY, ("x",), "float32", (-1,)), Y))
+
+
+def size(schema: DataSchema) -> int:
+    return schema.labels[0].size
+
+
+@pytest.mark.parametrize(
+    ("module", "params", "kind", "sentence"),
+    [
+        ("mlp", {"activation": "rellu"}, NetworkError, "activation='rellu' is not known: did you mean 'relu'?"),
+        ("mlp", {"hidden": [0]}, NetworkError, "each of hidden=0 must be"),
+        ("cnn", {"dropout": 2}, NetworkError, "dropout=2 must be"),
+        (nn.Linear(3, 1), {"width": 1}, SettingError, "moduleParams={'width': 1} has no effect on an nn.Module"),
+        (lambda: "net", {}, NetworkError, "returned str: it must return an nn.Module"),
+    ],
+)
+def test_a_network_is_made_without_the_rows(
+    module: Any, params: dict[str, Any], kind: type[SparkDLError], sentence: str
+) -> None:
+    with pytest.raises(kind) as error:
+        network_before_rows(module, params, UNKNOWN, size, 1)
+    assert sentence in str(error.value)
+
+
+def test_what_only_the_rows_tell_is_left_to_them() -> None:
+    for module in (nn.Linear(3, 1), nn.LazyLinear(1), lambda: nn.Linear(3, 1), nn.Linear):
+        params = {"in_features": 3, "out_features": 1} if module is nn.Linear else {}
+        made, schema = network_before_rows(module, params, UNKNOWN, size, 1)
+        assert isinstance(made, nn.Module)
+        assert schema == UNKNOWN
+        dry_run(made, TrainConfig(), schema, None)
+    made, schema = network_before_rows("mlp", {"hidden": [4]}, UNKNOWN, size, 1)
+    assert made is not None
+    assert all(field.known for field in schema.fields)
+    assert tried(made, TrainConfig(), schema) == ((1,),)
+    assert network_before_rows("mlp", {"inputs": 7}, UNKNOWN, size, 1) == (None, UNKNOWN)
+    several = DataSchema((X, Field("y", LABEL, ARRAY, ("y",), "float32", (-1,))))
+    made, schema = network_before_rows("mlp", {}, several, size, 1)
+    assert made is not None
+    assert schema == several
+    dry_run(made, TrainConfig(), schema, check(made, schema))
+
+
+@pytest.mark.parametrize(
+    ("task", "loss", "sentence"),
+    [
+        ("classification", "mse", "invalid loss='mse': it compares numbers, and a classifier learns which class"),
+        ("classification", nn.HuberLoss, "invalid loss=HuberLoss: it compares numbers.*take 'cross_entropy'"),
+        ("classification", functional.l1_loss, "invalid loss=l1_loss"),
+        ("classification", nn.MSELoss(), "invalid loss=MSELoss"),
+        ("regression", "cross_entropy", "invalid loss='cross_entropy': it learns classes, and a regressor.*take 'mse'"),
+        ("regression", nn.NLLLoss, "invalid loss=NLLLoss: it learns classes"),
+    ],
+)
+def test_a_loss_of_another_task(task: str, loss: Any, sentence: str) -> None:
+    with pytest.raises(SettingError, match=sentence):
+        check_task(TrainConfig(task=task, losses=(loss,)))
+    check_task(TrainConfig(task="generic", losses=(loss,)))
+    check_task(TrainConfig(task=task, losses=(mean,)))
+    check_task(TrainConfig(task=task, losses=("bce_with_logits",)))

@@ -8,7 +8,7 @@ from torch import nn
 from sparkdl.data.sampling.plan import Plan
 from sparkdl.errors import SettingError
 from sparkdl.params.stages import RegressorParams
-from sparkdl.preflight.network import check_steps
+from sparkdl.preflight.network import check_batch, check_steps
 
 NORM = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
 
@@ -40,3 +40,37 @@ def test_an_epoch_has_a_step() -> None:
     plan = Plan(((7,),), 8, drop_last=True)
     with pytest.raises(SettingError, match="dropLast leaves out the only step: 7 rows are fewer than batchSize=8"):
         check_steps(RegressorParams(), nn.Linear(2, 3), plan)
+
+
+def test_parts_of_a_share_need_two_rows() -> None:
+    parts = RegressorParams(accumulationSteps=4)
+    check_steps(parts, NORM, Plan(((64,),), 8, canonical_shards=2))
+    with pytest.raises(
+        SettingError, match=r"step 0 has 7 rows in 4 parts, and batch norm needs two.*accumulationSteps"
+    ):
+        check_steps(parts, NORM, Plan(((63,),), 7, canonical_shards=2))
+    with pytest.raises(SettingError, match=r"step 0 has 8 rows over 2 ranks, 4 of them for rank 0 in 4 parts"):
+        check_steps(RegressorParams(numProcs=2, accumulationSteps=4), NORM, Plan(((64,),), 8, canonical_shards=2))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"batchSize": 1},
+            "batchSize=1 gives a rank a single row, and batch norm needs two: set batchSize to 2 or more",
+        ),
+        ({"batchSize": 3, "numProcs": 2}, "set batchSize to 4 or more, or fewer numProcs, or syncBatchNorm"),
+        ({"batchSize": 7, "accumulationSteps": 4}, "gives a part of the share of a rank.*, or fewer accumulationSteps"),
+        ({"batchSize": 1, "numProcs": 2, "syncBatchNorm": True}, "batchSize=1 gives a rank a single row"),
+    ],
+)
+def test_a_batch_that_is_too_small_whatever_rows_there_are(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SettingError, match=sentence):
+        check_batch(RegressorParams(**settings), NORM)
+    check_batch(RegressorParams(**settings), nn.Linear(2, 1))
+
+
+def test_a_batch_that_is_large_enough_for_some_rows() -> None:
+    for settings in ({"batchSize": 4, "numProcs": 2}, {"batchSize": 2, "numProcs": 2, "syncBatchNorm": True}):
+        check_batch(RegressorParams(**settings), NORM)

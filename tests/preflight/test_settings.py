@@ -52,6 +52,9 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
     ({"loss": ["mse", "l1"]}, "loss has 2 entries for 1 label column"),
     ({"lossParams": [{}, {}]}, "lossParams has 2 entries for 1 label column"),
     ({"labelCols": ["label", "other"], "lossWeights": [1.0]}, "lossWeights has 1 entries for 2 label"),
+    ({"labelCols": ["label", "other"]}, "labelCols names 2 labels, of one output each, and predictionCol names one"),
+    ({"outputCols": ["a", "b"]}, "outputCols has 2 names for 1 label column, and the network has one output for each"),
+    ({"labelCols": ["label", "other"], "outputCols": ["a"]}, "outputCols has 1 names for 2 label columns"),
     ({"optimizerParams": {"lr": 0.1}}, "optimizerParams holds lr=0.1, and learningRate=0.001"),
     ({"lrScheduleParams": {"gamma": 0.1}}, "has no effect without lrSchedule"),
 ]
@@ -84,6 +87,9 @@ def test_a_classifiers_columns_and_lists() -> None:
         check_settings(ClassifierParams(module="mlp", predictionCol="p", probabilityCol="p"), COLUMNS, ["loss"])
     with pytest.raises(SettingError, match="thresholds has 2 entries for 3 classes"):
         check_settings(ClassifierParams(module="mlp", numClasses=3, thresholds=[0.5, 0.5]), COLUMNS, ["loss"])
+    lists = {"thresholds": [0.5, 0.5], "classWeights": [1.0, 2.0, 3.0]}
+    with pytest.raises(SettingError, match="thresholds has 2 entries and classWeights 3: give each one for each class"):
+        check_settings(ClassifierParams(module="mlp", **lists), COLUMNS, ["loss"])
     with pytest.raises(SettingError, match="classWeights has 2 entries for 3 classes"):
         check_classes(ClassifierParams(classWeights=[1.0, 2.0]), 3)
     check_classes(ClassifierParams(classWeights="balanced", thresholds=[0.2, 0.3, 0.5]), 3)

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from sparkdl.spark.executors import shortcoming
+from sparkdl.errors import ClusterError, DataError
+from sparkdl.spark.executors import in_a_sentence, shortcoming
 
 LOST = "Lost task 0.0 in stage 1.0 (TID 3) (10.0.0.7 executor 3): "
 
@@ -42,3 +43,17 @@ LOST = "Lost task 0.0 in stage 1.0 (TID 3) (10.0.0.7 executor 3): "
 )
 def test_what_an_executor_lacks_is_a_sentence(text: str, said: str | None) -> None:
     assert shortcoming(RuntimeError(text)) == said
+
+
+def test_an_error_of_ours_is_found_in_sparks_pages() -> None:
+    page = (
+        "An exception was thrown from the Python worker:\nTraceback (most recent call last):\n  File ...\n"
+        "OSError: refused\n\nDuring handling of the above exception, another exception occurred:\n\n"
+        "sparkdl.errors.{}: cacheUrl='s3://b/x' cannot be written (OSError: refused)\n SQLSTATE: 38000"
+    )
+    told = in_a_sentence(RuntimeError(page.format("DataError")))
+    assert isinstance(told, DataError)
+    assert str(told) == "cacheUrl='s3://b/x' cannot be written (OSError: refused)"
+    assert isinstance(in_a_sentence(RuntimeError(page.format("OfTomorrowError"))), ClusterError)
+    assert isinstance(in_a_sentence(RuntimeError(LOST + "java.io.IOException: No space left on device")), ClusterError)
+    assert in_a_sentence(RuntimeError(LOST + "java.lang.OutOfMemoryError")) is None

@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from sparkdl.errors import DataError, NetworkError, SettingError
 from sparkdl.train.config import TrainConfig
-from sparkdl.train.objectives import LOSSES, Objective, as_outputs
+from sparkdl.train.losses import LOSSES
+from sparkdl.train.objectives import Objective, as_outputs
 
 CPU = torch.device("cpu")
 

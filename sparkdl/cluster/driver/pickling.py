@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,12 +30,55 @@ def pickle_arguments(kwargs: Mapping[str, Any]) -> bytes:
     try:
         blob: bytes = cloudpickle.dumps(dict(kwargs))
     except Exception as error:
-        place, value, reason = _culprit("", dict(kwargs), error)
         raise SettingError(
-            f"{place or 'an argument'} ({type(value).__module__}.{type(value).__qualname__}) cannot be sent to the "
-            f"ranks: {reason}. Create it inside the function that runs there, or send what it is made from"
+            f"{_blamed('', dict(kwargs), error)}. Create it inside the function that runs there, or send what it is "
+            "made from"
         ) from error
     return blob
+
+
+def check_sendable(values: Mapping[str, Any]) -> None:
+    """Refuse what could not be sent to the ranks, without a copy of its tensors and arrays.
+
+    Parameters
+    ----------
+    values : mapping of str to object
+        What will be sent, by how the user calls it.
+
+    Raises
+    ------
+    SettingError
+        Names the innermost value that is to blame, and its place.
+    """
+    for name, value in values.items():
+        try:
+            _try_pickle(value)
+        except Exception as error:
+            raise SettingError(
+                f"{_blamed(name, value, error)}. Make it on the ranks, when it is first needed, or leave it out by "
+                "__getstate__"
+            ) from error
+
+
+class _Sketch(cloudpickle.Pickler):  # type: ignore[misc]
+    """Pickles all but the tensors and what arrays hold: those can be sent, and may be large."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), 5, lambda buffer: False)
+        self._torch = sys.modules.get("torch")
+
+    def persistent_id(self, obj: Any) -> Any:
+        return "tensor" if self._torch is not None and isinstance(obj, self._torch.Tensor) else None
+
+
+def _try_pickle(value: Any) -> None:
+    _Sketch().dump(value)
+
+
+def _blamed(place: str, value: Any, error: Exception) -> str:
+    place, value, reason = _culprit(place, value, error)
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    return f"{place or 'an argument'} ({kind}) cannot be sent to the ranks: {reason}"
 
 
 def _culprit(place: str, value: Any, error: Exception) -> tuple[str, Any, str]:
@@ -45,7 +89,7 @@ def _culprit(place: str, value: Any, error: Exception) -> tuple[str, Any, str]:
             if id(part) in seen:
                 continue
             try:
-                cloudpickle.dumps(part)
+                _try_pickle(part)
             except Exception as inner:
                 place, value, error = name, part, inner
                 break
@@ -59,7 +103,9 @@ def _parts(place: str, value: Any) -> Iterator[tuple[str, Any]]:
     if type(value).__module__.startswith("pyspark."):
         # A session or a DataFrame lives on the driver only; what it consists of explains nothing.
         return
-    if isinstance(value, Mapping):
+    if hasattr(value, "named_modules"):
+        yield from _parts_of_network(place, value)
+    elif isinstance(value, Mapping):
         for key, part in value.items():
             yield (f"{place}[{key!r}]" if place else f"argument {str(key)!r}"), part
     elif isinstance(value, list | tuple | set | frozenset):
@@ -72,6 +118,15 @@ def _parts(place: str, value: Any) -> Iterator[tuple[str, Any]]:
     elif hasattr(value, "__dict__") and not inspect.ismodule(value) and not inspect.isclass(value):
         for name, part in vars(value).items():
             yield f"attribute {name!r} of {place or type(value).__qualname__}", part
+
+
+def _parts_of_network(place: str, network: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what the layers hold besides tensors and layers: which layer it is says more than how layers are kept."""
+    for path, layer in network.named_modules():
+        where = ".".join(filter(None, (place or type(network).__qualname__, path)))
+        for name, part in vars(layer).items():
+            if name not in ("_parameters", "_buffers", "_modules"):
+                yield f"attribute {name!r} of {where}", part
 
 
 def driver_versions() -> dict[str, str]:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sparkdl.storage import urls
+from sparkdl.storage import access, urls
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,10 +42,12 @@ class ResultFolder:
 
     def write(self, data: bytes) -> ResultFile:
         """Write the result, whole or not at all; called on the rank."""
-        urls.make_folder(self.url, self.storage_options, private=True)
-        url = urls.join(self.url, _NAME)
-        with urls.write_atomic(url, self.storage_options) as stream:
-            stream.write(data)
+        named = f"{access.shown(self.url)}, the folder for the weights,"
+        with access.explained(named, self.url, self.storage_options, verb="written"):
+            urls.make_folder(self.url, self.storage_options, private=True)
+            url = urls.join(self.url, _NAME)
+            with urls.write_atomic(url, self.storage_options) as stream:
+                stream.write(data)
         return ResultFile(url, len(data))
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
 
 from sparkdl.data.cache import store as cache
 from sparkdl.data.format.manifest import Manifest
@@ -18,8 +15,9 @@ from sparkdl.data.write.fingerprint import content_of
 from sparkdl.data.write.staging import CACHE_CONF, Place
 from sparkdl.data.write.writer import Dataset, materialize
 from sparkdl.schema import DataSchema
+from sparkdl.spark.one_task import in_one_task
 from sparkdl.spark.session import conf
-from sparkdl.storage import leases, urls
+from sparkdl.storage import access, leases, urls
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -88,7 +86,7 @@ def keep(
             "padValue": pad_value,
         }
     )
-    there = store.call(cache.look, key)
+    there = store.call(_look, key)
     if there:
         checksum = content_of(df, schema, validation_column, fill_value)
         for name in there:
@@ -131,17 +129,19 @@ class _Store:
         return urls.join(self._place.url, name)
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        base, options = self._place.url, dict(self._place.storage_options)
-        if self._here:
-            return function(base, *arguments, options)
+        base, options, named = self._place.url, dict(self._place.storage_options), self._place.named
 
-        def there(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for batch in batches:
-                if batch.num_rows:
-                    yield pa.RecordBatch.from_pydict({"answer": [json.dumps(function(base, *arguments, options))]})
+        def explained() -> Any:
+            with access.explained(named, base, options):
+                return function(base, *arguments, options)
 
-        (row,) = self._place.spark.range(1).mapInArrow(there, "answer string").collect()
-        return json.loads(row["answer"])
+        return explained() if self._here else in_one_task(self._place.spark, explained)
+
+
+def _look(base: str, key: str, options: Mapping[str, Any]) -> list[str]:
+    """The first who asks for the folder: whether it can be used is found out before any row is."""
+    access.probe(base, options)
+    return cache.look(base, key, options)
 
 
 def _content_of(dataset: Dataset) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from sparkdl.data.external.footers import RESULT_SCHEMA, FooterTask
 from sparkdl.data.external.listing import manifest_of
 from sparkdl.data.format.manifest import FieldCount
 from sparkdl.data.format.statistics import OTHER
-from sparkdl.data.write import choose_place, materialize, schema_of
+from sparkdl.data.write import check_place, choose_place, materialize, schema_of
 from sparkdl.errors import ClusterError, DataError, SettingError
 from sparkdl.schema import IMAGE, DataSchema, Field
 from sparkdl.spark.session import active_session, conf_bool, task_slots
@@ -81,6 +81,7 @@ def make_spark_converter(
     if not schema.fields:
         raise DataError("the DataFrame has no columns: a converter needs one at least")
     schema = DataSchema(tuple(_as_dtype(field, types[field.name], dtype) for field in schema.fields))
+    check_place(spark, cache_url, storage_options)
     with ExitStack() as failure:
         place = failure.enter_context(choose_place(spark, cache_url, storage_options))
         train = materialize(df, schema, place, fill_value=fill_value, pad_value=pad_value).train

@@ -77,7 +77,9 @@ class FieldCount:
     classes : mapping of str to int or None
         For scalar labels: rows of each value (key: repr of the float), None when there are more than 10,000 values.
     non_integers : int
-        For scalar labels: rows whose value is not a whole number.
+        For labels: values that are not whole numbers.
+    fraction : float or None
+        One of them.
     undecodable : int
         Of the nulls: rows of an image column whose bytes are no image.
     """
@@ -90,6 +92,7 @@ class FieldCount:
     classes: Mapping[str, int] | None = None
     non_integers: int = 0
     undecodable: int = 0
+    fraction: float | None = None
 
 
 @dataclass(frozen=True)

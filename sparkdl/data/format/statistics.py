@@ -29,7 +29,7 @@ class FieldCounter:
     Attributes
     ----------
     labels : bool
-        Whether the field is a scalar label: its whole numbers are checked.
+        Whether the field is a label: values that are not whole numbers are counted.
     classes : Counter or None
         Rows of each value; None: not asked for, or more than `MAX_CLASSES` values.
     """
@@ -40,6 +40,7 @@ class FieldCounter:
     undecodable: int = 0
     nans: int = 0
     non_integers: int = 0
+    fraction: float | None = None
     minimum: float | None = None
     maximum: float | None = None
     shapes: Counter[str] = field(default_factory=Counter)
@@ -68,10 +69,14 @@ class FieldCounter:
         self.minimum = low if self.minimum is None else min(low, self.minimum)
         self.maximum = high if self.maximum is None else max(high, self.maximum)
         if self.labels and values.dtype.kind == "f":
-            self.non_integers += int((values != np.floor(values)).sum())
+            broken = values != np.floor(values)
+            found = int(broken.sum())
+            if found and self.fraction is None:
+                self.fraction = float(values[broken][0])
+            self.non_integers += found
         if self.classes is not None:
-            found, counts = np.unique(values, return_counts=True)
-            self.classes.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+            labels, counts = np.unique(values, return_counts=True)
+            self.classes.update(dict(zip(labels.tolist(), counts.tolist(), strict=True)))
             if len(self.classes) > MAX_CLASSES:
                 self.classes = None
 
@@ -86,6 +91,7 @@ class FieldCounter:
             classes=None if self.classes is None else {repr(float(k)): n for k, n in sorted(self.classes.items())},
             non_integers=self.non_integers,
             undecodable=self.undecodable,
+            fraction=self.fraction,
         )
 
 
@@ -109,6 +115,7 @@ def total(counts: Iterable[FieldCount]) -> FieldCount:
         classes=None if classes is None else dict(sorted(classes.items(), key=lambda item: float(item[0]))),
         non_integers=sum(part.non_integers for part in parts),
         undecodable=sum(part.undecodable for part in parts),
+        fraction=next((part.fraction for part in parts if part.fraction is not None), None),
     )
 
 

@@ -20,7 +20,7 @@ from sparkdl.data.readers import AHEAD, PETASTORM, Reader, ReaderMaker, import_s
 from sparkdl.data.sampling.plan import Plan
 from sparkdl.errors import DataError, SettingError
 from sparkdl.schema import IMAGE, INPUT, LABEL, WEIGHT
-from sparkdl.storage import leases, urls
+from sparkdl.storage import access, leases, urls
 
 _RUN_BYTES = 4 << 20
 """Steps are put together and handed over by so many bytes of tensors at once: many small ones cost more than one."""
@@ -145,14 +145,15 @@ class Loader:
         by_host = {file.host: file for file in reversed(self._manifest.files)}
         for host, file in sorted(by_host.items()):
             url = urls.join(self._manifest.url, file.path)
-            try:
-                found = urls.size(url, self._options)
-            except FileNotFoundError:
-                raise DataError(
-                    f"rank {self._rank} on host {socket.gethostname()} does not see {url}, written on host {host}: "
-                    "set cacheUrl to a folder that all hosts share (hdfs://..., s3://..., or a shared mount), or "
-                    "feed='direct', which needs none"
-                ) from None
+            reader, place = f"rank {self._rank} on host {socket.gethostname()}", access.shown(url)
+            with access.explained(f"{place}, of which {reader} reads,", url, self._options):
+                try:
+                    found = urls.size(url, self._options)
+                except FileNotFoundError:
+                    raise DataError(
+                        f"{reader} does not see {place}, written on host {host}: set cacheUrl to a folder that all "
+                        "hosts share (hdfs://..., s3://..., or a shared mount), or feed='direct', which needs none"
+                    ) from None
             if found != file.bytes:
                 raise DataError(f"{url} has {found} bytes, {file.bytes} were written: write the rows again")
 

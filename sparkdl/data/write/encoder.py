@@ -31,7 +31,7 @@ class FieldReader:
         scalar_label = field.role == LABEL and field.shape == (1,)
         wanted = field.name in count_classes or field.columns[0] in count_classes
         self.field = field
-        self.counter = FieldCounter(labels=scalar_label, classes=Counter() if scalar_label and wanted else None)
+        self.counter = FieldCounter(labels=field.role == LABEL, classes=Counter() if scalar_label and wanted else None)
         self._fill_value = fill_value if field.role == INPUT else None
 
     def read(self, column: Any) -> tuple[Any, arrow.Mask]:

@@ -111,6 +111,25 @@ def check_validation_column(frame_schema: StructType, name: str, case_sensitive:
         )
 
 
+def declared_sizes(frame_schema: StructType, schema: DataSchema, case_sensitive: bool = False) -> dict[str, int]:
+    """Return how many numbers the vectors of each field have by their columns' metadata, where these tell.
+
+    Spark ML's stages write such metadata. Nobody has compared it with the rows: what follows from it can be refused,
+    but rows are packed by what they hold.
+    """
+    found = _Columns(frame_schema, case_sensitive)
+    vectors = [f for f in schema.fields if VECTOR in (f.kind, *f.types)]
+    sizes = {f.name: _declared_size(found.find(f.columns[0])) for f in vectors}
+    return {name: size for name, size in sizes.items() if size}
+
+
+def _declared_size(field: StructField) -> int | None:
+    said = field.metadata.get("ml_attr", {})
+    if "num_attrs" in said:
+        return int(said["num_attrs"])
+    return sum(len(group) for group in said["attrs"].values()) if "attrs" in said else None
+
+
 class _Columns:
     """The columns of a frame by name, found as Spark finds them."""
 
@@ -119,9 +138,12 @@ class _Columns:
         self._case_sensitive = case_sensitive
 
     def type_of(self, name: str) -> DataType:
+        return self.find(name).dataType
+
+    def find(self, name: str) -> StructField:
         matches = [field for field in self._fields if self._same(field.name, name)]
         if len(matches) == 1:
-            return matches[0].dataType
+            return matches[0]
         if matches:
             raise DataError(f"column {name!r} stands {len(matches)} times in the DataFrame: rename or drop one")
         there = [field.name for field in self._fields]

@@ -10,7 +10,7 @@ import json
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,7 +25,7 @@ from sparkdl.data.format.row_layout import Checksum, RowLayout, Rows
 from sparkdl.data.format.statistics import FieldCounter
 from sparkdl.data.write.encoder import FieldReader
 from sparkdl.schema import IMAGE, DataSchema
-from sparkdl.storage import urls
+from sparkdl.storage import access, urls
 
 TRAIN = "train"
 VALIDATION = "validation"
@@ -222,10 +222,13 @@ class WriteTask(RowTask):
         Folder of the files.
     storage_options : mapping
         For fsspec.
+    named : str
+        The setting that chose the folder, for sentences.
     """
 
     url: str = ""
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    named: str = "the folder for the rows"
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Write the rows; yield one row of JSON for each split that has any."""
@@ -277,23 +280,30 @@ class SplitWriter(SplitPacker):
         except BaseException as failure:
             self._stack.__exit__(type(failure), failure, failure.__traceback__)
             raise
-        self._stack.__exit__(kind, error, trace)
+        with self._explained():
+            self._stack.__exit__(kind, error, trace)
 
     def _begin(self, layout: RowLayout) -> None:
-        urls.make_folder(self._task.url, self._task.storage_options, private=True)
-        url = urls.join(self._task.url, self._name)
-        # Arrow counts what it writes; streams to HDFS do not know where they are.
-        self._stream = pa.PythonFile(
-            self._stack.enter_context(urls.write_atomic(url, self._task.storage_options)), mode="w"
-        )
-        self._writer = layout.writer(self._stream)
+        with self._explained():
+            urls.make_folder(self._task.url, self._task.storage_options, private=True)
+            url = urls.join(self._task.url, self._name)
+            # Arrow counts what it writes; streams to HDFS do not know where they are.
+            self._stream = pa.PythonFile(
+                self._stack.enter_context(urls.write_atomic(url, self._task.storage_options)), mode="w"
+            )
+            self._writer = layout.writer(self._stream)
 
     def _put(self, layout: RowLayout, parts: Sequence[Rows], count: int) -> None:
         assert self._writer is not None
-        self._writer.write_table(layout.to_table(parts), row_group_size=count)
+        with self._explained():
+            self._writer.write_table(layout.to_table(parts), row_group_size=count)
 
     def _close(self) -> None:
         assert self._writer is not None
         assert self._stream is not None
-        self._writer.close()
+        with self._explained():
+            self._writer.close()
         self.bytes = self._stream.tell()
+
+    def _explained(self) -> AbstractContextManager[None]:
+        return access.explained(self._task.named, self._task.url, self._task.storage_options, verb="written")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pyspark.sql import functions as F
 
+from sparkdl.data.write.fields import declared_sizes
 from sparkdl.schema import ARRAY, ENTRY, INPUT, MASK, VECTOR, DataSchema, Field
 from sparkdl.spark.columns import column, vector_entries, vector_size
+from sparkdl.spark.session import conf_bool
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -65,25 +67,15 @@ def _with_room(field: Field, entries: int, size: int) -> Field:
 
 def _wide(df: DataFrame, vectors: Sequence[Field]) -> list[Field]:
     """Those that may have many numbers."""
-    declared = {f.name: _declared_size(df, f.columns[0]) for f in vectors}
-    unknown = [f for f in vectors if declared[f.name] is None]
+    case_sensitive = conf_bool(df.sparkSession, "spark.sql.caseSensitive", False)
+    declared = declared_sizes(df.schema, DataSchema(tuple(vectors)), case_sensitive)
+    unknown = [f for f in vectors if f.name not in declared]
     if unknown:
         first = df.select(*(vector_size(f.columns[0]).alias(str(i)) for i, f in enumerate(unknown))).head()
         for i, f in enumerate(unknown):
             size = 0 if first is None else first[str(i)]
             declared[f.name] = WIDE if size is None else size
-    return [f for f in vectors if (declared[f.name] or 0) >= WIDE]
-
-
-def _declared_size(df: DataFrame, name: str) -> int | None:
-    """How many numbers the metadata of a vector column say it has."""
-    fields = [f for f in df.schema.fields if f.name == name] or [
-        f for f in df.schema.fields if f.name.lower() == name.lower()
-    ]
-    said: dict[str, Any] = fields[0].metadata.get("ml_attr", {})
-    if "num_attrs" in said:
-        return int(said["num_attrs"])
-    return sum(len(group) for group in said["attrs"].values()) if "attrs" in said else None
+    return [f for f in vectors if declared[f.name] >= WIDE]
 
 
 def _greatest(df: DataFrame, measures: Sequence[Column]) -> list[int]:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import tempfile
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from sparkdl.errors import ClusterError
+from sparkdl.spark.one_task import in_one_task
 from sparkdl.spark.session import conf, default_fs, is_connect
-from sparkdl.storage import urls
+from sparkdl.storage import access, urls
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 CACHE_CONF = "spark.sparkdl.cacheUrl"
+_DEFAULT_FS = "fs.defaultFS"
 
 
 @dataclass
@@ -34,12 +34,15 @@ class Place:
         For fsspec; never shown.
     one_host : bool
         Whether driver and tasks share a host, so that what the driver removes of a local folder is gone everywhere.
+    named : str
+        The setting that chose it, for sentences.
     """
 
     url: str
     spark: SparkSession = field(repr=False)
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     one_host: bool = field(default=True, repr=False)
+    named: str = field(default="the temporary folder for the rows", repr=False)
 
     def remove(self) -> None:
         """Delete the folder and what is in it; safe to call twice."""
@@ -59,19 +62,43 @@ class Place:
             self.remove()
         # What the fit has found out matters more than a folder that stays behind.
         except Exception as failure:
-            warnings.warn(f"the rows in {self.url} could not be removed: {failure}", stacklevel=2)
+            warnings.warn(f"the rows in {access.shown(self.url)} could not be removed: {failure}", stacklevel=2)
 
     def _remove_by_task(self) -> None:
-        """By a task, because only tasks are sure to have the file system's package and credentials."""
-        url, options = self.url, dict(self.storage_options)
+        url, options, named = self.url, dict(self.storage_options), self.named
 
-        def remove_there(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for batch in batches:
-                if batch.num_rows:
-                    urls.remove(url, options)
-                yield batch
+        def remove() -> None:
+            with access.explained(named, url, options, verb="emptied"):
+                urls.remove(url, options)
 
-        self.spark.range(1).mapInArrow(remove_there, "id long").collect()
+        in_one_task(self.spark, remove)
+
+
+def check_place(spark: SparkSession, cache_url: str | None, storage_options: Mapping[str, Any] | None = None) -> None:
+    """Refuse a folder for the rows that cannot be used, as far as this can be told without a job.
+
+    What another host has to open, a task opens before any row is touched; where driver and tasks share the host, it is
+    tried here.
+
+    Raises
+    ------
+    SettingError
+        It is no URL that anybody knows.
+    ClusterError
+        It cannot be opened, or there is none.
+    """
+    name, base = _configured(spark, cache_url)
+    if not base:
+        _shared(spark)
+        return
+    access.check_form(name, base)
+    if not _one_host(spark):
+        return
+    if not urls.is_local(base):
+        access.check_package(name, base)
+        return
+    with access.explained(_named(name, base), base):
+        access.probe(base)
 
 
 def choose_place(spark: SparkSession, cache_url: str | None, storage_options: Mapping[str, Any] | None = None) -> Place:
@@ -87,18 +114,45 @@ def choose_place(spark: SparkSession, cache_url: str | None, storage_options: Ma
         None of these is there.
     """
     options = dict(storage_options or {})
-    local_master = (conf(spark, "spark.master") or "").startswith("local")
-    same_host = local_master and not is_connect(spark)
-    base = cache_url or conf(spark, CACHE_CONF)
+    one_host = _one_host(spark)
+    setting, base = _configured(spark, cache_url)
     name = f"sparkdl-{uuid.uuid4().hex}"
     if base:
+        named = _named(setting, base)
         if urls.is_local(base):
             base = urls.local_path(base)
-        return Place(urls.join(base, name), spark, options, same_host)
-    if same_host:
+        return Place(urls.join(base, name), spark, options, one_host, named)
+    shared = _shared(spark)
+    if shared is not None:
+        return Place(urls.join(shared, "tmp", name), spark, options, one_host=False, named=_named(_DEFAULT_FS, shared))
+    if one_host:
         return Place(tempfile.mkdtemp(prefix="sparkdl-"), spark, options)
-    if local_master:
-        return Place(_made_by_task(spark), spark, options, one_host=False)
+    return Place(in_one_task(spark, lambda: tempfile.mkdtemp(prefix="sparkdl-")), spark, options, one_host=False)
+
+
+def _is_local(spark: SparkSession) -> bool:
+    """Whether all tasks run on one host; those of local-cluster do too."""
+    return (conf(spark, "spark.master") or "").startswith("local")
+
+
+def _one_host(spark: SparkSession) -> bool:
+    """Whether that host is the driver's."""
+    return _is_local(spark) and not is_connect(spark)
+
+
+def _configured(spark: SparkSession, cache_url: str | None) -> tuple[str, str | None]:
+    """Return the folder that is set for the rows, after the name of the setting."""
+    return ("cacheUrl", cache_url) if cache_url else (CACHE_CONF, conf(spark, CACHE_CONF))
+
+
+def _named(name: str, url: str) -> str:
+    return f"{name}={access.shown(url)!r}"
+
+
+def _shared(spark: SparkSession) -> str | None:
+    """Return the default file system, where hosts share it; None: driver or tasks have a host of their own."""
+    if _is_local(spark):
+        return None
     shared = default_fs(spark) or conf(spark, "spark.hadoop.fs.defaultFS")
     if shared is None or urls.is_local(shared):
         raise ClusterError(
@@ -106,15 +160,4 @@ def choose_place(spark: SparkSession, cache_url: str | None, storage_options: Ma
             f"{CACHE_CONF}, to a folder that driver and executors reach (hdfs://..., s3://..., or a shared mount); an "
             "estimator can do without one by feed='direct'"
         )
-    return Place(urls.join(shared, "tmp", name), spark, options, one_host=False)
-
-
-def _made_by_task(spark: SparkSession) -> str:
-    """Return a new private folder on the host of the tasks, which are all on one."""
-
-    def make(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            yield pa.RecordBatch.from_pydict({"folder": [tempfile.mkdtemp(prefix="sparkdl-")] * batch.num_rows})
-
-    (row,) = spark.range(1).coalesce(1).mapInArrow(make, "folder string").collect()
-    return str(row["folder"])
+    return shared

@@ -24,10 +24,10 @@ from sparkdl.data.write.pack_task import (
 )
 from sparkdl.data.write.size_pass import can_pad, measured
 from sparkdl.data.write.staging import Place
-from sparkdl.errors import ClusterError, SettingError
+from sparkdl.errors import SettingError
 from sparkdl.schema import INPUT, DataSchema
 from sparkdl.spark.columns import column, padded, tensor_column, vector_parts
-from sparkdl.spark.executors import shortcoming
+from sparkdl.spark.executors import in_a_sentence
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -126,6 +126,7 @@ def materialize(
         count_classes=tuple(count_classes),
         fill_value=fill_value,
         storage_options=place.storage_options,
+        named=place.named,
     )
     entries = entries_of(chosen.mapInArrow(task, RESULT_SCHEMA))
     validated = validation_column is not None or validation_fraction > 0
@@ -150,8 +151,7 @@ def selected(
         check_validation_column(df.schema, validation_column)
         if validation_fraction > 0:
             raise SettingError("validationIndicatorCol and validationFraction are both set: set one")
-    _check_whole("fillValue", fill_value, schema)
-    _check_whole("padValue", pad_value, DataSchema(tuple(f for f in schema.fields if can_pad(f))))
+    check_fill(schema, fill_value, pad_value)
     hashed = [row_hash(schema, validation_column, fill_value).alias(HASH_COLUMN)] if checksum else []
     schema = measured(df, schema, fill_value, pad_value)
     columns = _columns(schema, fill_value, pad_value) + hashed
@@ -165,10 +165,10 @@ def entries_of(packed: DataFrame) -> list[dict[str, Any]]:
     try:
         rows = packed.collect()
     except Exception as error:
-        lacking = shortcoming(error)
-        if lacking is None:
+        told = in_a_sentence(error)
+        if told is None:
             raise
-        raise ClusterError(lacking) from None
+        raise told from None
     return [json.loads(row["entry"]) for row in rows]
 
 
@@ -191,6 +191,18 @@ def _columns(schema: DataSchema, fill_value: float | None, pad_value: float | No
             value = padded(value, f.size, pad_value, f.dtype)
         values.append(value)
     return [value.alias(input_column(place)) for place, value in enumerate(values)]
+
+
+def check_fill(schema: DataSchema, fill_value: float | None, pad_value: float | None) -> None:
+    """Refuse a value in the place of what is missing that is not of the column's type.
+
+    Raises
+    ------
+    SettingError
+        Names the column.
+    """
+    _check_whole("fillValue", fill_value, schema)
+    _check_whole("padValue", pad_value, DataSchema(tuple(f for f in schema.fields if can_pad(f))))
 
 
 def _check_whole(param: str, value: float | None, schema: DataSchema) -> None:

@@ -78,6 +78,25 @@ class MetricSet:
         """Return of each name whether more of it is better; None if nobody has said."""
         return {name: self.maximise(name) for name in self.names}
 
+    def try_out(self) -> None:
+        """Make each metric of torchmetrics once, as for two classes or one number.
+
+        Raises
+        ------
+        SettingError
+            It cannot be made of its name alone, or would keep every row.
+        """
+        for recipe in self._recipes.values():
+            failures: list[SettingError] = []
+            styles = STYLES[:3] if recipe.is_classification else STYLES[3:]
+            for style in styles:
+                try:
+                    build(recipe, style, 2 if recipe.is_classification else 1)
+                except SettingError as error:
+                    failures.append(error)
+            if len(failures) == len(styles):
+                raise failures[0]
+
     @torch.no_grad()
     def update(self, outputs: Sequence[Tensor], targets: Sequence[Tensor]) -> None:
         """Add a batch of this rank, (n, ...) each."""

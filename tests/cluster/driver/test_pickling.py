@@ -6,8 +6,10 @@ import threading
 
 import cloudpickle
 import pytest
+import torch
+from torch import nn
 
-from sparkdl.cluster.driver.pickling import driver_path, driver_versions, pickle_arguments
+from sparkdl.cluster.driver.pickling import check_sendable, driver_path, driver_versions, pickle_arguments
 from sparkdl.errors import SettingError
 
 
@@ -44,6 +46,34 @@ def test_what_a_function_closes_over_is_named():
 
     with pytest.raises(SettingError, match="the name 'lock' that .*main uses"):
         pickle_arguments({"main": main, "arguments": {}})
+
+
+def test_what_can_be_sent_passes_without_its_tensors():
+    class Counting(torch.Tensor):
+        def __reduce_ex__(self, protocol):
+            raise AssertionError("copied")
+
+    network = nn.Linear(2, 1)
+    network.table = torch.ones(3).as_subclass(Counting)
+    check_sendable({"module": network, "loss": lambda output, target: output - target, "lossParams": {"a": [1]}})
+
+
+def test_what_cannot_be_sent_is_named_by_its_param():
+    lock = threading.Lock()
+    network = nn.Sequential(nn.Linear(2, 1), nn.Sequential(nn.ReLU()))
+    network[1][0].part = {"a": lock}
+
+    def loss(output, target):
+        with lock:
+            return output - target
+
+    for values, place in (
+        ({"module": network}, r"attribute 'part' of module.1.0\['a'\] \(_thread.lock\)"),
+        ({"loss": loss}, "the name 'lock' that .*loss uses"),
+        ({"module": nn.Linear(1, 1), "callbacks": [1, Holder(lock)]}, r"attribute 'part' of callbacks\[1\]"),
+    ):
+        with pytest.raises(SettingError, match=place + ".* cannot be sent to the ranks: .*Make it on the ranks"):
+            check_sendable(values)
 
 
 def test_a_spark_session_is_named(spark):

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 from pyspark.sql import SparkSession
 
-from sparkdl.data.write import Place, choose_place
+from sparkdl.data.write import Place, check_place, choose_place
 from sparkdl.data.write.staging import CACHE_CONF
-from sparkdl.errors import ClusterError
+from sparkdl.errors import ClusterError, SettingError
 
 
 def test_a_local_master_has_a_private_temporary_folder(spark: SparkSession) -> None:
@@ -71,3 +71,36 @@ def test_a_cluster_needs_a_place_that_its_hosts_share() -> None:
     with pytest.raises(ClusterError, match="set cacheUrl, or the Spark conf spark.sparkdl.cacheUrl.*feed='direct'"):
         choose_place(Cluster("file:///"), None)  # type: ignore[arg-type]
     assert choose_place(Cluster("hdfs://name:8020"), None).url.startswith("hdfs://name:8020/tmp/sparkdl-")  # type: ignore[arg-type]
+
+
+def test_a_place_is_tried_before_any_job(spark: SparkSession, tmp_path: Path) -> None:
+    check_place(spark, None)
+    check_place(spark, str(tmp_path / "new" / "folder"))
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
+    check_place(spark, "s3://bucket/rows", {"key": "k"})
+    with pytest.raises(
+        ClusterError, match=r"^cacheUrl='/proc/no/rows' cannot be opened \(FileNotFoundError: .*\): make the"
+    ):
+        check_place(spark, "/proc/no/rows")
+    with pytest.raises(ClusterError, match="cacheUrl='oss://bucket/rows' cannot be opened: .*pip install ossfs"):
+        check_place(spark, "oss://bucket/rows")
+    with pytest.raises(SettingError, match="invalid cacheUrl='s4://bucket/rows': no file system has the scheme 's4'"):
+        check_place(spark, "s4://bucket/rows")
+    spark.conf.set(CACHE_CONF, "/dev/null/rows")
+    try:
+        with pytest.raises(
+            ClusterError, match=f"{CACHE_CONF}='/dev/null/rows' cannot be opened .*a file is in its way"
+        ):
+            check_place(spark, None)
+    finally:
+        spark.conf.unset(CACHE_CONF)
+
+
+def test_what_another_host_opens_is_not_tried_on_the_driver() -> None:
+    check_place(Cluster("hdfs://name:8020"), None)  # type: ignore[arg-type]
+    check_place(Cluster("file:///"), "/proc/no/rows")  # type: ignore[arg-type]
+    check_place(Cluster("file:///"), "oss://bucket/rows")  # type: ignore[arg-type]
+    with pytest.raises(ClusterError, match="set cacheUrl"):
+        check_place(Cluster("file:///"), None)  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match="no file system has the scheme"):
+        check_place(Cluster("file:///"), "s4://bucket/rows")  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from sparkdl.data.format.manifest import Manifest
 from sparkdl.data.loading.loader import Batch, Loader
 from sparkdl.data.sampling.plan import Plan
 from sparkdl.data.write import Dataset, Place, materialize, schema_of
-from sparkdl.errors import DataError, SettingError
+from sparkdl.errors import ClusterError, DataError, SettingError
 from sparkdl.schema import DataSchema
 
 
@@ -291,3 +291,12 @@ def test_many_row_groups_and_no_file_but_those_of_the_manifest(spark: SparkSessi
     assert read(data.train).targets[0][:, 0].tolist() == list(range(40_000))
     place.remove()
     assert not Path(place.url).exists()
+
+
+def test_a_folder_that_tasks_cannot_write_is_one_sentence(spark: SparkSession) -> None:
+    df = spark.range(4).select(F.col("id").cast("double").alias("x"))
+    place = Place("/dev/null/rows", spark, named="cacheUrl='/dev/null'")
+    with pytest.raises(ClusterError) as error:
+        materialize(df, schema(df, ["x"]), place)
+    assert str(error.value).startswith("cacheUrl='/dev/null' cannot be written (NotADirectoryError: ")
+    assert "\n" not in str(error.value)

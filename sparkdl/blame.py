@@ -13,7 +13,7 @@ from types import TracebackType
 import torch
 
 _TORCH = str(Path(torch.__file__).parent) + os.sep
-_OURS = str(Path(__file__).parent.parent) + os.sep
+_OURS = str(Path(__file__).parent) + os.sep
 _INSTALLED = tuple({*site.getsitepackages(), *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))})
 
 _MISFIT = re.compile(

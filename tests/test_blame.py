@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sparkdl.blame import is_misfit
 from sparkdl.errors import NetworkError
 from sparkdl.network import check
-from sparkdl.network.blame import is_misfit
 from sparkdl.schema import ARRAY, INPUT, DataSchema, Field
 
 X = Field("x", INPUT, ARRAY, ("x",), "float32", (4,))
