@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sparkdl.cluster import script
@@ -41,6 +41,7 @@ from sparkdl.cluster.rank.secondary_errors import is_secondary
 from sparkdl.cluster.rank.watchdog import run_watched
 from sparkdl.cluster.rpc import Channel
 from sparkdl.cluster.spool.spool_file import RankSpoolSource
+from sparkdl.comm.registry import BACKENDS
 from sparkdl.errors import ClusterError, SparkDLError
 
 _OWN_FILES = (__file__, user_main.__file__, script.__file__)
@@ -69,8 +70,7 @@ def serve(control: int) -> None:
     try:
         _set_up(first)
         _send_heartbeats(channel, first.heartbeat_seconds)
-        for name in first.preload:
-            importlib.import_module(name)
+        _preload(first.preload)
         _limit_threads(first.threads)
         keep_freed_memory()
         channel.send(Ready())
@@ -111,6 +111,17 @@ def _set_up(wanted: PrepareRank) -> None:
         )
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+
+
+def _preload(names: Sequence[str]) -> None:
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            remedies = (spec.packages.get(name.partition(".")[0]) for spec in BACKENDS.values())
+            remedy = next(filter(None, remedies), "install it on all hosts (docs/executors.md)")
+            reason = str(error).partition("\n")[0]
+            raise ClusterError(f"{sys.executable} cannot import {name} ({reason}): {remedy}") from error
 
 
 def _limit_threads(threads: int) -> None:

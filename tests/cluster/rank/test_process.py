@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -25,8 +26,12 @@ CONTEXT = {
 }
 
 
+def first_message(process, env, preload):
+    return PrepareRank(env, sys.path, process.folder, 1, 1.0, list(preload))
+
+
 def begin(process, env, function, blob, preload=()):
-    process.control.send(PrepareRank(env, sys.path, process.folder, 1, 1.0, list(preload)))
+    process.control.send(first_message(process, env, preload))
     assert hear(process) == Ready()
     process.control.send(RunFunction(function, {"RANK": "0"}, CONTEXT, 1 << 20, arguments=blob))
 
@@ -83,6 +88,17 @@ def test_a_rank_does_not_outlive_its_watchdog(fresh):
     rank, watchdog, _ = hear(process).record["pids"]
     os.kill(watchdog, 9)
     assert wait_gone([rank, watchdog])
+
+
+def test_a_package_that_cannot_be_imported_is_said_with_its_command(fresh, tmp_path):
+    process, env = fresh
+    (tmp_path / "horovod").mkdir()
+    (tmp_path / "horovod" / "__init__.py").write_text("raise ImportError('undefined symbol: _ZN5torch')")
+    process.control.send(replace(first_message(process, env, ["horovod.torch"]), path=[str(tmp_path), *sys.path]))
+    assert hear(process).sentence == (
+        f"ClusterError: {sys.executable} cannot import horovod.torch (undefined symbol: _ZN5torch): run "
+        "sparkdl-build-horovod there or bring the driver's wheel (docs/executors.md), or set backend='torch'"
+    )
 
 
 def _no_arguments():
