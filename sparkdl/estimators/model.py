@@ -24,7 +24,8 @@ from sparkdl.network.values import decode, encode
 from sparkdl.params.columns import HasInputs, HasOutputs, HasPrediction
 from sparkdl.params.scoring import HasScoring
 from sparkdl.persistence import Savable, read_network, read_stage, trusted, write_network
-from sparkdl.persistence.networks import read_json
+from sparkdl.persistence.checked import checked_extra, checked_history, checked_schema, checked_shapes
+from sparkdl.persistence.reading import read_json, read_object, reading
 from sparkdl.schema import MASK, DataSchema
 from sparkdl.scoring.inputs import Repair, bound_inputs
 from sparkdl.scoring.local import LocalScorer
@@ -244,14 +245,14 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
         }
 
     def _read_parts(self, folder: Path, metadata: dict[str, Any]) -> None:
-        schema, extra = DataSchema.from_json(metadata["schema"]), decode(metadata["extra"])
+        schema, extra = checked_schema(metadata["schema"]), checked_extra(decode(metadata["extra"]))
         network = read_network(folder, schema)
         self._trained = Trained(
             network.module.eval(),
             network.reference,
             schema,
-            tuple(tuple(shape) for shape in metadata["outputs"]),
-            History(decode(json.loads((folder / _HISTORY_FILE).read_text())), extra.get("best_epoch")),
+            checked_shapes(metadata["outputs"]),
+            History(checked_history(decode(read_json(folder / _HISTORY_FILE))), extra.get("best_epoch")),
             extra,
         )
 
@@ -286,13 +287,15 @@ def load_local(path: str | os.PathLike[str], trust: bool = False) -> LocalScorer
     """
     folder = Path(path)
     with trusted() if trust else nullcontext():
-        return read_stage(_model_class(folder), folder, str(folder))._local()
+        stage = read_stage(_model_class(folder), folder, str(folder))
+        with reading(str(folder)):
+            return stage._local()
 
 
 def _model_class(folder: Path) -> type[NetworkModel]:
     import sparkdl
 
-    name = str(read_json(folder / "metadata" / "part-00000").get("class"))
+    name = str(read_object(folder / "metadata" / "part-00000").get("class"))
     module, _, qualified = name.rpartition(".")
     found = getattr(sparkdl, qualified, None) if module == "sparkdl" else find(f"{module}:{qualified}")
     if not (isinstance(found, type) and issubclass(found, NetworkModel)):

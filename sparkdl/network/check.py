@@ -114,10 +114,14 @@ def outputs_of(result: Any) -> tuple[torch.Tensor, ...]:
 
 def materialised(module: nn.Module, schema: DataSchema, seed: int) -> None:
     """Give lazy layers (``nn.LazyLinear``) their sizes by one forward pass; nothing happens where there are none."""
-    parameters = [*module.parameters(), *module.buffers()]
-    if any(nn.parameter.is_lazy(p) for p in parameters):
+    if is_lazy(module):
         with _explained(module, schema), seeded(seed):
             _forward(module, schema, 2)
+
+
+def is_lazy(module: nn.Module) -> bool:
+    """Tell whether a network has layers that take their sizes from the first batch."""
+    return any(nn.parameter.is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers()))
 
 
 def zeros(field: Field, rows: int) -> torch.Tensor:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from sparkdl.errors import NetworkError
-from sparkdl.network.check import materialised
-from sparkdl.network.registry import find_network, remedy
+from sparkdl.network.allowed import may_be_called, network_class
+from sparkdl.network.budget import Budget, BudgetError
+from sparkdl.network.check import is_lazy, materialised
+from sparkdl.network.registry import find
 from sparkdl.network.resolve import CLASS, NAME, STRUCTURE, Network, Reference, named_network
 from sparkdl.network.seeding import seeded
 from sparkdl.network.skeleton import UNNAMED, dump_skeleton, load_skeleton
@@ -57,7 +61,7 @@ def describe(module: nn.Module, reference: Reference) -> Description:
         If it can neither be described by JSON nor be pickled.
     """
     reason = ""
-    if reference.kind in (NAME, CLASS) and signature(module) == reference.signature:
+    if _is_call(reference) and signature(module) == reference.signature:
         body, tensors = _describe_call(module, reference), named_tensors(module)
     else:
         try:
@@ -94,21 +98,28 @@ def restore(
     Raises
     ------
     NetworkError
-        If a class is not known here (says which import to add), or the tensors do not fit.
+        If a class is not known here (says which import to add), a file may not name it, or the tensors do not fit.
     """
     if body.get("kind") == PICKLE:
         if skeleton is None:
             reason = body.get("reason")
             raise NetworkError(f"the network was saved as a pickle ({reason}): load it with trusted=True")
         return Network(load_skeleton(skeleton(), tensors), Reference(STRUCTURE))
-    missing = sorted(name for name in _classes(body) if find_network(name) is None)
-    if missing and skeleton is not None:
+    try:
+        for name, called in sorted(_classes(body)):
+            network_class(name, called=called)
+    except NetworkError:
+        if skeleton is None:
+            raise
         return Network(load_skeleton(skeleton(), tensors), Reference(STRUCTURE))
-    if missing:
-        raise NetworkError(f"the network class {missing[0]} is not known here: {remedy(missing[0])}")
     if body.get("kind") == STRUCTURE:
         return Network(rebuild_structure(body["structure"], tensors), Reference(STRUCTURE))
     return _restore_call(body, tensors, schema)
+
+
+def _is_call(reference: Reference) -> bool:
+    cls = find(reference.name) if reference.kind == CLASS else None
+    return reference.kind == NAME or (isinstance(cls, type) and may_be_called(cls))
 
 
 def _describe_call(module: nn.Module, reference: Reference) -> dict[str, Any]:
@@ -125,26 +136,42 @@ def _restore_call(body: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], 
     kind, name = body.get("kind"), str(body.get("name"))
     if kind not in (NAME, CLASS):
         raise NetworkError(f"the description of the network has the unknown kind {kind!r}")
-    cls = named_network(name) if kind == NAME else find_network(name)
-    assert cls is not None
+    cls = named_network(name) if kind == NAME else network_class(name, called=True)
     params = decode(body["params"])
+    own = {key: tensor for key, tensor in tensors.items() if not key.startswith(UNNAMED)}
+    budget = Budget(own.values())
     try:
-        with seeded(0):
+        with seeded(0), budget:
             module: nn.Module = cls(**params)
     except Exception as error:
         raise NetworkError(
-            f"{name} called with the saved moduleParams {params!r} raised {type(error).__name__}: {error}"
+            f"{name} called with the saved moduleParams {reprlib.repr(params)} raised {type(error).__name__}: {error}"
         ) from error
-    materialised(module, schema, 0)
-    assign(module, {key: tensor for key, tensor in tensors.items() if not key.startswith(UNNAMED)})
+    if is_lazy(module):
+        _materialise(module, partial(cls, **params), schema, budget)
+    assign(module, own)
     frozen = set(body.get("frozen", ()))
     for parameter_name, parameter in module.named_parameters():
         parameter.requires_grad_(parameter_name not in frozen)
     return Network(module, Reference(kind, name, params, signature(module)))
 
 
-def _classes(body: Mapping[str, Any]) -> set[str]:
-    named = {str(body["name"])} if body.get("kind") == CLASS else set()
+def _materialise(module: nn.Module, make: Callable[[], nn.Module], schema: DataSchema, budget: Budget) -> None:
+    # The sizes of the inputs come from a file too: a twin is sent through its first batch without memory.
+    try:
+        with seeded(0), budget, torch.device("meta"):
+            materialised(make(), schema, 0)
+    except BudgetError:
+        raise
+    except Exception:
+        # It computes with values. What it takes besides its layers and its inputs is not known.
+        pass
+    with budget:
+        materialised(module, schema, 0)
+
+
+def _classes(body: Mapping[str, Any]) -> set[tuple[str, bool]]:
+    named = {(str(body["name"]), True)} if body.get("kind") == CLASS else set()
     return named | classes_in(dict(body))
 
 

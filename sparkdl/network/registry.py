@@ -12,11 +12,17 @@ from types import FunctionType, ModuleType
 from typing import Any, TypeVar
 
 from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from sparkdl.errors import SettingError
 
 T = TypeVar("T", bound=Callable[..., Any])
 
+CALLBACK = "sparkdl.train.callbacks:Callback"
+"""The base of callbacks, which this package does not import."""
+
+_KINDS = (nn.Module, Optimizer, LRScheduler)
 _REGISTERED: dict[str, Any] = {}
 
 
@@ -26,7 +32,8 @@ def register(cls: T) -> T:
     Parameters
     ----------
     cls : class or function
-        A subclass of ``nn.Module``, or a named function that a saved stage may refer to (a loss, a metric).
+        A subclass of ``nn.Module``, or what else a saved stage may refer to: an optimizer, a schedule, a callback, or a
+        named function (a loss, a metric). A saved stage may call it with any arguments.
 
     Returns
     -------
@@ -38,15 +45,20 @@ def register(cls: T) -> T:
     SettingError
         If it is neither.
     """
-    is_network = isinstance(cls, type) and issubclass(cls, nn.Module)
+    is_class = isinstance(cls, type) and (issubclass(cls, _KINDS) or is_callback(cls))
     is_function = isinstance(cls, FunctionType) and cls.__name__ != "<lambda>"
-    if not (is_network or is_function):
+    if not (is_class or is_function):
         raise SettingError(
-            f"register({cls!r}): only subclasses of nn.Module and named functions can be registered; "
-            "register the class and not an instance of it"
+            f"register({cls!r}): only named functions and subclasses of nn.Module, Optimizer, LRScheduler and Callback "
+            "can be registered; register the class and not an instance of it"
         )
     _REGISTERED[name_of(cls)] = cls
     return cls
+
+
+def is_callback(cls: type) -> bool:
+    """Tell whether a class is one of callbacks."""
+    return any(name_of(base) == CALLBACK for base in cls.__mro__)
 
 
 def name_of(value: Any) -> str:
@@ -62,8 +74,9 @@ def registered(name: str) -> Any | None:
 def find(name: str) -> Any | None:
     """Return what was registered or is imported under a name, else None; nothing is imported and no code runs.
 
-    A name of ``__main__`` (a notebook's or a script's) also finds what was registered under the same qualified name
-    from another module, if there is one only.
+    A class is found by its own name only, and not by another one that a module has given it. A name of ``__main__`` (a
+    notebook's or a script's) also finds what was registered under the same qualified name from another module, if
+    there is one only.
     """
     if name in _REGISTERED:
         return _REGISTERED[name]
@@ -71,16 +84,17 @@ def find(name: str) -> Any | None:
     found: Any = sys.modules.get(module_name)
     for part in qualified.split("."):
         found = vars(found).get(part) if isinstance(found, (ModuleType, type)) else None
+    if isinstance(found, type) and name_of(found) != name:
+        found = None
     if found is None and module_name == "__main__":
         same = [value for key, value in _REGISTERED.items() if key.partition(":")[2] == qualified]
         found = same[0] if len(same) == 1 else None
     return found
 
 
-def find_network(name: str) -> type[nn.Module] | None:
-    """Return the subclass of ``nn.Module`` of that name, else None."""
-    found = find(name)
-    return found if isinstance(found, type) and issubclass(found, nn.Module) else None
+def is_found(value: Any) -> bool:
+    """Tell whether a class or function can be found again by its name."""
+    return find(name_of(value)) is value
 
 
 def remedy(name: str) -> str:

@@ -10,9 +10,10 @@ from torch import nn
 
 from sparkdl.blame import in_a_line, place_of
 from sparkdl.errors import NetworkError, SettingError, did_you_mean
+from sparkdl.network.allowed import may_be_called
 from sparkdl.network.check import materialised
 from sparkdl.network.copies import copied
-from sparkdl.network.registry import find_network, name_of
+from sparkdl.network.registry import name_of
 from sparkdl.network.seeding import seeded
 from sparkdl.network.tensors import signature
 from sparkdl.network.values import UndescribableError, encode
@@ -99,7 +100,7 @@ def resolve(
         kind, name = NAME, module
     else:
         made, params = make(module, module_params, seed), dict(module_params)
-        is_class = isinstance(module, type) and find_network(name_of(module)) is module
+        is_class = isinstance(module, type) and may_be_called(module)
         kind, name = (CLASS, name_of(module)) if is_class else (STRUCTURE, "")
     materialised(made, schema, seed)
     made = made.cpu()

@@ -1,7 +1,8 @@
 """A network layer by layer as JSON and named tensors, and back, for networks that no call can make again.
 
-Layers are made by ``cls.__new__`` from classes that this process knows, and get their attributes back; constructors
-are not called. What layers share (tied weights, a layer that is used twice) is shared again.
+Layers are made without their constructors from classes that this process knows and a file may name, and get back the
+attributes that a file may set (`allowed`). What layers share (tied weights, a layer used twice) is shared again.
+What could not be loaded again is not described: `describe_structure` keeps the rules of `rebuild_structure`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,17 @@ import torch
 from torch import nn
 
 from sparkdl.errors import NetworkError
-from sparkdl.network.registry import find_network, name_of, remedy
+from sparkdl.network.allowed import HOOKS, attribute_refusal, is_cached, network_class, refusal
+from sparkdl.network.registry import is_found, name_of
 from sparkdl.network.values import UndescribableError, decode, encode
 
 _FRESH = nn.Module().__dict__
+_MEMBERS: dict[str, tuple[type, ...]] = {
+    "_parameters": (nn.Parameter,),
+    "_buffers": (torch.Tensor,),
+    "_modules": (nn.Module,),
+}
+"""Attributes of every ``nn.Module`` that hold others by name, and what they hold beside None."""
 
 
 def describe_structure(module: nn.Module) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -48,17 +56,17 @@ def rebuild_structure(structure: Mapping[str, Any], tensors: Mapping[str, torch.
     return built
 
 
-def classes_in(description: Any) -> set[str]:
-    """Return the names of all classes in a JSON form."""
+def classes_in(description: Any) -> set[tuple[str, bool]]:
+    """Return the name of each class in a JSON form, and whether the class may be called by what holds it."""
     if isinstance(description, list):
         return set().union(*(classes_in(item) for item in description))
     if not isinstance(description, dict):
         return set()
     names = set().union(*(classes_in(item) for item in description.values()))
     if description.get("$") == "layer":
-        names.add(str(description.get("class")))
+        names.add((str(description.get("class")), False))
     if description.get("$") == "class":
-        names.add(str(description.get("v")))
+        names.add((str(description.get("v")), True))
     return names
 
 
@@ -67,6 +75,7 @@ class _Describer:
         self.tensors: dict[str, torch.Tensor] = {}
         self._names: dict[int, str] = {}
         self._layers: dict[int, str] = {}
+        self._places: set[str] = set()
         self._alive: list[Any] = []
 
     def special(self, value: Any, place: str) -> Any:
@@ -79,27 +88,35 @@ class _Describer:
     def layer(self, module: nn.Module, place: str) -> dict[str, Any]:
         if id(module) in self._layers:
             return {"$": "same_layer", "v": self._layers[id(module)]}
-        cls = type(module)
-        if "<locals>" in cls.__qualname__ and find_network(name_of(cls)) is not cls:
-            raise UndescribableError(
-                f"layer {place or 'network'} is of a class defined in a function, {cls.__qualname__}"
-            )
+        cls, label = type(module), f"layer {place or 'network'}"
+        if "<locals>" in cls.__qualname__ and not is_found(cls):
+            raise UndescribableError(f"{label} is of a class defined in a function, {cls.__qualname__}")
+        reason = refusal(cls) or _state_refusal(cls)
+        if reason:
+            raise UndescribableError(f"{label} is of the class {name_of(cls)}: {reason}")
+        while place in self._places:
+            place += "_"
+        self._places.add(place)
         self._layers[id(module)] = place
         try:
             state: Any = module.__getstate__()
         except Exception as error:
-            raise UndescribableError(f"layer {place or 'network'} ({cls.__name__}) gives no state: {error}") from error
+            raise UndescribableError(f"{label} ({cls.__name__}) gives no state: {error}") from error
         if not isinstance(state, dict):
-            raise UndescribableError(f"layer {place or 'network'} ({cls.__name__}) has a state of its own kind")
+            raise UndescribableError(f"{label} ({cls.__name__}) has a state of its own kind")
         # The state may be made for this call: what is kept by identity has to outlive it.
         self._alive.append(state)
-        own = {key: value for key, value in state.items() if not _is_fresh(key, value)}
+        own = {key: value for key, value in state.items() if not _is_fresh(key, value) and not is_cached(cls, key)}
+        for key, value in own.items():
+            reason = attribute_refusal(cls, key) or _value_refusal(cls, key, value)
+            if reason:
+                raise UndescribableError(f"{label} ({cls.__name__}) cannot be made again from JSON: {reason}")
         prefix = f"{place}." if place else ""
         body = {key: self._entry(key, value, prefix) for key, value in own.items()}
         return {"$": "layer", "class": name_of(cls), "id": place, "state": body}
 
     def _entry(self, key: str, value: Any, prefix: str) -> Any:
-        if key in ("_parameters", "_buffers", "_modules") and isinstance(value, dict):
+        if key in _MEMBERS:
             return {
                 "$": "dict",
                 "v": [[name, encode(item, f"{prefix}{name}", self.special)] for name, item in value.items()],
@@ -143,15 +160,27 @@ class _Builder:
         raise NetworkError(f"the description of the network holds {value!r}, which this sparkdl does not know")
 
     def _layer(self, value: dict[str, Any]) -> nn.Module:
-        name = str(value["class"])
-        cls = find_network(name)
-        if cls is None:
-            raise NetworkError(f"the network class {name} is not known here: {remedy(name)}")
-        module = cls.__new__(cls)
-        nn.Module.__init__(module)
-        self._layers[value["id"]] = module
-        state = {key: decode(item, self.special) for key, item in value["state"].items()}
-        module.__setstate__(state)
+        name, place, attributes = str(value["class"]), value["id"], value["state"]
+        cls = network_class(name)
+        reason = _state_refusal(cls)
+        if reason:
+            raise NetworkError(f"the network class {name} is refused: {reason}")
+        if not isinstance(place, str) or place in self._layers or not isinstance(attributes, dict):
+            raise NetworkError(f"the description of a layer of {name} is damaged")
+        module = _bare(cls, name)
+        self._layers[place] = module
+        state = {key: decode(item, self.special) for key, item in attributes.items()}
+        state = {key: item for key, item in state.items() if not (key in HOOKS and not item)}
+        for key, item in state.items():
+            reason = attribute_refusal(cls, key) or _value_refusal(cls, key, item)
+            if reason:
+                raise NetworkError(f"layer {place or 'network'} ({name}) has an attribute that is refused: {reason}")
+        try:
+            module.__setstate__(state)
+        except Exception as error:
+            raise NetworkError(
+                f"layer {place or 'network'} ({name}) does not take its attributes: {error!r}"
+            ) from error
         return module
 
     def _tensor(self, value: dict[str, Any]) -> torch.Tensor:
@@ -166,8 +195,57 @@ class _Builder:
         return made
 
 
+def _bare(cls: type[nn.Module], name: str) -> nn.Module:
+    try:
+        module: nn.Module = object.__new__(cls)
+    except TypeError as error:
+        raise NetworkError(f"the network class {name} cannot be made without its constructor: {error}") from error
+    nn.Module.__init__(module)
+    return module
+
+
 def _is_fresh(key: str, value: Any) -> bool:
     fresh = _FRESH.get(key, NotImplemented)
     return (
         type(value) is type(fresh) and (fresh is None or isinstance(fresh, (bool, dict, set))) and bool(value == fresh)
     )
+
+
+def _state_refusal(cls: type) -> str:
+    """Return why a file may not give a state to instances of a class, or "" where it may."""
+    taker = next(base for base in cls.__mro__ if "__setstate__" in vars(base))
+    reason = refusal(cls, called=True)
+    if taker is nn.Module or not reason or not refusal(taker, called=True):
+        return ""
+    return f"it has a __setstate__ of its own, and {reason}"
+
+
+def _value_refusal(cls: type, key: str, value: Any) -> str:
+    """Return why the value of an attribute is not of the kind that it must be, or "" if it is."""
+    if key in _MEMBERS:
+        return _members_refusal(cls, key, value)
+    if key == "training":
+        return "" if isinstance(value, bool) else "training is no bool"
+    if key == "_is_full_backward_hook":
+        return "" if value is None or isinstance(value, bool) else f"{key} is no bool"
+    if key == "_non_persistent_buffers_set":
+        fits = isinstance(value, set) and all(isinstance(name, str) for name in value)
+        return "" if fits else f"{key} is no set of names"
+    if key == "_all_weights" and issubclass(cls, nn.RNNBase):
+        # Of anything else nn.RNNBase makes names itself, as many as another attribute says.
+        fits = isinstance(value, list) and all(isinstance(names, list) for names in value)
+        fits = fits and all(isinstance(name, str) for names in value for name in names) and all(value)
+        return "" if fits and value else f"{key} is no list of lists of names"
+    return ""
+
+
+def _members_refusal(cls: type, key: str, value: Any) -> str:
+    if not isinstance(value, dict):
+        return f"{key} is no dict"
+    for name, item in value.items():
+        reason = attribute_refusal(cls, name)
+        if reason or "." in name:
+            return reason or f"{name!r} in {key} has a dot"
+        if item is not None and not isinstance(item, _MEMBERS[key]):
+            return f"{name!r} in {key} is a {type(item).__name__}"
+    return ""

@@ -32,7 +32,7 @@ def signature(module: nn.Module) -> str:
 
 def saved_form(tensor: torch.Tensor) -> torch.Tensor:
     """Return the tensor as it goes to a file: on the CPU, without its graph, and without the rest of its storage."""
-    plain = tensor.detach().cpu()
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg()
     if isinstance(plain, nn.Parameter):
         plain = plain.data
     if plain.layout == torch.strided and not plain.is_quantized:

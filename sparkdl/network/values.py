@@ -10,13 +10,15 @@ import math
 import re
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from sparkdl.errors import NetworkError
-from sparkdl.network.registry import find_network, name_of, remedy
+from sparkdl.network.allowed import network_class, refusal
+from sparkdl.network.registry import is_found, name_of
 
 FUNCTIONS = frozenset(
     re.findall(
@@ -126,14 +128,21 @@ def _encode_torch(value: Any, place: str) -> Any:
         return _tagged("device", str(value))
     if isinstance(value, slice):
         return _tagged("slice", [encode(part, place) for part in (value.start, value.stop, value.step)])
-    if isinstance(value, type) and issubclass(value, nn.Module) and find_network(name_of(value)) is value:
-        return _tagged("class", name_of(value))
+    if isinstance(value, type) and issubclass(value, nn.Module) and is_found(value):
+        return _encode_class(value, place)
     if callable(value):
         for space in ("torch.nn.functional", "torch"):
             name = getattr(value, "__name__", "")
             if name in FUNCTIONS and getattr(_space(space), name, None) is value:
                 return _tagged("function", f"{space}.{name}")
     raise UndescribableError(f"{place} holds {_short(value)}, which JSON cannot describe")
+
+
+def _encode_class(cls: type, place: str) -> Any:
+    reason = refusal(cls, called=True)
+    if reason:
+        raise UndescribableError(f"{place} holds the class {name_of(cls)}: {reason}")
+    return _tagged("class", name_of(cls))
 
 
 def _short(value: Any) -> str:
@@ -154,16 +163,9 @@ def _function(name: str) -> Any:
 
 
 def _dtype(name: str) -> torch.dtype:
-    found = getattr(torch, name, None)
+    found = vars(torch).get(name)
     if not isinstance(found, torch.dtype):
         raise NetworkError(f"a description holds {name!r} where a torch.dtype is expected")
-    return found
-
-
-def _network_class(name: str) -> type[nn.Module]:
-    found = find_network(name)
-    if found is None:
-        raise NetworkError(f"the network class {name} is not known here: {remedy(name)}")
     return found
 
 
@@ -171,6 +173,6 @@ _LEAVES: dict[str, Callable[[str], Any]] = {
     "float": float,
     "dtype": _dtype,
     "device": torch.device,
-    "class": _network_class,
+    "class": partial(network_class, called=True),
     "function": _function,
 }

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from sparkdl.errors import NetworkError, PersistenceError
 from sparkdl.network import Network, Reference, describe, restore
+from sparkdl.persistence.reading import read_object, sentence
 from sparkdl.persistence.trusted import is_trusted
 from sparkdl.persistence.weights import read_tensors, write_tensors
 from sparkdl.schema import DataSchema
@@ -52,7 +52,7 @@ def read_network(folder: Path, schema: DataSchema) -> Network:
     PersistenceError
         If a class is not known here (says which import to add), or a file is damaged.
     """
-    body = read_json(folder / JSON_FILE)
+    body = read_object(folder / JSON_FILE)
     tensors = read_tensors(folder / WEIGHTS_FILE)
     pickled = folder / PICKLE_FILE
     skeleton = pickled.read_bytes if is_trusted() and pickled.is_file() else None
@@ -60,22 +60,5 @@ def read_network(folder: Path, schema: DataSchema) -> Network:
         return restore(body, tensors, schema, skeleton)
     except NetworkError as error:
         raise PersistenceError(f"the network cannot be loaded: {error}") from error
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise PersistenceError(f"{JSON_FILE} is not a description of a network: {error!r}") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file.
-
-    Raises
-    ------
-    PersistenceError
-        If there is none.
-    """
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise PersistenceError(f"{path.name} is missing or is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise PersistenceError(f"{path.name} does not hold a JSON object")
-    return value
+    except Exception as error:
+        raise PersistenceError(f"{JSON_FILE} is not a description of a network: {sentence(error)}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -12,9 +13,10 @@ from pyspark.ml.param import Params
 from torch import nn
 
 from sparkdl.errors import NetworkError, PersistenceError
-from sparkdl.network.registry import find, name_of, registered, remedy
+from sparkdl.network.allowed import attribute_refusal, is_cached, refusal
+from sparkdl.network.registry import find, is_callback, is_found, name_of, registered, remedy
 from sparkdl.network.resolve import STRUCTURE, Reference
-from sparkdl.network.values import UndescribableError, decode, encode
+from sparkdl.network.values import Special, UndescribableError, decode, encode
 from sparkdl.persistence.networks import read_network, write_network
 from sparkdl.persistence.trusted import is_trusted
 from sparkdl.schema import DataSchema
@@ -22,7 +24,8 @@ from sparkdl.schema import DataSchema
 FOLDER = "params"
 
 _BASES: tuple[type, ...] = (nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
-_CALLBACK = "sparkdl.train.callbacks:Callback"
+_NETWORK = re.compile(rf"{FOLDER}/\w+-[0-9]+", re.ASCII)
+"""Where the network of a Param lies."""
 
 
 def params_to_json(stage: Params, folder: Path) -> dict[str, dict[str, Any]]:
@@ -49,15 +52,19 @@ def set_params(stage: Params, saved: dict[str, Any], folder: Path) -> None:
     PersistenceError
         If a Param is unknown or refers to what is not known here.
     """
-    for name, value in saved["paramMap"].items():
-        if not stage.hasParam(name):
+    secret = {param.name: getattr(param, "secret", False) for param in stage.params}
+    given, defaults = saved["paramMap"], saved.get("defaultParamMap", {})
+    for name in given:
+        if name not in secret:
             raise PersistenceError(
                 f"{type(stage).__name__} has no Param {name!r}, the saved one has: load it with the sparkdl "
                 f"that wrote it ({saved.get('sparkdlVersion', 'unknown')}), or a later one"
             )
-        stage._set(**{name: _decode(name, value, folder)})
-    known = {name: value for name, value in saved.get("defaultParamMap", {}).items() if stage.hasParam(name)}
-    stage._setDefault(**{name: _decode(name, value, folder) for name, value in known.items()})
+    for name in (*given, *defaults):
+        if secret.get(name):
+            raise PersistenceError(f"it sets {name}, which is never saved: remove it from the metadata")
+    stage._set(**{name: _decode(name, value, folder) for name, value in given.items()})
+    stage._setDefault(**{name: _decode(name, value, folder) for name, value in defaults.items() if name in secret})
 
 
 def _encode(name: str, value: Any, folder: Path) -> Any:
@@ -74,9 +81,8 @@ def _encode(name: str, value: Any, folder: Path) -> Any:
             return _reference(item, place)
         if isinstance(item, FunctionType):
             return _reference(item, place)
-        if any(name_of(base) == _CALLBACK for base in type(item).__mro__):
-            state = encode(dict(vars(item)), place, special)
-            return {"$": "callback", "class": _reference(type(item), place)["v"], "state": state}
+        if is_callback(type(item)):
+            return _encode_callback(item, place, special)
         return NotImplemented
 
     try:
@@ -87,11 +93,28 @@ def _encode(name: str, value: Any, folder: Path) -> Any:
         ) from error
 
 
+def _encode_callback(callback: Any, place: str, special: Special) -> dict[str, Any]:
+    cls = type(callback)
+    state = {key: value for key, value in vars(callback).items() if not is_cached(cls, key)}
+    reason = next(filter(None, (attribute_refusal(cls, key) for key in state)), "")
+    if reason:
+        raise UndescribableError(f"{place} holds a {cls.__qualname__} that cannot be made again: {reason}")
+    return {"$": "callback", "class": _named(cls, place), "state": encode(state, place, special)}
+
+
 def _reference(value: Any, place: str) -> dict[str, Any]:
-    name = name_of(value)
-    if find(name) is not value:
-        raise UndescribableError(f"{place} holds {name}, which cannot be found again by its name")
+    name = _named(value, place)
+    reason = refusal(value, called=True) if isinstance(value, type) else ""
+    if reason:
+        raise UndescribableError(f"{place} holds {name}: {reason}")
     return {"$": "object", "v": name}
+
+
+def _named(value: Any, place: str) -> str:
+    name = name_of(value)
+    if not is_found(value):
+        raise UndescribableError(f"{place} holds {name}, which cannot be found again by its name")
+    return name
 
 
 def _decode(name: str, value: Any, folder: Path) -> Any:
@@ -105,28 +128,27 @@ def _decode(name: str, value: Any, folder: Path) -> Any:
         raise PersistenceError(f"{name} holds a value of the unknown kind {kind!r}: a later sparkdl has written it")
 
     try:
-        return decode(value, special)
+        decoded = decode(value, special)
     except NetworkError as error:
         raise PersistenceError(f"{name} cannot be loaded: {error}") from error
+    if decoded is None:
+        raise PersistenceError(f"{name} has no value")
+    return decoded
 
 
 def _read_network(place: str, folder: Path) -> nn.Module:
     path = (folder / place).resolve()
-    if not path.is_relative_to(folder.resolve()):
+    if not _NETWORK.fullmatch(place) or not path.is_relative_to(folder.resolve()):
         raise PersistenceError(f"a Param refers to {place!r}, which lies outside of its own folder")
     return read_network(path, DataSchema(())).module
 
 
 def _find(param: str, name: str) -> Any:
-    found = find(name)
-    if found is None and is_trusted():
-        found = _imported(name)
-    if found is None:
-        raise PersistenceError(f"{param} refers to {name}, which is not known here: {remedy(name)}")
+    found = _known(param, name)
     if isinstance(found, type):
-        if issubclass(found, (*_BASES, *_callback_bases(found))):
-            return found
-        raise PersistenceError(f"{param} refers to the class {name}, which is no network, optimizer or schedule")
+        if not issubclass(found, _BASES):
+            raise PersistenceError(f"{param} refers to the class {name}, which is no network, optimizer or schedule")
+        return _checked(param, found, called=True)
     # A function from a file would be called by fit: any function of this process could be named there.
     if (isinstance(found, FunctionType) and registered(name) is found) or (is_trusted() and callable(found)):
         return found
@@ -135,8 +157,20 @@ def _find(param: str, name: str) -> Any:
     )
 
 
-def _callback_bases(found: type) -> tuple[type, ...]:
-    return tuple(base for base in found.__mro__ if name_of(base) == _CALLBACK)
+def _known(param: str, name: str) -> Any:
+    found = find(name)
+    if found is None and is_trusted():
+        found = _imported(name)
+    if found is None:
+        raise PersistenceError(f"{param} refers to {name}, which is not known here: {remedy(name)}")
+    return found
+
+
+def _checked(param: str, cls: type, *, called: bool) -> type:
+    reason = "" if is_trusted() else refusal(cls, called=called)
+    if reason:
+        raise PersistenceError(f"{param} refers to the class {name_of(cls)}, which is refused: {reason}")
+    return cls
 
 
 def _imported(name: str) -> Any:
@@ -151,9 +185,17 @@ def _imported(name: str) -> Any:
 
 
 def _callback(param: str, item: dict[str, Any], special: Any) -> Any:
-    cls = _find(param, str(item["class"]))
-    if not (isinstance(cls, type) and _callback_bases(cls)):
-        raise PersistenceError(f"{param} holds {item['class']}, which is no sparkdl.train.Callback")
+    name = str(item["class"])
+    found = _known(param, name)
+    if not (isinstance(found, type) and is_callback(found)):
+        raise PersistenceError(f"{param} holds {name}, which is no sparkdl.train.Callback")
+    cls = _checked(param, found, called=False)
+    state = decode(item["state"], special)
+    if not isinstance(state, dict):
+        raise PersistenceError(f"{param} holds a {name} whose attributes are damaged")
+    reason = next(filter(None, (attribute_refusal(cls, key) for key in state)), "")
+    if reason:
+        raise PersistenceError(f"{param} holds a {name} with an attribute that is refused: {reason}")
     made: Any = object.__new__(cls)
-    vars(made).update(decode(item["state"], special))
+    vars(made).update(state)
     return made

@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -18,8 +17,8 @@ from pyspark.ml.param import Params
 from pyspark.ml.util import MLReadable, MLReader, MLWritable, MLWriter
 
 from sparkdl.errors import PersistenceError
-from sparkdl.persistence.networks import read_json
 from sparkdl.persistence.params import params_to_json, set_params
+from sparkdl.persistence.reading import checked_uid, read_object, reading
 from sparkdl.persistence.trusted import trusted as trust
 from sparkdl.spark import files
 from sparkdl.version import __version__
@@ -120,6 +119,7 @@ class StageReader(MLReader[S]):
 
 def write_stage(stage: Savable, folder: Path) -> None:
     """Write a stage into a local folder that exists."""
+    checked_uid(stage.uid)
     # Metadata come last, so that a directory which has them is whole.
     extra = stage._write_parts(folder)
     cls = type(stage)
@@ -151,7 +151,7 @@ def read_stage(cls: type[S], folder: Path, path: str) -> S:
     path : str
         How the user named it, for errors.
     """
-    with _about(path):
+    with reading(path):
         metadata = _metadata(folder)
         _check_class(cls, str(metadata.get("class")))
         version = metadata.get("formatVersion")
@@ -161,7 +161,7 @@ def read_stage(cls: type[S], folder: Path, path: str) -> S:
                 f"load it with sparkdl {metadata.get('sparkdlVersion', 'of another version')}"
             )
         stage = cls()
-        cast(Any, stage)._resetUid(str(metadata["uid"]))
+        cast(Any, stage)._resetUid(checked_uid(metadata["uid"]))
         set_params(cast(Params, stage), metadata, folder)
         stage._read_parts(folder, metadata)
         return stage
@@ -171,7 +171,7 @@ def _metadata(folder: Path) -> dict[str, Any]:
     parts = sorted(p for p in (folder / "metadata").glob("part-*") if p.is_file() and p.stat().st_size)
     if not parts:
         raise PersistenceError("there is no saved stage (no metadata/part-00000 in it)")
-    return read_json(parts[0])
+    return read_object(parts[0])
 
 
 def _check_class(cls: type, saved: str) -> None:
@@ -179,13 +179,3 @@ def _check_class(cls: type, saved: str) -> None:
     if saved != expected:
         name = saved.rpartition(".")[2]
         raise PersistenceError(f"it holds a {saved}, not a {expected}: load it with {name}.load")
-
-
-@contextmanager
-def _about(path: str) -> Iterator[None]:
-    try:
-        yield
-    except PersistenceError as error:
-        raise PersistenceError(f"{path}: {error}") from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise PersistenceError(f"{path}: its metadata are damaged: {error!r}") from error

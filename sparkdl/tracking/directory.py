@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sparkdl.errors import PersistenceError
 from sparkdl.persistence import Savable, write_stage
+from sparkdl.persistence.reading import checked_uid
 
 if TYPE_CHECKING:
     from sparkdl.scoring.local import LocalScorer
@@ -36,7 +37,7 @@ def write_pipeline(model: Savable, folder: Path) -> Path:
     Path
         The folder.
     """
-    stage = folder / "stages" / f"0_{model.uid}"
+    stage = folder / "stages" / f"0_{checked_uid(model.uid)}"
     stage.mkdir(parents=True)
     write_stage(model, stage)
     metadata = {

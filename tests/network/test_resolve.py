@@ -100,5 +100,5 @@ def test_refusals(module: Any, params: dict[str, Any], error: type[Exception], w
 
 @pytest.mark.parametrize("value", [Net(), dict, lambda x: x, 3])
 def test_only_networks_and_named_functions_can_be_registered(value: Any) -> None:
-    with pytest.raises(SettingError, match=r"only subclasses of nn\.Module and named functions"):
+    with pytest.raises(SettingError, match=r"only named functions and subclasses of nn\.Module"):
         register(value)

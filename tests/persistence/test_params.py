@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -137,9 +139,19 @@ def test_what_has_no_saved_form_is_refused_by_name(settings_: dict[str, Any], wo
         ({"$": "object", "v": "shutil:rmtree"}, "module refers to the function shutil:rmtree"),
         ({"$": "object", "v": "subprocess:Popen"}, "the class subprocess:Popen, which is no network"),
         ({"$": "object", "v": "antigravity:fly"}, "antigravity:fly, which is not known here: add `from antigravity"),
-        ({"$": "callback", "class": "pathlib:Path", "state": {}}, "the class pathlib:Path, which is no network"),
+        ({"$": "callback", "class": "pathlib:Path", "state": {}}, "pathlib:Path, which is no sparkdl.train.Callback"),
         ({"$": "callback", "class": "torch.nn.modules.linear:Linear", "state": {}}, "is no sparkdl.train.Callback"),
+        ({"$": "callback", "class": f"{__name__}:Halving", "state": {"on_step_end": "x"}}, "on_step_end is defined by"),
+        (
+            {"$": "callback", "class": f"{__name__}:Halving", "state": {"__class__": "x"}},
+            "__class__ is one of Python's",
+        ),
+        ({"$": "callback", "class": f"{__name__}:Halving", "state": [1]}, "attributes are damaged"),
+        ({"$": "object", "v": "torch.fx.graph_module:GraphModule"}, "GraphModule, which is refused: it is none of"),
+        ({"$": "object", "v": "torch.distributed.optim:ZeroRedundancyOptimizer"}, "not known here|is refused"),
         ({"$": "network", "v": "../elsewhere"}, "lies outside of its own folder"),
+        ({"$": "network", "v": "params/../params/module-0"}, "lies outside of its own folder"),
+        (None, "module has no value"),
         ({"$": "pickle", "v": "gASVAA=="}, "unknown kind 'pickle'"),
         ({"$": "function", "v": "torch.load"}, "not among those that may be used"),
     ],
@@ -160,6 +172,43 @@ def test_trust_imports_and_takes_functions(tmp_path: Path, monkeypatch: pytest.M
         set_params(stage, saved, tmp_path)
     loss: Any = stage.getLoss()
     assert loss(3, 1) == 2
+
+
+def test_classes_of_installed_packages_are_saved_once_they_are_registered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Theirs(torch.optim.SGD):
+        pass
+
+    package = types.ModuleType("their_optimizers")
+    package.__file__ = str(tmp_path / "site-packages" / "their_optimizers.py")
+    package.Theirs = Theirs  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "their_optimizers", package)
+    Theirs.__module__, Theirs.__qualname__ = "their_optimizers", "Theirs"
+    stage = EstimatorParams(optimizer=Theirs)
+    with pytest.raises(PersistenceError, match=r"optimizer cannot be saved: .* call sparkdl.register on it"):
+        params_to_json(stage, tmp_path)
+    saved = {"paramMap": {"optimizer": {"$": "object", "v": "their_optimizers:Theirs"}}}
+    with pytest.raises(PersistenceError, match=r"their_optimizers:Theirs, which is refused: .* sparkdl.register on it"):
+        set_params(EstimatorParams(), saved, tmp_path)
+    with trusted():
+        set_params(EstimatorParams(), saved, tmp_path)
+    register(Theirs)
+    assert through_json(stage, tmp_path).getOptimizer() is Theirs
+
+
+def test_callbacks_that_could_not_be_loaded_again_are_not_saved(tmp_path: Path) -> None:
+    callback = Halving(0.5)
+    callback.on_step_end = print  # type: ignore[method-assign]
+    with pytest.raises(PersistenceError, match="a Halving that cannot be made again: on_step_end is defined by"):
+        params_to_json(EstimatorParams(callbacks=[callback]), tmp_path)
+
+
+def test_secrets_are_not_taken_from_a_file(tmp_path: Path) -> None:
+    for place in ("paramMap", "defaultParamMap"):
+        saved = {"paramMap": {}, place: {"storageOptions": {"endpoint_url": "http://elsewhere"}}}
+        with pytest.raises(PersistenceError, match="it sets storageOptions, which is never saved"):
+            set_params(EstimatorParams(), saved, tmp_path)
 
 
 def test_param_of_a_later_version(tmp_path: Path) -> None:
