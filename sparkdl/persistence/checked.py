@@ -58,7 +58,7 @@ def checked_history(value: Any) -> list[dict[str, float]]:
 
 
 def checked_extra(value: Any) -> dict[str, Any]:
-    """Return what a task has added: the number of classes, their labels, and what was put in place of nulls.
+    """Return what a task has added: the number of classes, their labels, what replaced nulls, and the weights' epoch.
 
     Raises
     ------
@@ -69,7 +69,9 @@ def checked_extra(value: Any) -> dict[str, Any]:
         raise PersistenceError("what it says of its task is damaged")
     labels, classes = value.get("labels", []), value.get("num_classes", 2)
     numbers = [value[name] for name in ("fill_value", "pad_value") if value.get(name) is not None]
+    best = value.get("best_epoch")
     fits = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+    fits = fits and (best is None or _is_count(best, 1))
     if not fits or not _is_count(classes, 1) or not all(_is_number(number) for number in numbers):
         raise PersistenceError("what it says of its task is damaged")
     return value
