@@ -11,6 +11,7 @@ import argparse
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -45,9 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 when Horovod is installed and works, 1 when something is missing or has failed, 130 after Ctrl-C.
+        0 when Horovod is installed and works, 1 when something is missing or has failed, 130 after Ctrl-C or SIGTERM.
     """
     options = _parser().parse_args(arguments)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _run(options)
     except BuildError as error:
@@ -60,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("sparkdl-build-horovod: interrupted, nothing is left behind but the log", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
 
 

@@ -28,7 +28,7 @@ _REMEDIES = (
     (r"command.line option|unknown argument", "see what CXXFLAGS, CFLAGS and HOROVOD_BUILD_ARCH_FLAGS say"),
     (r"unsupported (GNU|clang) version", "choose an older compiler by CXX and CC"),
     (r"Unsupported gpu architecture", "name the compute capabilities of your GPUs in HOROVOD_BUILD_CUDA_CC_LIST"),
-    (r"[Kk]illed|SIGKILL|cannot allocate memory", "memory was short, set MAKEFLAGS=-j1 or give this machine more"),
+    (r"[Kk]illed|[Cc]annot allocate memory", "memory was short, set MAKEFLAGS=-j1 or give this machine more"),
     (r"No space left|quota exceeded", "make room there, or choose other disks by --cache-dir and TMPDIR"),
     (r"Permission denied|Read-only file system", "run it as the owner of that place"),
     (r"Python\.h", "install Python's headers (Debian and Ubuntu: the package python3-dev)"),
@@ -58,7 +58,7 @@ def cause_of(output: str, status: int, folders: Sequence[object] = ()) -> str:
     lines = [_plain(line) for line in output.splitlines()]
     error = _first_error(lines) or _last_words(lines)
     if status < 0:
-        error = f"it was ended by {signal.Signals(-status).name}{f', after: {error}' if error else ''}"
+        error = f"it was ended by signal {-status} ({signal.strsignal(-status)}){f', after: {error}' if error else ''}"
     error = error or f"it ended with status {status} and wrote nothing"
     for folder in folders:
         error = error.replace(f"{folder}/", "")

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,23 @@ def test_a_compiler_that_is_too_old_ends_it_before_anything_is_fetched(
     assert "choose a newer compiler by CXX and CC" in err
     log = Path(err.strip().rpartition(" the whole output is in ")[2])
     assert "-fsyntax-only" in log.read_text()
+    assert [path.name for path in cache.iterdir()] == ["logs"]
+
+
+def test_what_is_ended_from_outside_leaves_no_compiler_and_no_folder_behind(tmp_path: Path) -> None:
+    compiler, pid, cache = tmp_path / "slow", tmp_path / "pid", tmp_path / "cache"
+    compiler.write_text(f"#!/bin/sh\necho $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 600\n")
+    compiler.chmod(0o755)
+    command = [sys.executable, "-m", "sparkdl.commands.build_horovod", "--force", "--cache-dir", str(cache)]
+    running = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "CXX": str(compiler)}, stderr=subprocess.PIPE)
+    end = time.monotonic() + 300
+    while not pid.exists() and running.poll() is None and time.monotonic() < end:
+        time.sleep(0.1)
+    running.terminate()
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert b"interrupted, nothing is left behind but the log" in said
+    assert not Path(f"/proc/{pid.read_text().strip()}").exists()
     assert [path.name for path in cache.iterdir()] == ["logs"]
 
 

@@ -133,9 +133,9 @@ def test_what_uv_says_is_whole() -> None:
 
 def test_a_program_that_was_killed_or_said_nothing_says_so() -> None:
     assert cause_of("[ 20%] Building\n", -9).startswith(
-        "it was ended by SIGKILL, after: [ 20%] Building: memory was short"
+        "it was ended by signal 9 (Killed), after: [ 20%] Building: memory was short"
     )
-    assert cause_of("", -11).startswith("it was ended by SIGSEGV: ")
+    assert cause_of("", -11).startswith("it was ended by signal 11 (Segmentation fault): ")
     assert cause_of("\n", 3).startswith("it ended with status 3 and wrote nothing")
 
 
