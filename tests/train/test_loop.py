@@ -365,6 +365,8 @@ def test_the_network_does_not_fit(memory_feed):
 
     with pytest.raises(Lost, match="a peer is gone"):
         fit(_Odd(Lost("a peer is gone")), TrainConfig(), memory_feed(x, y), None, SOLO)
+    with pytest.raises(RuntimeError, match="^size 3 is not what I want$"):
+        fit(_Odd(RuntimeError("size 3 is not what I want")), TrainConfig(), memory_feed(x, y), None, SOLO)
 
 
 class _Odd(nn.Linear):
