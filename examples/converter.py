@@ -14,7 +14,7 @@ from sparkdl.data import make_spark_converter
 from sparkdl.horovod import log_to_driver
 
 
-def train(converter, epochs, batch_size):
+def train(converter, held_out, epochs, batch_size):
     """Run on every rank: the loader gives each of them its share of the rows, in equally many batches."""
     import horovod.torch as hvd
     import torch
@@ -44,11 +44,11 @@ def train(converter, epochs, batch_size):
                 log_to_driver(f"epoch {epoch}: {loader.steps_per_epoch} batches on each rank")
 
     right = 0.0
-    with converter.make_torch_dataloader(batch_size, num_epochs=1, shuffle=False) as loader:
+    with held_out.make_torch_dataloader(batch_size, num_epochs=1, shuffle=False) as loader:
         for batch in loader:
             right += ((network(batch["features"]).squeeze(1) > 0) == batch["label"].bool()).sum().item()
     totals = hvd.allreduce(torch.tensor([rows, right]), op=hvd.Sum)
-    return {"ranks": hvd.size(), "rows": int(totals[0]), "accuracy": totals[1].item() / len(converter)}
+    return {"ranks": hvd.size(), "rows": int(totals[0]), "accuracy": totals[1].item() / len(held_out)}
 
 
 if __name__ == "__main__":
@@ -66,9 +66,10 @@ if __name__ == "__main__":
         [(row.tolist(), float(label)) for row, label in zip(features, labels, strict=True)], ["features", "label"]
     )
 
-    converter = make_spark_converter(table)
-    print(f"{len(converter)} rows, {converter.columns}")
-    result = HorovodRunner(np=2).run(train, converter=converter, epochs=15, batch_size=32)
-    print(f"{result['ranks']} ranks, {result['rows']} rows in 15 epochs, accuracy {result['accuracy']:.3f}")
+    converter, held_out = (make_spark_converter(part) for part in table.randomSplit([0.8, 0.2], seed=7))
+    print(f"{len(converter)} rows to learn from, {len(held_out)} held out, {converter.columns}")
+    result = HorovodRunner(np=2).run(train, converter=converter, held_out=held_out, epochs=10, batch_size=32)
+    print(f"{result['ranks']} ranks, {result['rows']} rows in 10 epochs, accuracy {result['accuracy']:.3f} held out")
     converter.delete()
+    held_out.delete()
     spark.stop()

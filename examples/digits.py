@@ -2,11 +2,12 @@
 # # Handwritten digits: a deep network as a stage of a Spark ML Pipeline
 #
 # 1,797 real images of handwritten digits, 8 x 8 pixels each, from scikit-learn. A convolutional network is trained by
-# two Horovod ranks inside a Spark barrier stage, as the last stage of an ordinary Pipeline. Then it is evaluated,
-# saved, loaded in a new process, and used on a batch and on a stream.
+# two ranks inside a Spark barrier stage, as the last stage of an ordinary Pipeline. Then it is evaluated, saved,
+# loaded in a new process, and used on a batch and on a stream.
 #
 # The same program runs in three ways: `python examples/digits.py`, `spark-submit examples/digits.py`, and as the
-# notebook `examples/digits.ipynb`, which is made from this file by `python examples/make_notebook.py`.
+# notebook `examples/digits.ipynb`, which is made from this file, and run, by
+# `python examples/make_notebook.py`.
 
 # %%
 import argparse
@@ -17,9 +18,9 @@ import sys
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import mlflow
 import pandas as pd
-from matplotlib.figure import Figure
 from pyspark.ml import Pipeline
 from pyspark.ml.evaluation import MulticlassClassificationEvaluator
 from pyspark.ml.feature import MinMaxScaler, StringIndexer, VectorAssembler
@@ -45,11 +46,17 @@ HERE = Path(__file__).resolve().parent if "__file__" in globals() else Path.cwd(
 
 parser = argparse.ArgumentParser(description="Train, evaluate, save and use a digit classifier.")
 parser.add_argument("--out", default=os.environ.get("DEMO_RESULTS", "demo-results"), help="folder of the results")
-parser.add_argument("--ranks", type=int, default=2, help="Horovod ranks")
+parser.add_argument("--ranks", type=int, default=2, help="ranks")
 options, _ = parser.parse_known_args()  # a notebook has arguments of its own
 
-OUT = Path(options.out).resolve()
+OUT = Path(options.out)
 OUT.mkdir(parents=True, exist_ok=True)
+
+
+def uri(name):
+    return (OUT / name).resolve().as_uri()
+
+
 for old in ("mlartifacts", "stream", "stream-checkpoint"):
     shutil.rmtree(OUT / old, ignore_errors=True)
 (OUT / "mlflow.db").unlink(missing_ok=True)
@@ -58,7 +65,7 @@ step(f"results go to {OUT}")
 # %% [markdown]
 # ## A Spark session
 # `spark-submit` and notebooks on a cluster have a master already. Where nobody has named one: two task slots here,
-# with the Python that runs this program. Spark's own progress bar would write over ours.
+# with the Python that runs this program, and without Spark's own progress lines.
 
 # %%
 os.environ.setdefault("MASTER", "local[2]")
@@ -88,6 +95,13 @@ images = spark.createDataFrame(table)
 train, test = images.randomSplit([0.8, 0.2], seed=7)
 train, test = train.cache(), test.cache()
 step(f"{train.count():,} images to learn from, {test.count()} held out")
+
+samples, places = plt.subplots(2, 10, figsize=(8, 2), layout="constrained")
+for place, image, target in zip(places.flat, digits.images, digits.target, strict=False):
+    place.imshow(image, cmap="gray_r")
+    place.set_title(target)
+    place.axis("off")
+samples.savefig(OUT / "samples.png")
 
 # %% [markdown]
 # ## The Pipeline
@@ -122,14 +136,21 @@ pipeline = Pipeline(
 
 # %%
 mlflow.set_tracking_uri(f"sqlite:///{OUT / 'mlflow.db'}")
-mlflow.create_experiment("digits", artifact_location=(OUT / "mlartifacts").as_uri())
+mlflow.create_experiment("digits", artifact_location=uri("mlartifacts"))
 mlflow.set_experiment("digits")
 
-step(f"training on {options.ranks} Horovod ranks in a barrier stage")
+step(f"training on {options.ranks} ranks in a barrier stage")
 model = pipeline.fit(train)
 network = model.stages[-1]
 history = network.history.toPandas()
 print(history[["epoch", "loss", "val_loss", "val_accuracy", "rows", "seconds"]].tail(5).to_string(index=False))
+
+# %% [markdown]
+# What it measured after each epoch:
+
+# %%
+network.plotHistory().savefig(OUT / "curves.png")
+network.plotHistory()
 
 # %% [markdown]
 # ## Held-out accuracy
@@ -160,24 +181,22 @@ if ours["accuracy"] < 0.97:
     sys.exit(f"held-out accuracy {ours['accuracy']:.4f} is below 0.97")
 
 # %% [markdown]
-# ## Pictures
+# Which digits are taken for which:
 
 # %%
-network.plotHistory().savefig(OUT / "curves.png")
-
 indices = model.stages[0].labels  # of the StringIndexer: the word of each label
-figure = Figure(figsize=(7, 7), layout="constrained")
+confusion, axes = plt.subplots(figsize=(6, 6), layout="constrained")
 ConfusionMatrixDisplay.from_predictions(
     predictions.label,
     predictions.prediction,
     labels=[indices.index(word) for word in WORDS],
     display_labels=WORDS,
-    ax=figure.subplots(),
+    ax=axes,
     cmap="Blues",
     colorbar=False,
 )
-figure.savefig(OUT / "confusion.png")
-step(f"pictures: {OUT / 'curves.png'}, {OUT / 'confusion.png'}")
+confusion.savefig(OUT / "confusion.png")
+step(f"figures: {OUT / 'samples.png'}, {OUT / 'curves.png'}, {OUT / 'confusion.png'}")
 
 # %% [markdown]
 # ## Saved, and loaded in a new process
@@ -185,14 +204,15 @@ step(f"pictures: {OUT / 'curves.png'}, {OUT / 'confusion.png'}")
 # the files. It scores the held-out images as a batch and as a stream.
 
 # %%
-model.write().overwrite().save((OUT / "model").as_uri())
-test.repartition(2).write.mode("overwrite").parquet((OUT / "test").as_uri())
-scored.select("digit", "prediction").write.mode("overwrite").parquet((OUT / "expected").as_uri())
+model.write().overwrite().save(uri("model"))
+test.repartition(2).write.mode("overwrite").parquet(uri("test"))
+scored.select("digit", "prediction").write.mode("overwrite").parquet(uri("expected"))
 step(f"the Pipeline is saved in {OUT / 'model'}; a new process loads it")
 
 # Under spark-submit these variables would lead the new process to this one's JVM.
 environment = {name: value for name, value in os.environ.items() if not name.startswith("PYSPARK_GATEWAY")}
-subprocess.run([sys.executable, str(HERE / "digits_score.py"), str(OUT)], check=True, env=environment)
+command = [sys.executable, str(HERE / "digits_score.py"), str(OUT)]
+print(subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True).stdout)
 
 # %% [markdown]
 # ## What MLflow has

@@ -21,6 +21,9 @@ def counts(scored: DataFrame) -> list[tuple[str, float, int]]:
 
 
 def main(results: Path) -> None:
+    def uri(name: str) -> str:
+        return (results / name).resolve().as_uri()
+
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     spark = (
         SparkSession.builder.appName("digits-score")
@@ -31,27 +34,27 @@ def main(results: Path) -> None:
         .getOrCreate()
     )
     spark.sparkContext.setLogLevel("ERROR")
-    model = PipelineModel.load((results / "model").as_uri())
-    test = spark.read.parquet((results / "test").as_uri())
+    model = PipelineModel.load(uri("model"))
+    test = spark.read.parquet(uri("test"))
 
-    model.transform(test).write.mode("overwrite").parquet((results / "batch").as_uri())
+    model.transform(test).write.mode("overwrite").parquet(uri("batch"))
 
     # One file in each micro-batch, and the stream ends when all files are read.
-    arriving = spark.readStream.schema(test.schema).option("maxFilesPerTrigger", 1).parquet((results / "test").as_uri())
+    arriving = spark.readStream.schema(test.schema).option("maxFilesPerTrigger", 1).parquet(uri("test"))
     query = (
         model.transform(arriving)
         .select("digit", "prediction")
         .writeStream.format("parquet")
-        .option("path", (results / "stream").as_uri())
-        .option("checkpointLocation", (results / "stream-checkpoint").as_uri())
+        .option("path", uri("stream"))
+        .option("checkpointLocation", uri("stream-checkpoint"))
         .trigger(availableNow=True)
         .start()
     )
     query.awaitTermination()
 
-    expected = counts(spark.read.parquet((results / "expected").as_uri()))
+    expected = counts(spark.read.parquet(uri("expected")))
     for name in ("batch", "stream"):
-        found = counts(spark.read.parquet((results / name).as_uri()))
+        found = counts(spark.read.parquet(uri(name)))
         if found != expected:
             sys.exit(f"{name}: the loaded model predicts otherwise than the one that was saved: {results / name}")
         print(f"  {name}: {sum(row[2] for row in found)} images, the same predictions, in {results / name}")
@@ -59,4 +62,4 @@ def main(results: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve())
+    main(Path(sys.argv[1]))

@@ -20,11 +20,12 @@ def train(epochs, learning_rate):
     from torch import nn
 
     hvd.init()
-    torch.manual_seed(7)
+    torch.manual_seed(1)
 
-    inputs, labels = (torch.from_numpy(array) for array in load_wine(return_X_y=True))
-    inputs = ((inputs - inputs.mean(0)) / inputs.std(0)).float()
-    mine = slice(hvd.rank(), None, hvd.size())
+    order = torch.randperm(178)  # the same on every rank; the first 36 are held out, the ranks share the others
+    inputs, labels = (torch.from_numpy(array)[order] for array in load_wine(return_X_y=True))
+    inputs = ((inputs - inputs[36:].mean(0)) / inputs[36:].std(0)).float()
+    mine = slice(36 + hvd.rank(), None, hvd.size())
 
     network = nn.Sequential(nn.Linear(13, 32), nn.ReLU(), nn.Linear(32, 3))
     hvd.broadcast_parameters(network.state_dict(), root_rank=0)
@@ -39,7 +40,7 @@ def train(epochs, learning_rate):
         if hvd.rank() == 0 and epoch % 20 == 0:
             log_to_driver(f"epoch {epoch}: loss {loss.item():.4f}")
 
-    accuracy = (network(inputs).argmax(1) == labels).float().mean().item()
+    accuracy = (network(inputs[:36]).argmax(1) == labels[:36]).float().mean().item()
     return {"ranks": hvd.size(), "accuracy": accuracy}
 
 
@@ -53,5 +54,5 @@ if __name__ == "__main__":
         .getOrCreate()
     )
     result = HorovodRunner(np=2).run(train, epochs=60, learning_rate=0.02)
-    print(f"{result['ranks']} ranks, accuracy {result['accuracy']:.3f}")
+    print(f"{result['ranks']} ranks, accuracy {result['accuracy']:.3f} on held-out wines")
     spark.stop()

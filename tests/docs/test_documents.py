@@ -29,9 +29,9 @@ NOT_RUN = {
 """How the Python blocks begin that no test runs; their fences say `python not-run`."""
 
 GOOD = {"accuracy": 0.93, "R2": 0.85}
-"""What a figure that an example prints must reach, on rows that its network has not learned from."""
+"""What a score that an example prints must reach, on rows that its network has not learned from."""
 
-FIGURES = {
+SCORES = {
     "README.md": 3,
     "docs/feed.md": 2,
     "docs/migration.md": 6,
@@ -39,10 +39,10 @@ FIGURES = {
     "docs/models.md": 1,
     "docs/training.md": 2,
 }
-"""How many such figures the code of a document prints."""
+"""How many such scores the code of a document prints."""
 
 _FENCE = re.compile(r"^```(\S*)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_FIGURE = re.compile(rf"\b({'|'.join(GOOD)}) (-?\d+\.\d+|nan)")
+_SCORE = re.compile(rf"\b({'|'.join(GOOD)}) (-?\d+\.\d+|nan)")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -121,11 +121,11 @@ def fresh_start(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyP
     mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
 
 
-def check_figures(name: str, printed: str, expected: int) -> None:
-    figures = [(figure, float(value)) for figure, value in _FIGURE.findall(printed)]
-    assert len(figures) == expected, printed
-    assert all(value >= GOOD[figure] for figure, value in figures), (
-        f"{name} shows a network that learned nothing: {figures}"
+def check_scores(name: str, printed: str, expected: int) -> None:
+    scores = [(score, float(value)) for score, value in _SCORE.findall(printed)]
+    assert len(scores) == expected, printed
+    assert all(value >= GOOD[score] for score, value in scores), (
+        f"{name} shows a network that learned nothing: {scores}"
     )
 
 
@@ -136,7 +136,7 @@ def test_python_runs(path: Path, spark: SparkSession, fresh_start: None, capsys:
     for mark, code in python_blocks(path):
         if mark != "not-run":
             exec(compile(code, str(path), "exec"), namespace)
-    check_figures(name_of(path), capsys.readouterr().out, FIGURES.get(name_of(path), 0))
+    check_scores(name_of(path), capsys.readouterr().out, SCORES.get(name_of(path), 0))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_readme_program_runs(launcher: list[str], tmp_path: Path) -> None:
         [*launcher, "train.py"], cwd=tmp_path, capture_output=True, text=True, timeout=560, check=False
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    check_figures("train.py", done.stdout, 1)
+    check_scores("train.py", done.stdout, 1)
 
 
 def test_readme_names_the_tested_versions() -> None:
