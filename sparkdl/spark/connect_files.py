@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +68,31 @@ def download(spark: Any, url: str, folder: Path) -> None:
     if not exists(spark, url):
         raise PersistenceError(f"{url}: there is nothing to load")
     files = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(_literal(url))
+    folder.mkdir()
+    (size,) = files.selectExpr("coalesce(sum(length), 0L)").collect()[0]
+    check_space(size, folder, url)
     pieces = files.selectExpr(
         "path", "content", f"explode(sequence(0L, greatest(length - 1, 0L) div {_CHUNK})) as piece"
     ).selectExpr("path", "piece", f"substring(content, int(piece * {_CHUNK} + 1), {_CHUNK}) as bytes")
-    folder.mkdir()
     for row in pieces.toLocalIterator():
         target = folder / _below(row["path"], url)
         target.parent.mkdir(parents=True, exist_ok=True)
         with open(target, "r+b" if target.exists() else "w+b") as file:
             file.seek(row["piece"] * _CHUNK)
             file.write(row["bytes"])
+
+
+def check_space(size: int, folder: Path, url: str) -> None:
+    """Refuse to copy more than there is room for, before the disk is full.
+
+    Raises
+    ------
+    PersistenceError
+        Says how much is missing.
+    """
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise PersistenceError(f"{url} has {size:,} bytes, and {folder.parent} has {free:,} left for a copy of it")
 
 
 def _empty(spark: Any, url: str) -> None:

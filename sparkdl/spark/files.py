@@ -92,6 +92,7 @@ def downloaded(spark: SparkSession, url: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="sparkdl-load-") as folder:
         copy = Path(folder) / "stage"
         with _explained(url):
+            connect_files.check_space(system.getContentSummary(path).getLength(), Path(folder), url)
             system.copyToLocalFile(False, path, _local_path(spark, copy), True)
         yield copy
 

@@ -226,7 +226,7 @@ NAMES = ("layers", "sequence", "call", "name", "estimator")
 fuzz = settings(deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
 
 
-@settings(fuzz, max_examples=250)
+@settings(fuzz, max_examples=120)
 @given(st.data())
 @pytest.mark.parametrize("name", NAMES)
 def test_any_value_replaced(name: str, saved: Any, seen: list[str], data: st.DataObject) -> None:

@@ -6,6 +6,7 @@ import json
 import pickle
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sparkdl.estimators.model import load_local
 from sparkdl.network import check, resolve
 from sparkdl.persistence import Savable, read_stage, write_stage
 from sparkdl.schema import ARRAY, INPUT, DataSchema, Field
+from sparkdl.tracking.directory import write_pipeline
 
 SCHEMA = DataSchema((Field("features", INPUT, ARRAY, ("features",), "float32", (3,)),))
 
@@ -161,4 +163,92 @@ def test_programs_of_torch_are_no_networks_of_a_stage(model: Path, tmp_path: Pat
     torch.export.save(torch.export.export(network, (torch.zeros(1, 3),)), str(tmp_path / "net.pt2"))
     (model / "weights.pt").write_bytes((tmp_path / "net.pt2").read_bytes())
     with pytest.raises(PersistenceError, match="weights.pt"):
+        read_stage(TorchModel, model, str(model))
+
+
+UIDS = ["x/../../y", "../x", "/x", "..", ".hidden", "", "a b", "a\n", "a\x00", "x" * 300, 3, None, ["x"]]
+
+
+@pytest.mark.parametrize("uid", UIDS, ids=repr)
+def test_uids_become_folders_and_are_checked(uid: Any, model: Path, tmp_path: Path) -> None:
+    made = read_stage(TorchModel, model, str(model))
+    edited(model / "metadata" / "part-00000", lambda body: {**body, "uid": uid})
+    with pytest.raises(PersistenceError, match="invalid uid="):
+        read_stage(TorchModel, model, str(model))
+    with pytest.raises(PersistenceError, match="invalid uid="):
+        load_local(model)
+    with trusted(), pytest.raises(PersistenceError, match="invalid uid="):
+        read_stage(TorchModel, model, str(model))
+    made.uid = uid
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(PersistenceError, match="invalid uid="):
+        write_pipeline(made, tmp_path / "model" / "sparkml")
+    with pytest.raises(PersistenceError, match="invalid uid="):
+        write_stage(made, tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_uids_as_users_choose_them(model: Path, tmp_path: Path) -> None:
+    made = read_stage(TorchModel, model, str(model))
+    for uid in ("TorchModel_0123456789ab", "my-model.v2", "Größe_1", "1"):
+        made._resetUid(uid)
+        folder = saved(made, tmp_path / uid)
+        assert read_stage(TorchModel, folder, str(folder)).uid == uid
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"schema": [{"name": "features", "shape": [10**12]}]}, "its schema is damaged"),
+        ({"schema": "none"}, "its schema is damaged"),
+        ({"outputs": [[-1]]}, "the shapes of its outputs are damaged"),
+        ({"outputs": [[1] * 100]}, "the shapes of its outputs are damaged"),
+        ({"extra": {"num_classes": "two"}}, "what it says of its task is damaged"),
+        ({"extra": {"labels": [1]}}, "what it says of its task is damaged"),
+        ({"extra": {"fill_value": "zero"}}, "what it says of its task is damaged"),
+        ({"paramMap": {"epochs": 3}}, "has no Param 'epochs'"),
+        ({"paramMap": {"batchSize": -7}}, "batchSize"),
+        ({"paramMap": {"params": 3}}, "has no Param 'params'"),
+        ({"paramMap": []}, "its metadata are damaged"),
+        ({"formatVersion": "1"}, "format version 1"),
+        ({"class": 3}, "it holds a 3"),
+    ],
+    ids=str,
+)
+def test_damaged_metadata(change: dict[str, Any], words: str, model: Path) -> None:
+    edited(model / "metadata" / "part-00000", lambda body: {**body, **change})
+    with pytest.raises(PersistenceError, match=words):
+        read_stage(TorchModel, model, str(model))
+    with pytest.raises(PersistenceError, match=words.replace("it holds a 3", "holds a 3, which is no model")):
+        load_local(model)
+
+
+def test_what_does_not_fit_together_is_an_error_of_the_saved_model(model: Path) -> None:
+    edited(model / "metadata" / "part-00000", lambda body: {**body, "paramMap": {"outputCols": ["a", "b"]}})
+    with pytest.raises(PersistenceError, match=f"{model}: what is saved there does not fit together: .* 2 columns"):
+        load_local(model)
+
+
+def test_json_that_is_larger_than_any_of_ours(model: Path) -> None:
+    with open(model / "network.json", "r+b") as file:
+        file.truncate((64 << 20) + 1)
+    with pytest.raises(PersistenceError, match="network.json is missing or is not JSON: .*at most 67,108,864 bytes"):
+        read_stage(TorchModel, model, str(model))
+
+
+def test_a_network_of_a_param_that_is_a_link_to_elsewhere(estimator: Path, tmp_path: Path) -> None:
+    (estimator / "params" / "module-0").rename(tmp_path / "elsewhere")
+    (estimator / "params" / "module-0").symlink_to(tmp_path / "elsewhere")
+    for trust in (nullcontext(), trusted()):
+        with trust, pytest.raises(PersistenceError, match="lies outside of its own folder"):
+            read_stage(TorchRegressor, estimator, str(estimator))
+
+
+def test_a_network_that_contains_itself_is_an_error(model: Path) -> None:
+    inner = {"$": "same_layer", "v": ""}
+    edited(
+        model / "network.json",
+        lambda body: replaced(body, body["structure"]["state"]["_modules"]["v"][1][1], inner),
+    )
+    with pytest.raises(PersistenceError, match="RecursionError"):
         read_stage(TorchModel, model, str(model))

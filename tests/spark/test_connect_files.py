@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sparkdl.errors import PersistenceError
-from sparkdl.spark.connect_files import _below, _literal, upload
+from sparkdl.spark.connect_files import _below, _literal, check_space, upload
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,9 @@ def test_no_character_of_a_path_is_a_pattern() -> None:
 def test_only_the_servers_default_file_system_can_be_written(url: str) -> None:
     with pytest.raises(PersistenceError, match="an absolute path without a scheme"):
         upload(None, [], url)
+
+
+def test_nothing_is_copied_that_the_disk_has_no_room_for(tmp_path: Path) -> None:
+    check_space(1, tmp_path, "hdfs:/models/m")
+    with pytest.raises(PersistenceError, match=r"hdfs:/models/m has 1,000,000,000,000,000,000 bytes, and .* left"):
+        check_space(10**18, tmp_path, "hdfs:/models/m")
