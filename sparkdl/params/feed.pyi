@@ -1,4 +1,4 @@
-"""Made by docs/make_params.py from the declarations in places.py: change those."""
+"""Made by docs/make_params.py from the declarations in feed.py: change those."""
 
 from collections.abc import Mapping
 from typing import Any, Self

@@ -1,4 +1,4 @@
-"""Made by docs/make_params.py from the declarations in placement.py: change those."""
+"""Made by docs/make_params.py from the declarations in ranks.py: change those."""
 
 from collections.abc import Mapping
 from typing import Self
