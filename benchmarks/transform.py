@@ -65,7 +65,7 @@ def numbers(spark: SparkSession, rows: int, folder: Path) -> dict[str, DataFrame
     return {name: spark.read.parquet(str(folder / name)) for name in ("array", "columns", "vector")}
 
 
-def images(spark: SparkSession, rows: int, folder: Path) -> DataFrame:
+def write_images(spark: SparkSession, rows: int, folder: Path) -> DataFrame:
     """Write Spark's image structs of random 64x64 images and return them."""
 
     def images(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -237,7 +237,7 @@ def measure(spark: SparkSession, args: argparse.Namespace, folder: Path) -> tupl
         batches = (256, 1024, 4096)
         speed["mlp512"] = measure_throughput(frame, wide, torch.rand(100_000, WIDTH), batches, rounds, seconds)
     if "cnn" in args.only:
-        photos = images(spark, images, folder)
+        photos = write_images(spark, images, folder)
         labelled = photos.withColumnRenamed("image", "features").withColumn("label", F.lit(0.0))
         cnn = trained("cnn", {"channels": [16, 32], "hidden": [64], "outputs": 1}, labelled).setFeaturesCol("image")
         tensors = torch.rand(1024, 3, SIDE, SIDE)

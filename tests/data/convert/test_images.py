@@ -31,15 +31,14 @@ def test_png_is_exact() -> None:
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "LA", "1"])
 def test_other_modes_become_rgb(mode: str) -> None:
-    image = Image.fromarray(RGB).convert(mode)
-    image = images.decode(encoded(image))
+    original = Image.fromarray(RGB).convert(mode)
+    image = images.decode(encoded(original))
     assert image is not None
-    np.testing.assert_array_equal(image, np.asarray(image.convert("RGB")).transpose(2, 0, 1))
+    np.testing.assert_array_equal(image, np.asarray(original.convert("RGB")).transpose(2, 0, 1))
 
 
 def test_jpeg_in_cmyk_becomes_rgb() -> None:
-    image = Image.new("CMYK", (6, 4), (0, 255, 255, 0))
-    image = images.decode(encoded(image, "JPEG"))
+    image = images.decode(encoded(Image.new("CMYK", (6, 4), (0, 255, 255, 0)), "JPEG"))
     assert image is not None
     assert image.shape == (3, 4, 6)
     assert np.abs(image[:, 0, 0].astype(int) - [255, 0, 0]).max() < 10
