@@ -157,7 +157,7 @@ def test_directories_that_hold_something_else(spark: SparkSession, tmp_path: Pat
             "holds a sparkdl.TorchRegressionModel, not a sparkdl.TorchModel: load",
         ),
         ({"formatVersion": 2, "sparkdlVersion": "7.0"}, "format version 2, .* load it with sparkdl 7.0"),
-        ({"schema": "none"}, "its metadata are damaged"),
+        ({"schema": "none"}, "its schema is damaged"),
         ({"paramMap": {"batchSize": -1}}, "batchSize=-1"),
     ):
         part.write_text(json.dumps({**saved, **change}))
