@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sparkdl.cluster import rank_state, script, user_main
@@ -26,6 +26,7 @@ from sparkdl.cluster.guard import run_guarded
 from sparkdl.cluster.holding import RankHolding
 from sparkdl.cluster.results import ARGUMENT
 from sparkdl.cluster.wire import Channel
+from sparkdl.comm.registry import BACKENDS
 from sparkdl.errors import ClusterError, SparkDLError
 from sparkdl.job import RankContext
 
@@ -54,8 +55,7 @@ def serve(control: int) -> None:
     try:
         _take_place(first[0])
         _beat(channel, float(first[0]["beat"]))
-        for name in first[0]["preload"]:
-            importlib.import_module(name)
+        _preload(first[0]["preload"])
         _limit_threads(int(first[0]["threads"]))
         keep_freed_memory()
         channel.send({"type": "ready"})
@@ -96,6 +96,17 @@ def _take_place(place: Mapping[str, Any]) -> None:
         )
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+
+
+def _preload(names: Sequence[str]) -> None:
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            remedies = (spec.packages.get(name.partition(".")[0]) for spec in BACKENDS.values())
+            remedy = next(filter(None, remedies), "install it on all hosts (docs/executors.md)")
+            reason = str(error).partition("\n")[0]
+            raise ClusterError(f"{sys.executable} cannot import {name} ({reason}): {remedy}") from error
 
 
 def _limit_threads(threads: int) -> None:

@@ -53,8 +53,11 @@ def horovod_problem(gpus: bool = False) -> Problem | None:
     built, there = _torch_of(folder), _installed_torch()
     if built is not None and there is not None and _public(built) != _public(there):
         return Problem(f"the Horovod in the driver's Python was built for torch {built}, not for {there}", command)
-    if gpus and not _holds(library, _OF_NCCL):
+    nccl = _holds(library, _OF_NCCL)
+    if gpus and not nccl:
         return Problem("the Horovod in the driver's Python was built without NCCL, which GPUs need", command)
+    if nccl and not torch_has_gpus():
+        return Problem("the Horovod in the driver's Python was built for GPUs, and torch for CPUs", command)
     return None
 
 

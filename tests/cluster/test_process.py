@@ -24,8 +24,8 @@ CONTEXT = {
 }
 
 
-def begin(process, env, function, blob, preload=()):
-    place = {
+def first_message(process, env, preload):
+    return {
         "env": env,
         "path": sys.path,
         "folder": process.folder,
@@ -33,7 +33,10 @@ def begin(process, env, function, blob, preload=()):
         "beat": 1.0,
         "preload": list(preload),
     }
-    process.control.send(place)
+
+
+def begin(process, env, function, blob, preload=()):
+    process.control.send(first_message(process, env, preload))
     assert hear(process)["type"] == "ready"
     order = {"env": {"RANK": "0"}, "function": function, "max_result_bytes": 1 << 20, "context": CONTEXT}
     process.control.send(order, blob)
@@ -92,6 +95,17 @@ def test_a_rank_does_not_outlive_its_guard(fresh):
     rank, guard, _ = hear(process)["record"]["pids"]
     os.kill(guard, 9)
     assert wait_gone([rank, guard])
+
+
+def test_a_package_that_cannot_be_imported_is_said_with_its_command(fresh, tmp_path):
+    process, env = fresh
+    (tmp_path / "horovod").mkdir()
+    (tmp_path / "horovod" / "__init__.py").write_text("raise ImportError('undefined symbol: _ZN5torch')")
+    process.control.send({**first_message(process, env, ["horovod.torch"]), "path": [str(tmp_path), *sys.path]})
+    assert hear(process)["message"] == (
+        f"ClusterError: {sys.executable} cannot import horovod.torch (undefined symbol: _ZN5torch): run "
+        "sparkdl-build-horovod there or bring the driver's wheel (docs/executors.md), or set backend='torch'"
+    )
 
 
 def _no_arguments():

@@ -46,6 +46,15 @@ def a_horovod(folder: Path, library: bytes | None, torch: str | None = None) -> 
     return folder
 
 
+def a_torch(folder: Path, cuda: str | None, hip: str | None) -> None:
+    """Make what a torch says of its build."""
+    (folder / "torch").mkdir()
+    (folder / "torch" / "__init__.py").write_text("raise AssertionError('imported')")
+    (folder / "torch" / "version.py").write_text(
+        f"from typing import Optional\n__version__ = '9.9'\ncuda: Optional[str] = {cuda!r}\nhip = {hip!r}\n"
+    )
+
+
 def test_the_installed_horovod_can_be_used(tmp_path: Path) -> None:
     assert ask("cpus", first=tmp_path)[0::2] == ["None", "[]"]
 
@@ -80,11 +89,14 @@ def test_what_it_was_built_for_counts(
     assert found == "None" if sentence is None else sentence in found
 
 
+def test_a_horovod_for_gpus_does_not_go_with_a_torch_for_cpus(tmp_path: Path) -> None:
+    a_torch(tmp_path, None, None)
+    found = ask("cpus", first=a_horovod(tmp_path, b"..NCCL version..", version("torch")))
+    assert "was built for GPUs, and torch for CPUs" in found[0]
+    assert found[1:] == ["False", "[]"]
+
+
 @pytest.mark.parametrize(("cuda", "hip", "gpus"), [(None, None, False), ("13.0", None, True), (None, "6.2", True)])
 def test_torch_says_what_it_was_built_for(tmp_path: Path, cuda: str | None, hip: str | None, gpus: bool) -> None:
-    (tmp_path / "torch").mkdir()
-    (tmp_path / "torch" / "__init__.py").write_text("raise AssertionError('imported')")
-    (tmp_path / "torch" / "version.py").write_text(
-        f"from typing import Optional\n__version__ = '9.9'\ncuda: Optional[str] = {cuda!r}\nhip = {hip!r}\n"
-    )
+    a_torch(tmp_path, cuda, hip)
     assert ask("cpus", first=tmp_path)[1:] == [str(gpus), "[]"]
