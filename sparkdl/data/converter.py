@@ -54,7 +54,7 @@ def make_spark_converter(
     dtype : str or None
         Of numbers that are not whole: "float32", "float64", or None: as they are. Whole numbers are int64.
     cache_url : str, optional
-        Folder below which the rows are written; chosen as for an estimator (docs/feed.md) where it is not given.
+        Folder below which the rows are written; chosen as for an estimator where it is not given.
     storage_options : mapping, optional
         For the file system of `cache_url`, by fsspec.
     fill_value, pad_value : float, optional

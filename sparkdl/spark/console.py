@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 from pyspark.sql import SparkSession
 
-from sparkdl.spark.session import in_this_session, is_connect
+from sparkdl.spark.session import is_connect
 
-_SECONDS = 0.2
+_MILLISECONDS = 200
 """Spark's bar keeps away for half a second after a job of its own has ended."""
 
 
@@ -21,35 +20,36 @@ def without_stages(spark: SparkSession) -> Iterator[None]:
 
     No setting is changed: Spark's bar is told again and again what Spark tells it after each job, that it is over.
     """
-    bar = _console_bar(spark)
-    if bar is None:
-        yield
-        return
-    over = threading.Event()
-
-    def keep_away() -> None:
-        # The context may be stopped meanwhile; then there is no bar either.
-        with contextlib.suppress(Exception):
-            while not over.is_set():
-                bar.finishAll()
-                over.wait(_SECONDS)
-
-    thread = threading.Thread(target=in_this_session(spark, keep_away), name="sparkdl-console", daemon=True)
-    thread.start()
+    timer = _timer(spark)
     try:
         yield
     finally:
-        over.set()
-        thread.join()
+        # The JVM may be gone.
+        with contextlib.suppress(Exception):
+            if timer is not None:
+                timer.shutdownNow()
 
 
-def _console_bar(spark: SparkSession) -> Any:
-    """Return Spark's bar; None where there is none, over Connect and with `spark.ui.showConsoleProgress` false."""
+def _timer(spark: SparkSession) -> Any:
+    """Return what keeps Spark's bar away; None where there is no bar, as over Connect.
+
+    It runs in the JVM, because a thread here waits for Python's lock while large modules are imported.
+    """
     if is_connect(spark):
         return None
     try:
-        found: Any = spark.sparkContext._jsc.sc().progressBar()
-        return found.get() if found.isDefined() else None
+        jvm: Any = spark.sparkContext._jvm
+        bar: Any = spark.sparkContext._jsc.sc().progressBar()
+        if not bar.isDefined():
+            return None
+        invoke, threads = jvm.java.lang.invoke, jvm.org.apache.spark.util.ThreadUtils
+        nothing = invoke.MethodType.methodType(jvm.java.lang.Void.TYPE)
+        finish = invoke.MethodHandles.publicLookup().bind(bar.get(), "finishAll", nothing)
+        runnable = jvm.java.lang.Class.forName("java.lang.Runnable")
+        task = invoke.MethodHandleProxies.asInterfaceInstance(runnable, finish)
+        timer = threads.newDaemonSingleThreadScheduledExecutor("sparkdl-console")
+        timer.scheduleAtFixedRate(task, 0, _MILLISECONDS, jvm.java.util.concurrent.TimeUnit.MILLISECONDS)
     except Exception:
-        # Spark's private interface: a fit is worth having without it.
+        # Spark's private interface, and clusters that let nobody near the JVM: a fit is worth having without it.
         return None
+    return timer
