@@ -15,7 +15,7 @@ What there is; ``help`` of each lists its Params:
     register, trusted  say which classes and which pickled code a saved model may bring back
     SparkDLError       what all errors of sparkdl are
     sparkdl.nn         networks by name: mlp, cnn
-    sparkdl.train      Callback, which looks on while a network is trained
+    sparkdl.train      Callback, what looks on while a network is trained, and some that are ready
     sparkdl.data       make_spark_converter and open_parquet: rows for a training loop of your own
 
 Names are imported when they are first used, so that ``import sparkdl`` is quick and has no side effect.
