@@ -18,8 +18,14 @@ from pyspark.sql import DataFrame, SparkSession
 
 from sparkdl import SparkDLError, TorchClassificationModel, TorchClassifier, TorchRegressor
 from sparkdl.fitting import shared_dataset as shared_rows
+from sparkdl.train import Callback, TrainState
 
 ROWS = 300
+
+
+class Fails(Callback):
+    def on_train_begin(self, state: TrainState) -> None:
+        raise ValueError("told to fail")
 
 
 @pytest.fixture(scope="module")
@@ -208,11 +214,11 @@ def test_rows_are_written_once_for_models_that_agree(corners: DataFrame, places:
 
 def test_rows_are_gone_when_a_fit_fails_or_the_iterator_is_dropped(corners: DataFrame, places: Path) -> None:
     stage = classifier(epochs=1)
-    maps: list[Any] = [{stage.moduleParams: {"hidden": [4]}}, {stage.moduleParams: {"width": 4}}, {}]
+    maps: list[Any] = [{stage.moduleParams: {"hidden": [4]}}, {stage.callbacks: [Fails()]}, {}]
     models = stage.fitMultiple(corners, maps)
     next(models)
     assert len(folders(places)) == 1
-    with pytest.raises(SparkDLError, match="width"):
+    with pytest.raises(SparkDLError, match="told to fail"):
         next(models)
     assert folders(places) == set()
     assert next(models)[0] == 2, "the fits after one that failed go on"
