@@ -186,7 +186,9 @@ def test_schema_of_networks_whose_inputs_are_known() -> None:
     with pytest.raises(NetworkError, match="Linear"):
         named.setModule(nn.Linear(5, 1)).transformSchema(scalars)
     arrays = StructType([StructField("features", ArrayType(FloatType()))])
-    classes = sparkdl.TorchEstimator(module="mlp", loss="cross_entropy").transformSchema(arrays.add("label", "integer"))
+    classes = sparkdl.TorchEstimator(module="mlp", moduleParams={"outputs": 3}, loss="cross_entropy").transformSchema(
+        arrays.add("label", "integer")
+    )
     assert classes["prediction"].dataType == ArrayType(FloatType())
     several = sparkdl.TorchEstimator(module="mlp", labelCols=["label", "more"])
     with pytest.raises(SettingError, match="2 outputs and predictionCol names one column: set outputCols"):

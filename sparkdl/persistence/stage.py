@@ -177,5 +177,6 @@ def _metadata(folder: Path) -> dict[str, Any]:
 def _check_class(cls: type, saved: str) -> None:
     expected = f"{cls.__module__}.{cls.__name__}"
     if saved != expected:
+        saved = saved if len(saved) <= 100 else f"{saved[:100]}..."
         name = saved.rpartition(".")[2]
         raise PersistenceError(f"it holds a {saved}, not a {expected}: load it with {name}.load")

@@ -47,5 +47,5 @@ def in_one_task(spark: SparkSession, function: Callable[[], Any]) -> Any:
         raise told from None
     answer = json.loads(row["answer"])
     if "error" in answer:
-        raise named(answer["kind"], answer["error"])
+        raise named(answer["kind"], answer["error"]) from None
     return answer["value"]
