@@ -191,7 +191,7 @@ def test_schema_of_networks_whose_inputs_are_known() -> None:
     )
     assert classes["prediction"].dataType == ArrayType(FloatType())
     several = sparkdl.TorchEstimator(module="mlp", labelCols=["label", "more"])
-    with pytest.raises(SettingError, match="2 outputs and predictionCol names one column: set outputCols"):
+    with pytest.raises(SettingError, match="2 labels, .* predictionCol names one column: set outputCols"):
         several.transformSchema(arrays.add("more", "double"))
     both = several.setOutputCols(["one", "two"]).transformSchema(arrays)
     assert [both[name].dataType for name in ("one", "two")] == [DoubleType(), DoubleType()]
