@@ -193,7 +193,7 @@ def test_schema_of_networks_whose_inputs_are_known() -> None:
     several = sparkdl.TorchEstimator(module="mlp", labelCols=["label", "more"])
     with pytest.raises(SettingError, match="2 labels, .* predictionCol names one column: set outputCols"):
         several.transformSchema(arrays.add("more", "double"))
-    both = several.setModule(nn.Identity()).setOutputCols(["one", "two"]).transformSchema(arrays)
+    both = several.setModule(nn.Linear(2, 1)).setOutputCols(["one", "two"]).transformSchema(arrays)
     assert [both[name].dataType for name in ("one", "two")] == [DoubleType(), DoubleType()]
 
 
