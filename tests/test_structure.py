@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,23 @@ import pytest
 
 from sparkdl.cluster.messages import Message
 from sparkdl.comm.registry import BACKENDS
+
+IMPORT_EACH_FIRST = """
+import importlib, os, sys
+import pandas, pyarrow.parquet, pyspark.ml, torch  # what all of them share takes seconds; a fork has it
+
+for name in sys.argv[1:]:
+    child = os.fork()
+    if not child:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            # Packages of others may be optional.
+            if not isinstance(error, ModuleNotFoundError) or str(error.name).startswith("sparkdl"):
+                print(f"{name}: {error}", flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
 
 ROOT = Path(__file__).resolve().parents[1] / "sparkdl"
 SOURCES = sorted(ROOT.rglob("*.py"))
@@ -48,6 +67,15 @@ def test_a_name_is_compared_in_its_home_only(words: set[str], home: str) -> None
         if value in words and (str(path.relative_to(ROOT)), value) not in OTHERS
     ]
     assert not elsewhere
+
+
+def test_each_module_can_be_the_first_to_be_imported() -> None:
+    """A task's Python begins with whatever module the function comes from that it was sent."""
+    paths = [path.relative_to(ROOT.parent).with_suffix("") for path in SOURCES]
+    names = [".".join(path.parts).removesuffix(".__init__") for path in paths]
+    command = [sys.executable, "-c", IMPORT_EACH_FIRST, *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=280)
+    assert done.stdout.splitlines() == []
 
 
 def test_no_file_is_longer_than_its_one_job_needs() -> None:

@@ -132,7 +132,8 @@ class _Written:
         self._place.close()
 
     def _write(self, frame: DataFrame) -> Dataset:
-        from sparkdl.data.write import choose_place, keep, keeping_base, materialize
+        from sparkdl.data.cache.lookup import keep, keeping_base
+        from sparkdl.data.write import choose_place, materialize
 
         wanted, spark = self.wanted, frame.sparkSession
         how: dict[str, Any] = {
