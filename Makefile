@@ -12,7 +12,7 @@ HOROVOD := .venv/.horovod
 # Some containers forbid Python to keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env demo test test-slow test-versions lint bench docs clean
+.PHONY: help env demo test test-slow test-versions lint bench docs site clean
 
 help:
 	@echo "make demo       train a digit classifier on two Horovod ranks, end to end"
@@ -20,7 +20,7 @@ help:
 	@echo "make test-versions  run the core of the tests on every pyspark and Python, and over Spark Connect"
 	@echo "make lint       ruff, mypy --strict, import rules"
 	@echo "make bench      run the benchmarks (not soak.py, which takes half an hour, and large_model.py, which needs 6 GiB of disk)"
-	@echo "make docs       check links and code of the documentation"
+	@echo "make docs       check links and code of the documentation, and build its site into site/"
 	@echo "make clean      remove what these made, .venv included"
 
 $(UV): constraints.txt
@@ -74,10 +74,15 @@ bench: env
 	@for program in $(filter-out benchmarks/soak.py benchmarks/large_model.py,$(wildcard benchmarks/*.py)); do echo "== $$program"; $(BIN)/python "$$program"; done
 
 docs: env
-	@echo "== links and code blocks of the documentation"
+	@echo "== links, code blocks and messages of the documentation"
 	@$(BIN)/python -m pytest -q tests/docs
+	@$(MAKE) --no-print-directory site
+
+site: env
+	@echo "== the site of the documentation, into site/"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf .venv .uv .versions build dist *.egg-info results demo-results mlruns mlflow.db spark-warehouse metastore_db derby.log
+	rm -rf .venv .uv .versions build dist site *.egg-info results demo-results mlruns mlflow.db spark-warehouse metastore_db derby.log
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
