@@ -13,8 +13,9 @@ from pyspark.sql import functions as F
 
 from sparkdl.data import clear_cache
 from sparkdl.data.cache import store
+from sparkdl.data.cache.lookup import keep, keeping_base
 from sparkdl.data.sampling.plan import Plan
-from sparkdl.data.write import Place, keep, keeping_base, schema_of
+from sparkdl.data.write import Place, schema_of
 from sparkdl.data.write.fingerprint import content_of
 from sparkdl.data.write.staging import CACHE_CONF
 from sparkdl.schema import DataSchema
