@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -43,6 +44,8 @@ class Budget(TorchFunctionMode):
     Parameters
     ----------
     weights : iterable of Tensor
+    limited : bool
+        False for a file that is trusted: nothing is refused.
 
     Raises
     ------
@@ -50,9 +53,10 @@ class Budget(TorchFunctionMode):
         By what would take more.
     """
 
-    def __init__(self, weights: Iterable[torch.Tensor]) -> None:
+    def __init__(self, weights: Iterable[torch.Tensor], limited: bool = True) -> None:
         super().__init__()
-        self._limit = self._left = _SPARE + _TIMES * sum(_size(tensor) for tensor in weights)
+        allowed = _SPARE + _TIMES * sum(_size(tensor) for tensor in weights)
+        self._limit = self._left = allowed if limited else sys.maxsize
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -76,7 +80,7 @@ class Budget(TorchFunctionMode):
         if size > self._left:
             raise BudgetError(
                 f"its layers would take more than the {self._limit:,} bytes that its weights in the file allow: "
-                "the file is damaged, or made to fill the memory"
+                "the file is damaged, or made to fill the memory; if it is your own, load with trusted=True"
             )
         return size
 

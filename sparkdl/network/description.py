@@ -81,6 +81,7 @@ def restore(
     tensors: Mapping[str, torch.Tensor],
     schema: DataSchema,
     skeleton: Callable[[], bytes] | None = None,
+    trusted: bool = False,
 ) -> Network:
     """Make the network that `describe` has described.
 
@@ -94,6 +95,8 @@ def restore(
         Of its inputs, for lazy layers.
     skeleton : callable, optional
         Reads the pickle; only given by callers who trust it.
+    trusted : bool
+        Whether any class of a network that this process has may be called.
 
     Raises
     ------
@@ -107,14 +110,14 @@ def restore(
         return Network(load_skeleton(skeleton(), tensors), Reference(STRUCTURE))
     try:
         for name, called in sorted(_classes(body)):
-            network_class(name, called=called)
+            network_class(name, called=called and not trusted)
     except NetworkError:
         if skeleton is None:
             raise
         return Network(load_skeleton(skeleton(), tensors), Reference(STRUCTURE))
     if body.get("kind") == STRUCTURE:
         return Network(rebuild_structure(body["structure"], tensors), Reference(STRUCTURE))
-    return _restore_call(body, tensors, schema)
+    return _restore_call(body, tensors, schema, trusted)
 
 
 def _is_call(reference: Reference) -> bool:
@@ -132,14 +135,16 @@ def _describe_call(module: nn.Module, reference: Reference) -> dict[str, Any]:
     }
 
 
-def _restore_call(body: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], schema: DataSchema) -> Network:
+def _restore_call(
+    body: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], schema: DataSchema, trusted: bool
+) -> Network:
     kind, name = body.get("kind"), str(body.get("name"))
     if kind not in (NAME, CLASS):
         raise NetworkError(f"the description of the network has the unknown kind {kind!r}")
-    cls = named_network(name) if kind == NAME else network_class(name, called=True)
+    cls = named_network(name) if kind == NAME else network_class(name, called=not trusted)
     params = decode(body["params"])
     own = {key: tensor for key, tensor in tensors.items() if not key.startswith(UNNAMED)}
-    budget = Budget(own.values())
+    budget = Budget(own.values(), limited=not trusted)
     try:
         with seeded(0), budget:
             module: nn.Module = cls(**params)

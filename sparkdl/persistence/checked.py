@@ -52,7 +52,7 @@ def checked_history(value: Any) -> list[dict[str, float]]:
         If it holds anything but numbers by name.
     """
     rows = value if isinstance(value, list) else [None]
-    if not all(isinstance(row, dict) and all(_is_number(number) for number in row.values()) for row in rows):
+    if not all(isinstance(row, dict) and _are_texts(list(row)) and all(map(_is_number, row.values())) for row in rows):
         raise PersistenceError("its history is damaged")
     return list(rows)
 

@@ -57,7 +57,7 @@ def read_network(folder: Path, schema: DataSchema) -> Network:
     pickled = folder / PICKLE_FILE
     skeleton = pickled.read_bytes if is_trusted() and pickled.is_file() else None
     try:
-        return restore(body, tensors, schema, skeleton)
+        return restore(body, tensors, schema, skeleton, is_trusted())
     except NetworkError as error:
         raise PersistenceError(f"the network cannot be loaded: {error}") from error
     except Exception as error:

@@ -12,7 +12,7 @@ from typing import Any
 from sparkdl.errors import PersistenceError, SparkDLError
 
 _MOST_JSON = 64 << 20
-"""Bytes; in memory JSON takes many times what it ingests a file."""
+"""Bytes; in memory JSON takes many times what it takes in a file."""
 
 _MOST_SHOWN = 2000
 _UID = re.compile(r"\w[\w.-]{0,199}")

@@ -24,6 +24,7 @@ from sparkdl.errors import PersistenceError
 
 _MOST_PICKLED = 64 << 20
 _MOST_DIMENSIONS = 64
+_CHUNK = 4 << 20
 _OPCODES = (
     pickle.PROTO, pickle.STOP, pickle.MARK, pickle.NEWTRUE, pickle.NEWFALSE, pickle.BININT, pickle.BININT1,
     pickle.BININT2, pickle.LONG1, pickle.BINFLOAT, pickle.BINUNICODE, pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1,
@@ -107,14 +108,23 @@ class _Reader(pickle._Unpickler):
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _, count = pid
         if key not in self._storages:
-            data = bytearray(self._archive.read(f"{self._folder}data/{key}"))
-            # There is no buffer of no bytes.
-            made = torch.frombuffer(data, dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
-            self._storages[key] = made.untyped_storage()
+            self._storages[key] = self._read(f"{self._folder}data/{key}")
         numbers = self._storages[key]
         if kind != "storage" or numbers.nbytes() != count * dtype.itemsize:
             raise PersistenceError(f"its storage {key!r} has another length than it says")
         return _Storage(numbers, dtype)
+
+    def _read(self, name: str) -> torch.UntypedStorage:
+        # Into the tensor's own memory, so that it is not there twice.
+        numbers = torch.empty(self._archive.getinfo(name).file_size, dtype=torch.uint8)
+        free = memoryview(numbers.numpy())
+        with self._archive.open(name) as member:
+            while part := member.read(_CHUNK):
+                free[: len(part)] = part
+                free = free[len(part) :]
+        if free:
+            raise PersistenceError(f"its member {name!r} is cut")
+        return numbers.untyped_storage()
 
 
 def _strided(storage: _Storage, offset: int, size: Any, stride: Any, grad: Any, hooks: Any, bits: Any = None) -> Tensor:
