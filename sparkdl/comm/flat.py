@@ -34,7 +34,7 @@ class FlatSync(GradientSync):
 
     The buffer is float32, or float64 if a parameter is. Gradients of parameters of another dtype (bfloat16, float16)
     are copied in and out. An extra number travels as three float32 numbers in places that all other
-    ranks leave at zero, so its sum is ingested float64 and is exact for counts far beyond 2^24.
+    ranks leave at zero, so its sum is taken in float64 and is exact for counts far beyond 2^24.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class FlatSync(GradientSync):
     def sum(self, extra: Sequence[float | torch.Tensor]) -> list[float]:
         if len(extra) != self._extra:
             raise ValueError(f"{len(extra)} extra numbers were given, {self._extra} were agreed at construction")
-        self._ingest_rows()
+        self._collect()
         if self._backend.size == 1:
             self.norm = float(torch.linalg.vector_norm(self._flat))
             return [float(number) for number in extra]
@@ -108,7 +108,7 @@ class FlatSync(GradientSync):
         for slot in self._copied:
             slot.gradient.copy_(slot.window)
 
-    def _ingest_rows(self) -> None:
+    def _collect(self) -> None:
         """Bring into the buffer what lies outside of it: other dtypes, and gradients that a hook has replaced."""
         for slot in self._slots:
             present = slot.parameter.grad
