@@ -122,7 +122,7 @@ class RankSpoolSource:
 
         Raises
         ------
-        HolderLostError
+        SpoolLostError
             The task does not answer in time, is gone, or has not so many bytes.
         """
         local = self._descriptor

@@ -17,7 +17,7 @@ from sparkdl.errors import DataError
 
 
 class SpoolSource(Protocol):
-    """The spool file of one task; `sparkdl.cluster.job.Holding` has the meaning of each."""
+    """The spool file of one task; `sparkdl.cluster.job.SpoolSource` has the meaning of each."""
 
     @property
     def host(self) -> str: ...
@@ -33,7 +33,7 @@ class Spooled:
 
     Parameters
     ----------
-    spool_sources : sequence of Holding
+    spool_sources : sequence of SpoolSource
         One for each task, whose index is that of `sparkdl.data.direct.spooling.ingest_rows`.
     manifests : sequence of Manifest
         Of all splits, in the order in which their blocks are numbered.
