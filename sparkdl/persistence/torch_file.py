@@ -117,7 +117,7 @@ class _Reader(pickle._Unpickler):
     def _read(self, name: str) -> torch.UntypedStorage:
         # Into the tensor's own memory, so that it is not there twice.
         numbers = torch.empty(self._archive.getinfo(name).file_size, dtype=torch.uint8)
-        free = memoryview(numbers.numpy())
+        free = numbers.numpy().data
         with self._archive.open(name) as member:
             while part := member.read(_CHUNK):
                 free[: len(part)] = part
