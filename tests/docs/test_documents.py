@@ -133,7 +133,14 @@ def check_scores(name: str, printed: str, expected: int) -> None:
     )
 
 
-@pytest.mark.parametrize("path", RUN, ids=name_of)
+SOON = ("README.md", "docs/quickstart.md")
+"""Whose code `make test` runs; that of the others `make test-slow` does."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=() if name_of(path) in SOON else pytest.mark.slow, id=name_of(path)) for path in RUN],
+)
 def test_python_runs(path: Path, spark: SparkSession, fresh_start: None, capsys: pytest.CaptureFixture[str]) -> None:
     """Run the blocks of a document from top to bottom in one namespace, as the cells of a notebook."""
     namespace: dict[str, Any] = {"spark": spark, "__name__": "__main__"}

@@ -46,6 +46,7 @@ def check_results(out: Path) -> None:
     assert any((out / "mlartifacts").rglob("history.png"))
 
 
+@pytest.mark.slow
 def test_digits_by_spark_submit(tmp_path: Path) -> None:
     output = run(
         SPARK_SUBMIT,
@@ -109,6 +110,7 @@ def test_the_notebook_is_kept_with_what_it_shows() -> None:
     assert re.findall(r"(?:^|[\s'\"(=])/\w+/|file:/|sqlite:////|\d+\.\d+\.\d+\.\d+", text) == [], "paths and addresses"
 
 
+@pytest.mark.slow
 def test_horovod_runner(tmp_path: Path) -> None:
     output = run(sys.executable, EXAMPLES / "horovod_runner.py", cwd=tmp_path)
     assert "epoch 60: loss" in output
@@ -116,6 +118,7 @@ def test_horovod_runner(tmp_path: Path) -> None:
     assert float(accuracy) > 0.97
 
 
+@pytest.mark.slow
 def test_regression_pipeline(tmp_path: Path) -> None:
     output = run(sys.executable, EXAMPLES / "regression_pipeline.py", cwd=tmp_path)
     (held_out,) = re.findall(r"^held out: R2 ([\d.]+)", output, re.MULTILINE)

@@ -8,6 +8,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = f"""
 import sys
@@ -33,6 +35,7 @@ for call in (
 """
 
 
+@pytest.mark.slow
 def test_a_python_without_the_packages_is_named(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True, timeout=120)
     program = tmp_path / "program.py"

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import gc, multiprocessing, os, random, signal, sys, warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -86,6 +88,7 @@ print("workers changed:", [(before[p], after[p]) for p in before.keys() & after.
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_changed_outside_of_ranks(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)

@@ -8,6 +8,7 @@ import sys
 import time
 
 import psutil
+import pytest
 
 PROGRAM = """
 import json, os, sys, time
@@ -55,6 +56,7 @@ spark.stop()
 """
 
 
+@pytest.mark.slow
 def test_two_executors_train_and_a_lost_one_ends_the_run(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(PROGRAM)

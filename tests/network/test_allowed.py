@@ -83,7 +83,8 @@ def layer(cls: str, place: str, **state: Any) -> dict[str, Any]:
     return {"$": "layer", "class": cls, "id": place, "state": state}
 
 
-@pytest.mark.parametrize("packages", [pytest.param((), id="imported"), pytest.param(("all",), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("packages", [pytest.param((), id="imported"), pytest.param(("all",), id="all")])
 def test_no_class_that_can_be_imported_runs_what_a_file_says(packages: tuple[str, ...], tmp_path: Path) -> None:
     program = [sys.executable, str(Path(__file__).with_name("every_class.py")), str(tmp_path / "canary"), *packages]
     run = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=1500, check=False)

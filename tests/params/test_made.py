@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 SNIPPET = """
@@ -28,6 +30,7 @@ def test_stubs_and_table_are_up_to_date() -> None:
     assert done.returncode == 0, f"run python docs/make_params.py:\n{done.stdout}{done.stderr}"
 
 
+@pytest.mark.slow
 def test_mypy_sees_accessors_and_keywords(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(SNIPPET)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import sys
 import time
@@ -61,5 +63,6 @@ def test_they_are_away_for_the_time_and_come_back() -> None:
     assert "[Stage" in parts["after"]
 
 
+@pytest.mark.slow
 def test_nothing_happens_where_spark_shows_none() -> None:
     assert not any("[Stage" in part for part in lines_of_stages("false").values())
