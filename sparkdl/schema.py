@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-_ITEM_BYTES = {"uint8": 1, "float32": 4, "float64": 8, "int64": 8, "i4,f4": 8}
-
 INPUT = "input"
 LABEL = "label"
 WEIGHT = "weight"
@@ -75,23 +73,6 @@ class Field:
     types: tuple[str, ...] = ()
     entries: int | None = None
     sparse: bool = False
-
-    @property
-    def stored_dtype(self) -> str:
-        """How a packed row holds it: "uint8" for images and masks, `ENTRY` for sparse vectors, else `dtype`."""
-        if self.entries is not None:
-            return ENTRY
-        return "uint8" if self.kind in (IMAGE, MASK) else self.dtype
-
-    @property
-    def stored_shape(self) -> tuple[int, ...]:
-        """Of one packed row."""
-        return self.shape if self.entries is None else (self.entries,)
-
-    @property
-    def stored_bytes(self) -> int:
-        """Bytes in a packed row; the shape must be known."""
-        return math.prod(self.stored_shape) * _ITEM_BYTES[self.stored_dtype]
 
     @property
     def size(self) -> int:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from sparkdl import schema
 from sparkdl.cluster.messages import Message
 from sparkdl.comm.registry import BACKENDS
+from sparkdl.data.types import TYPES
 
 IMPORT_EACH_FIRST = """
 import importlib, os, sys
@@ -67,6 +69,24 @@ def test_a_name_is_compared_in_its_home_only(words: set[str], home: str) -> None
         if value in words and (str(path.relative_to(ROOT)), value) not in OTHERS
     ]
     assert not elsewhere
+
+
+def kinds_compared(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and name of each kind of column, imported from the schema, that code compares."""
+    tree = ast.parse(path.read_text())
+    schemas = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module == "sparkdl.schema"]
+    kinds = {alias.name for node in schemas for alias in node.names if getattr(schema, alias.name, None) in TYPES}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            names = [n.id for part in (node.left, *node.comparators) for n in ast.walk(part) if isinstance(n, ast.Name)]
+            yield from ((node.lineno, name) for name in names if name in kinds)
+
+
+def test_a_kind_of_column_is_compared_in_its_home_only() -> None:
+    home = ROOT / "data/types"
+    others = [path for path in SOURCES if not path.is_relative_to(home) and path != ROOT / "schema.py"]
+    assert [f"{path.relative_to(ROOT)}:{line}: {kind}" for path in others for line, kind in kinds_compared(path)] == []
+    assert any(kinds_compared(path) for path in SOURCES if path.is_relative_to(home))
 
 
 def test_each_module_can_be_the_first_to_be_imported() -> None:

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from sparkdl.data.types import type_of
 from sparkdl.errors import DataError, NetworkError, SettingError
 from sparkdl.estimators.base import TrainingStage
 from sparkdl.estimators.model import NetworkModel
@@ -13,7 +14,6 @@ from sparkdl.params.columns import HasClassColumns
 from sparkdl.params.stages import ClassifierParams
 from sparkdl.preflight.rows import balanced_weights, count_classes
 from sparkdl.preflight.settings import check_classes
-from sparkdl.schema import IMAGE
 from sparkdl.scoring.outputs import ClassificationHead, Head
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class TorchClassifier(ClassifierParams, TrainingStage[TorchClassificationModel])
         (label,) = schema.labels
         if label.shape != (1,):
             raise DataError(
-                f"column {label.columns[0]!r} holds {'images' if label.kind == IMAGE else 'arrays'}, and "
+                f"column {label.columns[0]!r} holds {type_of(label).plural}, and "
                 "TorchClassifier learns the index of one class: use TorchEstimator for several labels at once"
             )
         given, thresholds = self.getClassWeights(), self.getThresholds()

@@ -16,6 +16,7 @@ from pyspark.ml.param import Param, Params
 from pyspark.sql.types import StructType
 from torch import nn
 
+from sparkdl.data.types import type_of
 from sparkdl.errors import PersistenceError, SettingError
 from sparkdl.network import Reference
 from sparkdl.network.check import layer_shapes
@@ -26,8 +27,8 @@ from sparkdl.params.scoring import HasScoring
 from sparkdl.persistence import Savable, read_network, read_stage, trusted, write_network
 from sparkdl.persistence.checked import checked_extra, checked_history, checked_schema, checked_shapes
 from sparkdl.persistence.reading import read_json, read_object, reading
-from sparkdl.schema import MASK, DataSchema
-from sparkdl.scoring.inputs import Repair, bound_inputs
+from sparkdl.schema import DataSchema
+from sparkdl.scoring.inputs import bound_inputs
 from sparkdl.scoring.local import LocalScorer
 from sparkdl.scoring.outputs import GenericHead, Head, Shape, column_for
 from sparkdl.scoring.score_plan import ScoringPlan
@@ -142,7 +143,7 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
     @property
     def numFeatures(self) -> int:
         """Numbers of a row that go into the network, over all inputs."""
-        return sum(field.size for field in self._state.schema.inputs if field.kind != MASK)
+        return sum(field.size for field in self._state.schema.inputs if not type_of(field).derived)
 
     def plotHistory(self, ax: Axes | None = None, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draw loss and metrics over the epochs; also into a file if `path` is given."""
@@ -193,8 +194,7 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         plan = self._plan(dataset.schema)
-        repair = Repair(self._extra("fill_value"), self._extra("pad_value"))
-        return add_columns(dataset, plan, self._send, repair, pack=lambda: pack(self.network))
+        return add_columns(dataset, plan, self._send, pack=lambda: pack(self.network))
 
     def transformSchema(self, schema: StructType) -> StructType:
         """Return the schema of what `transform` returns for a DataFrame of this one, or raise what it would raise."""
@@ -226,13 +226,21 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
         shapes = layer_shapes(state.network, state.schema, list(layers)) if layers else {}
         settings = ScorerSettings(self.getBatchSize(), self.getDevice(), self.getPrecision(), tuple(layers))
         inner = tuple(column_for(column, shapes[layer]) for layer, column in layers.items())
-        return ScoringPlan(bound, self._head(), inner, settings, self.getHandleInvalid())
+        return ScoringPlan(
+            bound,
+            self._head(),
+            inner,
+            settings,
+            self.getHandleInvalid(),
+            self._extra("fill_value"),
+            self._extra("pad_value"),
+        )
 
     def _local(self) -> LocalScorer:
         """Return what scores rows in this process, without Spark."""
         # The scorer moves its network to its device; the model's own stays where it is.
         network = copy.deepcopy(self.network)
-        return LocalScorer(network, self._plan(None), self._extra("fill_value"), self._extra("pad_value"))
+        return LocalScorer(network, self._plan(None))
 
     def _write_parts(self, folder: Path) -> dict[str, Any]:
         state = self._state

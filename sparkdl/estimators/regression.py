@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from sparkdl.data.types import type_of
 from sparkdl.errors import DataError, NetworkError
 from sparkdl.estimators.base import TrainingStage
 from sparkdl.estimators.model import NetworkModel
 from sparkdl.params.stages import RegressorParams
-from sparkdl.schema import IMAGE
 from sparkdl.scoring.outputs import Head, RegressionHead
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ class TorchRegressor(RegressorParams, TrainingStage[TorchRegressionModel]):
 
 def _check_label(schema: DataSchema) -> None:
     (label,) = schema.labels
-    if label.kind == IMAGE or (label.known and label.size != 1):
-        what = "images" if label.kind == IMAGE else f"{label.size} numbers a row"
+    if not type_of(label).fillable or (label.known and label.size != 1):
+        what = f"{label.size} numbers a row" if label.known else type_of(label).plural
         raise DataError(
             f"column {label.columns[0]!r} holds {what}, and TorchRegressor learns one number: use TorchEstimator"
         )

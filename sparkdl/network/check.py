@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from sparkdl.blame import in_a_line, is_misfit, place_of
+from sparkdl.data.types import type_of
 from sparkdl.errors import NetworkError, did_you_mean
 from sparkdl.network.copies import copied
 from sparkdl.network.seeding import seeded
-from sparkdl.schema import MASK, DataSchema, Field
+from sparkdl.schema import DataSchema, Field
 
 
 def check(module: nn.Module, schema: DataSchema, rows: int = 2) -> tuple[tuple[int, ...], ...]:
@@ -128,8 +129,7 @@ def zeros(field: Field, rows: int) -> torch.Tensor:
     """Return a batch of zeros as the network would get it; 0 is an index that every embedding has. Masks are true."""
     if not field.known:
         raise NetworkError(f"the shape of input {field.name!r} is not known yet: {field.shape}")
-    filled = torch.ones if field.kind == MASK else torch.zeros
-    batch = filled((rows, *field.shape), dtype=getattr(torch, field.dtype))
+    batch = torch.full((rows, *field.shape), type_of(field).neutral, dtype=getattr(torch, field.dtype))
     return batch.to_sparse() if field.sparse else batch
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
+from sparkdl.data.types import TYPES
 from sparkdl.errors import PersistenceError
-from sparkdl.schema import ARRAY, IMAGE, INPUT, MASK, SCALAR, STACKED, VECTOR, DataSchema, Field
+from sparkdl.schema import INPUT, DataSchema, Field
 
-_KINDS = (ARRAY, IMAGE, MASK, SCALAR, STACKED, VECTOR)
+_KINDS = tuple(TYPES)
 _MOST = (1 << 31) - 1
 """Numbers of a row: as many as an Arrow list can hold."""
 _MOST_DIMENSIONS = 64

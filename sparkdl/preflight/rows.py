@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from sparkdl.data.types import type_of
 from sparkdl.errors import DataError, SettingError
-from sparkdl.schema import IMAGE, INPUT, LABEL, WEIGHT, Field
+from sparkdl.schema import INPUT, LABEL, WEIGHT, Field
 
 if TYPE_CHECKING:
     from sparkdl.data.format.manifest import FieldCount, Manifest
@@ -123,7 +124,7 @@ def _check_values(field: Field, counts: Sequence[FieldCount]) -> None:
             f"{columns} has {_rows(undecodable)} without an image: keep JPEG, PNG or Spark's image struct only"
         )
     if nulls:
-        fillable = field.role == INPUT and field.kind != IMAGE
+        fillable = field.role == INPUT and type_of(field).fillable
         raise DataError(
             f"{columns} has {_rows(nulls)} with a null: remove them{', or set fillValue' if fillable else ''}"
         )
@@ -144,12 +145,9 @@ def _check_shapes(field: Field, counts: Sequence[FieldCount]) -> None:
         return
     named = ", ".join(f"{shape.replace(',', ' x ')} ({_rows(rows)})" for shape, rows in shapes.most_common(MAX_NAMED))
     more = f" and {len(shapes) - MAX_NAMED} others" if len(shapes) > MAX_NAMED else ""
-    what, remedy = "arrays of different lengths", "make them equal"
-    if field.kind == IMAGE:
-        what, remedy = "images of different sizes", "resize them to one size"
-    elif field.role == INPUT and len(field.shape) == 1:
-        remedy += ", or set padValue"
-    raise DataError(f"{_columns(field)} holds {what}: {named}{more}: {remedy}")
+    kind = type_of(field)
+    padding = ", or set padValue" if kind.paddable and field.role == INPUT and len(field.shape) == 1 else ""
+    raise DataError(f"{_columns(field)} holds {kind.unequal}: {named}{more}: {kind.make_equal}{padding}")
 
 
 def _check_weights(columns: str, counts: Iterable[FieldCount]) -> None:

@@ -34,7 +34,7 @@ def score_batches(
     names = [str(place) for place in range(len(plan.columns))]
     for arrays in batches:
         with _threads(resources.cpus):
-            columns = plan.score(scorer, arrays)
+            columns = plan.score(scorer, [[array] for array in arrays])
         yield columns[0] if len(columns) == 1 else pa.StructArray.from_arrays(columns, names=names)
 
 

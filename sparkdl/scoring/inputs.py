@@ -4,51 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pyspark.ml.linalg import VectorUDT
 from pyspark.sql import functions as F
-from pyspark.sql.types import (
-    ArrayType,
-    BinaryType,
-    BooleanType,
-    DataType,
-    NumericType,
-    StructType,
-)
 
+from sparkdl.data.types import TYPES, ColumnType, type_of
 from sparkdl.errors import DataError, SettingError
-from sparkdl.schema import (
-    ARRAY,
-    IMAGE,
-    IMAGE_PARTS,
-    MASK,
-    SCALAR,
-    STACKED,
-    VECTOR,
-    Field,
-)
-from sparkdl.spark.columns import column, padded, tensor_column, time_of, vector_numbers, vector_parts
+from sparkdl.schema import STACKED, Field
+from sparkdl.spark.columns import time_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
-
-
-@dataclass(frozen=True)
-class Repair:
-    """What training has put in place of what is missing.
-
-    Attributes
-    ----------
-    fill_value : float or None
-        For null numbers.
-    pad_value : float or None
-        Behind the elements of shorter arrays.
-    """
-
-    fill_value: float | None = None
-    pad_value: float | None = None
+    from pyspark.sql.types import DataType, StructType
 
 
 def bound_field(field: Field, columns: Sequence[str], schema: StructType) -> Field:
@@ -70,17 +38,18 @@ def bound_field(field: Field, columns: Sequence[str], schema: StructType) -> Fie
     """
     kinds = [_kind(name, _type_of(name, schema), field) for name in columns]
     if len(columns) > 1:
-        wrong = next((name for name, kind in zip(columns, kinds, strict=True) if kind != SCALAR), None)
+        wrong = next((name for name, kind in zip(columns, kinds, strict=True) if not kind.stackable), None)
         if wrong is not None:
             raise DataError(f"column {wrong!r} is stacked with others and must hold numbers, one for each row")
-    kind = STACKED if len(columns) > 1 or field.kind == STACKED else kinds[0]
-    size = len(columns) if kind in (SCALAR, STACKED) else None
-    if size is not None and size != field.size:
+    kind = STACKED if len(columns) > 1 else kinds[0].kind
+    if kinds[0].stackable and len(columns) != field.size:
         raise DataError(
-            f"{', '.join(map(repr, columns))} gives {size} numbers for each row, the network was made for {field.shape}"
+            f"{', '.join(map(repr, columns))} gives {len(columns)} numbers for each row, the network was made for "
+            f"{field.shape}"
         )
     types = tuple(time_of(_type_of(name, schema)) for name in columns)
-    return replace(field, columns=tuple(columns), kind=kind, types=types if any(types) else ())
+    entries = field.entries if kind == field.kind else None
+    return replace(field, columns=tuple(columns), kind=kind, types=types if any(types) else (), entries=entries)
 
 
 def bound_inputs(
@@ -104,7 +73,7 @@ def bound_inputs(
     DataError
         As `bound_field`.
     """
-    own = [f for f in fields if f.kind != MASK]
+    own = [f for f in fields if not type_of(f).derived]
     if len(columns) != len(own):
         names = ", ".join(repr(name) for group in columns for name in group)
         raise SettingError(
@@ -114,42 +83,21 @@ def bound_inputs(
         replace(f, columns=tuple(names)) if schema is None else bound_field(f, names, schema)
         for f, names in zip(own, columns, strict=True)
     ]
-    masked = {before.columns: now for before, now in zip(own, bound, strict=True) if now.kind in (ARRAY, VECTOR)}
+    masked = {before.columns: now for before, now in zip(own, bound, strict=True) if type_of(now).paddable}
     masks = [
-        replace(f, columns=masked[f.columns].columns, types=(masked[f.columns].kind,)) for f in fields if f.kind == MASK
+        replace(f, columns=masked[f.columns].columns, types=(masked[f.columns].kind,))
+        for f in fields
+        if type_of(f).derived
     ]
     return (*bound, *masks)
 
 
-def input_column(field: Field, repair: Repair) -> Column:
-    """Return the expression that brings a field to the executors."""
-    if field.kind == VECTOR and repair.pad_value is None and not repair.fill_value:
-        wide = field.entries is not None
-        return vector_parts(field.columns[0]) if wide else vector_numbers(field.columns[0])
-    if field.kind == IMAGE:
-        return tensor_column(field.kind, field.columns, field.dtype)
-    dims = len(field.shape)
-    expression = tensor_column(field.kind, field.columns, field.dtype, dims, repair.fill_value, field.types)
-    if repair.pad_value is not None and field.kind in (ARRAY, VECTOR) and dims == 1:
-        # Longer rows must stay too long, so that they are refused and not cut.
-        missing = padded(expression, field.size, repair.pad_value, field.dtype)
-        return F.when(F.size(expression) < field.size, missing).otherwise(expression)
-    return expression
-
-
-def is_valid(field: Field, expression: Column) -> Column:
-    """Return whether a row of a field has no null, inside arrays too; what was filled is none."""
-    if field.kind in (VECTOR, MASK):
-        # A mask has no nulls of its own.
-        return column(field.columns[0]).isNotNull()
-    depth = {STACKED: 1, ARRAY: len(field.shape)}.get(field.kind, 0)
-    return expression.isNotNull() & _all_present(expression, depth) if depth else expression.isNotNull()
-
-
-def _all_present(value: Column, depth: int) -> Column:
-    if depth == 1:
-        return F.forall(value, lambda item: item.isNotNull())
-    return F.forall(value, lambda item: item.isNotNull() & _all_present(item, depth - 1))
+def is_valid(field: Field, expression: Column, fill_value: float | None) -> Column:
+    """Return whether a row of a field can be scored: it has no null, inside arrays too, or nulls are filled."""
+    kind = type_of(field)
+    if fill_value is not None and kind.fillable:
+        return F.lit(True)
+    return kind.present(field, expression)
 
 
 def _type_of(name: str, schema: StructType) -> DataType:
@@ -163,31 +111,18 @@ def _type_of(name: str, schema: StructType) -> DataType:
     return found[0]
 
 
-def _kind(name: str, kind: DataType, field: Field) -> str:
-    if isinstance(kind, VectorUDT):
-        return _checked_depth(name, 1, field, VECTOR)
-    if isinstance(kind, ArrayType):
-        depth = 1
-        element = kind.elementType
-        while isinstance(element, ArrayType):
-            depth, element = depth + 1, element.elementType
-        if isinstance(element, (NumericType, BooleanType)):
-            return _checked_depth(name, depth, field, ARRAY)
-    if isinstance(kind, (NumericType, BooleanType)) or time_of(kind):
-        return SCALAR
-    is_image = isinstance(kind, BinaryType) or (isinstance(kind, StructType) and set(kind.names) >= IMAGE_PARTS)
-    if is_image and field.kind == IMAGE:
-        return IMAGE
+def _kind(name: str, data_type: DataType, field: Field) -> ColumnType:
+    for each in TYPES.values():
+        shaped = each.of_spark(name, data_type)
+        if shaped is None or each.pixels > type_of(field).pixels:
+            continue
+        if each.paddable and len(shaped.shape) != len(field.shape):
+            raise DataError(
+                f"column {name!r} holds arrays nested {len(shaped.shape)} deep, the network was made for rows of the "
+                f"shape {field.shape} ({math.prod(field.shape)} numbers): bring the column to that shape"
+            )
+        return each
     raise DataError(
-        f"column {name!r} is of type {kind.simpleString()}, the network was trained on {field.kind} rows of the shape "
-        f"{field.shape}: convert the column"
-    )
-
-
-def _checked_depth(name: str, depth: int, field: Field, kind: str) -> str:
-    if depth == len(field.shape):
-        return kind
-    raise DataError(
-        f"column {name!r} holds arrays nested {depth} deep, the network was made for rows of the shape {field.shape} "
-        f"({math.prod(field.shape)} numbers): bring the column to that shape"
+        f"column {name!r} is of type {data_type.simpleString()}, the network was trained on {field.kind} rows of the "
+        f"shape {field.shape}: convert the column"
     )

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import nn
 
-from sparkdl.data.convert.tensors import as_numbers
 from sparkdl.errors import DataError
-from sparkdl.schema import MASK, STACKED, Field
-from sparkdl.scoring.score_plan import SKIP, ScoringPlan
+from sparkdl.schema import Field
+from sparkdl.scoring.score_plan import SKIP, ScoringPlan, chosen
 from sparkdl.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -30,19 +28,14 @@ class LocalScorer:
     module : nn.Module
         Put into evaluation mode, on the GPU if there is one and the plan does not say "cpu".
     plan : ScoringPlan
-    fill_value, pad_value : float, optional
-        For null numbers, and behind the elements of shorter arrays.
     """
 
-    def __init__(
-        self, module: nn.Module, plan: ScoringPlan, fill_value: float | None = None, pad_value: float | None = None
-    ) -> None:
+    def __init__(self, module: nn.Module, plan: ScoringPlan) -> None:
         device = plan.settings.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self._scorer = Scorer(module, replace(plan.settings, device=device))
         self._plan = plan
-        self._fill, self._pad = fill_value, pad_value
 
     @property
     def input_columns(self) -> tuple[str, ...]:
@@ -69,50 +62,23 @@ class LocalScorer:
         """
         import pandas as pd
 
-        arrays = [self._array(field, rows) for field in self._plan.inputs]
+        arrays = self._plan.repaired([self._columns(field, rows) for field in self._plan.inputs])
         index = rows.index if isinstance(rows, pd.DataFrame) else None
         if self._plan.handle_invalid == SKIP:
-            keep = np.ones(len(arrays[0]), dtype=bool)
-            for array in arrays:
-                keep &= ~self._plan.nulls(array)
-            arrays = [array.filter(pa.array(keep)) for array in arrays]
-            index = index[keep] if index is not None else None
-        results = self._plan.score(self._scorer, arrays)
+            valid = ~np.logical_or.reduce([self._plan.nulls(columns) for columns in arrays])
+            arrays = chosen(arrays, valid)
+            index = index[valid] if index is not None else None
+        results = self._plan.score_repaired(self._scorer, arrays)
         names = [column.name for column in self._plan.columns]
         values = {name: result.to_pandas() for name, result in zip(names, results, strict=True)}
         frame = pd.DataFrame(values)
         return frame if index is None else frame.set_index(index)
 
-    def _array(self, field: Field, rows: Any) -> pa.Array:
+    def _columns(self, field: Field, rows: Any) -> list[pa.Array]:
         for name in field.columns:
             if name not in rows:
                 raise DataError(f"column {name!r} is missing, the rows have {', '.join(map(repr, rows))}")
-        if field.kind == MASK:
-            own = pc.list_value_length(to_array(rows[field.columns[0]], field.columns[0]))
-            return own if self._fill is None else own.fill_null(field.size)
-        arrays = [self._filled(as_numbers(to_array(rows[name], name))) for name in field.columns]
-        if field.kind != STACKED:
-            return self._padded(arrays[0], field)
-        count = len(arrays)
-        order = np.arange(count * len(arrays[0])).reshape(count, -1).T.reshape(-1)
-        offsets = np.arange(len(arrays[0]) + 1, dtype=np.int32) * np.int32(count)
-        values = pa.concat_arrays([array.cast(pa.float64()) for array in arrays]).take(pa.array(order))
-        return pa.ListArray.from_arrays(pa.array(offsets), values)
-
-    def _filled(self, array: pa.Array) -> pa.Array:
-        if self._fill is None:
-            return array
-        if pa.types.is_list(array.type):
-            values = self._filled(array.values)
-            return pa.ListArray.from_arrays(array.offsets, values, mask=array.is_null() if array.null_count else None)
-        numeric = pa.types.is_integer(array.type) or pa.types.is_floating(array.type)
-        return pc.fill_null(array, self._fill) if numeric else array
-
-    def _padded(self, array: pa.Array, field: Field) -> pa.Array:
-        if self._pad is None or not pa.types.is_list(array.type) or len(field.shape) != 1:
-            return array
-        rows = [None if row is None else row + [self._pad] * (field.size - len(row)) for row in array.to_pylist()]
-        return pa.array(rows, type=array.type)
+        return [to_array(rows[name], name) for name in field.columns]
 
 
 def to_array(values: Any, name: str) -> pa.Array:

@@ -19,9 +19,10 @@ from pyspark.sql.types import (
     StructType,
 )
 
+from sparkdl.data.types import type_of
 from sparkdl.errors import SettingError
 from sparkdl.scoring.executor import score_batches
-from sparkdl.scoring.inputs import Repair, input_column, is_valid
+from sparkdl.scoring.inputs import is_valid
 from sparkdl.scoring.outputs import ARRAY, VECTOR, OutputColumn
 from sparkdl.scoring.score_plan import SKIP, ScoringPlan
 from sparkdl.scoring.ship import unpack
@@ -38,7 +39,6 @@ def add_columns(
     dataset: DataFrame,
     plan: ScoringPlan,
     send: Callable[[Any], str],
-    repair: Repair,
     *,
     pack: Callable[[], tuple[str, bytes]] | None = None,
     arrow: bool | None = None,
@@ -52,8 +52,6 @@ def add_columns(
     plan : ScoringPlan
     send : callable
         Makes the network available to the executors of a session, and returns the name of its file.
-    repair : Repair
-        What stands for what is missing.
     pack : callable, optional
         Returns the name of that file and what is in it, for streams over Spark Connect: their tasks get no files.
     arrow : bool, optional
@@ -65,10 +63,11 @@ def add_columns(
         If a column of that name exists already, or two have the same name.
     """
     _check_names(plan.columns, dataset.columns)
-    expressions = [input_column(field, repair) for field in plan.inputs]
+    expressions = [type_of(field).expression(field) for field in plan.inputs]
     if plan.handle_invalid == SKIP:
         # Before the function and on its inputs: a filter on its output would make Spark compute it twice.
-        valid = (is_valid(field, expression) for field, expression in zip(plan.inputs, expressions, strict=True))
+        pairs = zip(plan.inputs, expressions, strict=True)
+        valid = (is_valid(field, expression, plan.fill_value) for field, expression in pairs)
         dataset = dataset.filter(reduce(lambda a, b: a & b, valid))
     if not plan.columns:
         return dataset

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
-from pyspark.sql.types import DataType, DateType, TimestampNTZType, TimestampType
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    BooleanType,
+    DataType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    IntegralType,
+    StructType,
+    TimestampNTZType,
+    TimestampType,
+)
+
+from sparkdl.schema import DATE, TIMESTAMP, TIMESTAMP_NTZ
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -15,12 +30,11 @@ if TYPE_CHECKING:
 SPARK_TYPES = {"float32": "float", "float64": "double", "int64": "bigint"}
 
 _TIMES: dict[type[DataType], str] = {
-    DateType: "date",
-    TimestampType: "timestamp",
-    TimestampNTZType: "timestamp_ntz",
+    DateType: DATE,
+    TimestampType: TIMESTAMP,
+    TimestampNTZType: TIMESTAMP_NTZ,
 }
 _SECONDS_TO_1970 = 62_135_596_800
-_ALL = (1 << 31) - 1
 
 
 def time_of(data_type: DataType) -> str:
@@ -38,62 +52,83 @@ def column(name: str) -> Column:
     return F.col(quoted(name))
 
 
-def tensor_column(
-    kind: str,
-    columns: Sequence[str],
-    dtype: str,
-    dims: int = 1,
-    fill_value: float | None = None,
-    types: Sequence[str] = (),
-) -> Column:
-    """Return one expression that brings a field to Arrow in the type its tensor has.
+def element_of(data_type: DataType) -> tuple[DataType, int]:
+    """Return the innermost element of nested arrays, and how deep it lies: 0 for what is no array."""
+    dims = 0
+    while isinstance(data_type, ArrayType):
+        data_type, dims = data_type.elementType, dims + 1
+    return data_type, dims
+
+
+def is_ml_vector(data_type: DataType) -> bool:
+    """Return whether a type is that of Spark ML's vectors, and not of the old mllib's."""
+    kind = type(data_type)
+    return kind.__name__ == "VectorUDT" and not kind.__module__.startswith("pyspark.mllib")
+
+
+def dtype_of(data_type: DataType) -> str | None:
+    """Return the dtype of a number's tensor, "int64" or "float32"; None for a type that is no number."""
+    if isinstance(data_type, (IntegralType, BooleanType)) or time_of(data_type):
+        return "int64"
+    return "float32" if isinstance(data_type, (FloatType, DoubleType, DecimalType)) else None
+
+
+def is_bytes(data_type: DataType) -> bool:
+    """Return whether a column of that type holds bytes."""
+    return isinstance(data_type, BinaryType)
+
+
+def parts_of(data_type: DataType) -> frozenset[str]:
+    """Return the names in a struct; none for any other type."""
+    return frozenset(data_type.fieldNames()) if isinstance(data_type, StructType) else frozenset()
+
+
+def number(name: str, time: str, dtype: str) -> Column:
+    """Return a numeric column in the type of its tensor.
 
     Parameters
     ----------
-    kind : str
-        "scalar", "stacked", "array", "vector", "image" or "mask", as in `sparkdl.schema`.
-    columns : sequence of str
-        Column names as the user typed them; several for "stacked".
+    name : str
+    time : str
+        "date", "timestamp" or "timestamp_ntz", which are counted: days, or whole seconds, since 1970; "" for a number.
     dtype : str
         "float32", "float64" or "int64".
-    dims : int
-        Dimensions of one row, for "array": 1 is array<float>, 2 is array<array<float>>.
-    fill_value : float, optional
-        What stands for a null number, inside arrays too; nulls stay nulls without it.
-    types : sequence of str
-        For each column "date", "timestamp", "timestamp_ntz", or "" for a number; of a mask "array" or "vector".
-
-    Returns
-    -------
-    Column
-        Of type float, double or bigint ("scalar"), array of them, nested `dims` deep, or as it is ("image"). A null
-        stays visible: a null vector or array is null, a null in one of several stacked columns is a null element.
-        A mask is an int: how many elements are not padding.
     """
-    if kind == "mask":
-        own = _length(columns[0], types[0])
-        # A null array that is filled has no padding.
-        return own if fill_value is None else F.coalesce(own, F.lit(_ALL))
-    element = SPARK_TYPES[dtype]
-    if kind in ("scalar", "stacked"):
-        numbers = [_number(name, time).cast(element) for name, time in zip_longest(columns, types, fillvalue="")]
-        filled = [_filled(number, element, fill_value) for number in numbers]
-        return filled[0] if kind == "scalar" else F.array(*filled)
-    if kind == "array":
-        value = column(columns[0]).cast("array<" * dims + element + ">" * dims)
-        return (
-            value if fill_value is None else _map_nested(value, dims, lambda leaf: _filled(leaf, element, fill_value))
-        )
-    if kind == "vector":
-        # pyspark.ml brings pandas and scipy, seconds for each Python worker that only packs or scores rows.
-        from pyspark.ml.functions import vector_to_array
+    return _counted(name, time).cast(SPARK_TYPES[dtype])
 
-        # The JVM function behind vector_to_array throws on null, without a name of the column.
-        value = column(columns[0])
-        return F.when(value.isNotNull(), vector_to_array(value, dtype))
-    if kind == "image":
-        return column(columns[0])
-    raise ValueError(f"unknown kind of field {kind!r}")
+
+def numbers(name: str, dtype: str, dims: int) -> Column:
+    """Return a column of arrays, nested `dims` deep, with elements in the type of their tensor; nulls stay."""
+    return column(name).cast("array<" * dims + SPARK_TYPES[dtype] + ">" * dims)
+
+
+def stacked(names: Sequence[str], times: Sequence[str], dtype: str) -> Column:
+    """Return numeric columns as one array; a null in one of them is a null element. Arguments as for `number`."""
+    return F.array(*(number(name, time, dtype) for name, time in zip_longest(names, times, fillvalue="")))
+
+
+def array_size(name: str) -> Column:
+    """Return how many elements an array has, as int; null for a null."""
+    return F.when(column(name).isNotNull(), F.size(column(name)))
+
+
+def all_present(value: Column, depth: int) -> Column:
+    """Return whether arrays nested `depth` deep hold no null."""
+    if depth == 1:
+        return F.forall(value, lambda item: item.isNotNull())
+    return F.forall(value, lambda item: item.isNotNull() & all_present(item, depth - 1))
+
+
+def hashed_array(value: Column, depth: int, nulls: bool) -> list[Column]:
+    """Return what tells arrays nested `depth` deep apart under xxhash64, which does not see where an array ends.
+
+    It passes over nulls too: with `nulls` two arrays with nulls in different places differ.
+    """
+    sizes, inner = [value.isNull(), F.size(value)], value
+    for _ in range(depth - 1):
+        sizes.append(F.transform(inner, lambda part: F.size(part)))
+        inner = F.flatten(inner)
+    return [*sizes, value, F.transform(inner, lambda item: item.isNull())] if nulls else [*sizes, value]
 
 
 def vector_parts(name: str) -> Column:
@@ -126,37 +161,14 @@ def vector_entries(name: str) -> Column:
     return F.when(parts.isNotNull(), F.when(is_sparse, F.size(parts.getField("indices"))).otherwise(dense))
 
 
-def padded(value: Column, length: int, pad_value: float, dtype: str) -> Column:
-    """Return an array column with `pad_value` behind its elements up to `length`; null stays null."""
-    tail = F.array_repeat(F.lit(pad_value).cast(SPARK_TYPES[dtype]), F.lit(length))
-    return F.slice(F.concat(value, tail), 1, length)
-
-
-def _number(name: str, time: str) -> Column:
-    """A date or a timestamp is counted: days, or whole seconds, since 1970."""
+def _counted(name: str, time: str) -> Column:
     value = column(name)
-    if time == "date":
+    if time == DATE:
         return F.unix_date(value)
-    if time == "timestamp":
+    if time == TIMESTAMP:
         return F.unix_seconds(value)
-    if time == "timestamp_ntz":
+    if time == TIMESTAMP_NTZ:
         # Differences are cut towards 0: from the year 1 on that is down.
         since = F.expr(f"timestampdiff(SECOND, timestamp_ntz'0001-01-01 00:00:00', {quoted(name)})")
         return since - F.lit(_SECONDS_TO_1970)
     return value
-
-
-def _length(name: str, kind: str) -> Column:
-    if kind == "vector":
-        return vector_size(name)
-    return F.when(column(name).isNotNull(), F.size(column(name)))
-
-
-def _filled(value: Column, element: str, fill_value: float | None) -> Column:
-    return value if fill_value is None else F.coalesce(value, F.lit(fill_value).cast(element))
-
-
-def _map_nested(value: Column, dims: int, function: Callable[[Column], Column]) -> Column:
-    if dims == 1:
-        return F.transform(value, function)
-    return F.transform(value, lambda inner: _map_nested(inner, dims - 1, function))

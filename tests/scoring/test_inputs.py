@@ -55,8 +55,8 @@ def test_masks_and_times_follow_the_columns() -> None:
 
 
 def test_rows_in_this_process_are_padded_masked_and_counted_as_in_training() -> None:
-    plan = ScoringPlan(FIELDS, GenericHead(("p",), ((1,),)), (), ScorerSettings(device="cpu"))
-    scorer = LocalScorer(Sums(), plan, pad_value=9.0)
+    plan = ScoringPlan(FIELDS, GenericHead(("p",), ((1,),)), (), ScorerSettings(device="cpu"), pad_value=9.0)
+    scorer = LocalScorer(Sums(), plan)
     assert scorer.input_columns == ("words", "when")
     times = [dt.datetime(1970, 1, 1, 0, 0, second, tzinfo=dt.UTC) for second in (3, 4)]
     rows = pd.DataFrame({"words": [[1, 2, 3], [5]], "when": times})

@@ -20,7 +20,7 @@ from torch import nn
 
 from sparkdl.errors import DataError, SettingError
 from sparkdl.schema import ARRAY, IMAGE, INPUT, SCALAR, STACKED, VECTOR, Field
-from sparkdl.scoring.inputs import Repair, bound_field
+from sparkdl.scoring.inputs import bound_field
 from sparkdl.scoring.outputs import ClassificationHead, GenericHead, OutputColumn
 from sparkdl.scoring.score_plan import ScoringPlan
 from sparkdl.scoring.scorer import ScorerSettings
@@ -37,13 +37,13 @@ def scored(
     invalid: str = "error",
     arrow: bool | None = None,
     layers: dict[str, OutputColumn] | None = None,
-    repair: Repair | None = None,
+    repair: dict[str, float] | None = None,
 ) -> DataFrame:
     bound = tuple(bound_field(field, field.columns, frame.schema) for field in fields)
     inner = layers or {}
     settings = ScorerSettings(batch_size=3, layers=tuple(inner))
-    plan = ScoringPlan(bound, head, tuple(inner.values()), settings, invalid)
-    return add_columns(frame, plan, lambda spark: send(spark, module), repair or Repair(), arrow=arrow)
+    plan = ScoringPlan(bound, head, tuple(inner.values()), settings, invalid, **repair or {})
+    return add_columns(frame, plan, lambda spark: send(spark, module), arrow=arrow)
 
 
 def field(kind: str, columns: tuple[str, ...], shape: tuple[int, ...], dtype: str = "float32") -> Field:
@@ -149,7 +149,7 @@ def test_nulls(spark: SparkSession) -> None:
     fields = [field(ARRAY, ("x",), (2,)), field(VECTOR, ("v",), (1,))]
     head = ClassificationHead("raw", "", "pred", 3)
 
-    def predictions(invalid: str, repair: Repair | None = None) -> dict[int, Any]:
+    def predictions(invalid: str, repair: dict[str, float] | None = None) -> dict[int, Any]:
         out = scored(frame, Sum(), fields, head, invalid=invalid, repair=repair)
         return {row["id"]: (row["raw"] and list(row["raw"]), row["pred"]) for row in out.collect()}
 
@@ -157,9 +157,10 @@ def test_nulls(spark: SparkSession) -> None:
     nothing = (None, None)
     assert predictions("keep") == {**whole, 1: nothing, 2: nothing, 3: nothing}
     assert predictions("skip") == whole
-    filled = predictions("keep", Repair(fill_value=9.0))
-    assert filled == {**whole, 1: nothing, 2: ([3.0, 9.0, 3.0], 1.0), 3: nothing}
-    assert predictions("skip", Repair(fill_value=9.0)).keys() == {0, 2, 4}
+    # As in training: a row that is null whole is filled too.
+    filled = {1: ([9.0, 9.0, 2.0], 0.0), 2: ([3.0, 9.0, 3.0], 1.0), 3: ([5.0, 6.0, 9.0], 2.0)}
+    for invalid in ("error", "skip", "keep"):
+        assert predictions(invalid, {"fill_value": 9.0}) == {**whole, **filled}
     with pytest.raises(
         PythonException, match="column 'x' has 2 null rows in a batch of 5: fill them, or set handleInvalid"
     ):
@@ -175,8 +176,8 @@ def test_rows_of_another_length(spark: SparkSession) -> None:
     with pytest.raises(PythonException, match="column 'x' has 2 of 3 rows of length 1, 3, 2 is needed"):
         scored(frame, network, fields, head).collect()
     with pytest.raises(PythonException, match="column 'x' has 1 of 3 rows of length 3, 2 is needed"):
-        scored(frame, network, fields, head, repair=Repair(pad_value=0.5)).collect()
-    short = scored(frame.filter(F.size("x") < 3), network, fields, head, repair=Repair(pad_value=0.5)).collect()
+        scored(frame, network, fields, head, repair={"pad_value": 0.5}).collect()
+    short = scored(frame.filter(F.size("x") < 3), network, fields, head, repair={"pad_value": 0.5}).collect()
     assert [row["y"] for row in short] == [[1.0, 2.0], [1.0, 0.5]]
 
 

@@ -11,9 +11,16 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
-from sparkdl.spark.columns import padded, quoted, tensor_column, vector_numbers
+from sparkdl.data.types import type_of
+from sparkdl.schema import INPUT, Field
+from sparkdl.spark.columns import quoted, vector_numbers
 
 NAMES = ["plain", "with.dot", "two words", "dollar$1", "back`tick", "größe"]
+
+
+def tensor_column(kind: str, columns: list[str], dtype: str, dims: int = 1) -> Column:
+    field = Field("x", INPUT, kind, tuple(columns), dtype, (-1,) * dims)
+    return type_of(field).expression(field)
 
 
 def arrow(df: DataFrame, *columns: Column) -> pa.Table:
@@ -58,25 +65,22 @@ def test_numbers_are_cast_to_one_type(
         df,
         tensor_column("scalar", ["n"], dtype),
         tensor_column("array", ["a"], dtype),
-        tensor_column("array", ["a"], dtype, 1, 0.0),
     )
     element = pa.int64() if dtype == "int64" else pa.float32()
     assert table.schema.types[0] == element
-    assert [t.value_type for t in table.schema.types[1:]] == [element, element]
-    assert [c[0].as_py() for c in table.columns] == [expected, [expected, None], [expected, 0]]
+    assert [t.value_type for t in table.schema.types[1:]] == [element]
+    assert [c[0].as_py() for c in table.columns] == [expected, [expected, None]]
 
 
-def test_nulls_stay_visible_and_are_filled_only_on_request(spark: SparkSession) -> None:
+def test_nulls_stay_visible(spark: SparkSession) -> None:
     df = spark.sql("select cast(null as int) a, 2 b, array(array(1, null), null) n")
     table = arrow(
         df,
         tensor_column("stacked", ["a", "b"], "float32"),
-        tensor_column("stacked", ["a", "b"], "float32", fill_value=9.0),
         tensor_column("array", ["n"], "int64", 2),
-        tensor_column("array", ["n"], "int64", 2, 5.0),
-        tensor_column("scalar", ["a"], "int64", fill_value=4.0),
+        tensor_column("scalar", ["a"], "int64"),
     )
-    assert [c[0].as_py() for c in table.columns] == [[None, 2], [9, 2], [[1, None], None], [[1, 5], None], 4]
+    assert [c[0].as_py() for c in table.columns] == [[None, 2], [[1, None], None], None]
 
 
 def test_numbers_of_vectors(spark: SparkSession) -> None:
@@ -87,23 +91,6 @@ def test_numbers_of_vectors(spark: SparkSession) -> None:
     assert table.column(0).to_pylist() == [[1.5, 0.0], [0.0, 3.0], None, [0.0, 0.0]]
 
 
-def test_vectors_dense_and_sparse_become_floats_and_null_stays_null(spark: SparkSession) -> None:
-    schema = StructType([StructField("v.v", VectorUDT())])
-    rows = [(Vectors.dense(1.0, 2.0),), (Vectors.sparse(2, {1: 3.0}),), (None,)]
-    df = spark.createDataFrame(rows, schema).coalesce(1)
-    table = arrow(df, tensor_column("vector", ["v.v"], "float32"))
-    assert table.schema.types[0].value_type == pa.float32()
-    assert table.column(0).to_pylist() == [[1, 2], [0, 3], None]
-
-
-def test_padding_fills_up_and_null_stays_null(spark: SparkSession) -> None:
-    df = spark.sql("select explode(array(array(1), array(1, 2, 3), null)) a").coalesce(1)
-    table = arrow(df, padded(tensor_column("array", ["a"], "float32"), 3, -1.0, "float32"))
-    assert table.column(0).to_pylist() == [[1, -1, -1], [1, 2, 3], None]
-
-
-def test_images_pass_as_they_are_and_an_unknown_kind_is_refused(spark: SparkSession) -> None:
+def test_images_pass_as_they_are(spark: SparkSession) -> None:
     df = spark.range(1).select(F.lit(b"abc").alias("image"))
     assert arrow(df, tensor_column("image", ["image"], "float32")).column(0).to_pylist() == [b"abc"]
-    with pytest.raises(ValueError, match="sound"):
-        tensor_column("sound", ["image"], "float32")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -128,3 +129,72 @@ def lengths(array: pa.Array) -> npt.NDArray[np.int64]:
     if nulls is not None:
         sizes[nulls] = 0
     return sizes
+
+
+def sizes(array: pa.Array) -> pa.Array:
+    """Return how many elements each row has; numbers are such sizes already. A null stays null."""
+    return pc.list_value_length(array) if is_list(array.type) else array
+
+
+def with_leaf(array: pa.Array, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """Return nested lists with changed numbers; as they are where no number is null."""
+    if leaf(array).null_count == 0:
+        return array
+    if not is_list(array.type):
+        return change(array)
+    return _lists(lengths(array), with_leaf(array.flatten(), change), _nulls(array))
+
+
+def with_type(array: pa.Array, dtype: str, dims: int) -> pa.Array:
+    """Return lists of which all at some depth are null as ones of numbers, nested `dims` deep; others as they are."""
+    return array.cast(_nested(dtype, dims)) if pa.types.is_null(leaf(array).type) else array
+
+
+def with_rows(array: pa.Array, dtype: str, shape: tuple[int, ...], value: float) -> pa.Array:
+    """Return lists, nested ``len(shape)`` deep, with lists of `value` in place of null ones, at every depth."""
+    found = null_rows(array)
+    if found is None or not found.any() or not shape:
+        return array
+    inner, own = with_rows(array.flatten(), dtype, shape[1:], value), _nulls(array)
+    counts = lengths(array)
+    if own is None:
+        return _lists(counts, inner, None)
+    return _longer(_as(inner, dtype), counts, np.where(own, shape[0], counts), _constant(dtype, shape[1:], value), None)
+
+
+def padded(array: pa.Array, dtype: str, length: int, value: float) -> pa.Array:
+    """Return lists of numbers with `value` behind the elements of shorter ones; nulls stay, longer ones too."""
+    own, counts = _nulls(array), lengths(array)
+    short = counts < length if own is None else (counts < length) & ~own
+    if not short.any():
+        return array
+    longer = np.where(short, length, counts)
+    return _longer(_as(array.flatten(), dtype), counts, longer, _constant(dtype, (), value), own)
+
+
+def _as(array: pa.Array, dtype: str) -> pa.Array:
+    return array.cast(_nested(dtype, depth(array.type)), safe=False)
+
+
+def _nested(dtype: str, dims: int) -> pa.DataType:
+    return pa.list_(_nested(dtype, dims - 1)) if dims else pa.from_numpy_dtype(dtype)
+
+
+def _constant(dtype: str, shape: tuple[int, ...], value: float) -> pa.Array:
+    """One row of that shape."""
+    return pa.array([np.full(shape, value).astype(dtype).tolist()], type=_nested(dtype, len(shape)))
+
+
+def _longer(
+    values: pa.Array, counts: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64], filler: pa.Array, nulls: Mask | None
+) -> pa.Array:
+    """Lists of `counts` elements, brought to `wanted` by a `filler` behind them."""
+    chosen = np.full(int(wanted.sum()), len(values), dtype=np.int64)
+    moved = (np.cumsum(wanted) - wanted) - (np.cumsum(counts) - counts)
+    chosen[np.repeat(moved, counts) + np.arange(len(values))] = np.arange(len(values))
+    return _lists(wanted, pa.concat_arrays([values, filler]).take(pa.array(chosen)), nulls)
+
+
+def _lists(counts: npt.NDArray[np.int64], values: pa.Array, nulls: Mask | None) -> pa.Array:
+    offsets = pa.array(np.concatenate(([0], np.cumsum(counts))).astype(np.int32))
+    return pa.ListArray.from_arrays(offsets, values, mask=None if nulls is None else pa.array(nulls))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sparkdl.data.convert import arrow
 from sparkdl.errors import DataError
@@ -61,6 +62,16 @@ def entries_of(column: pa.StructArray) -> Entries:
     numbers = arrow.leaf(values).to_numpy(zero_copy_only=False).astype(np.float32)
     kept = numbers != 0
     return Entries(rows[kept], places[kept], numbers[kept], len(column))
+
+
+def without_nulls(column: pa.StructArray, size: int) -> pa.StructArray:
+    """Return vectors with one of `size` zeros in place of each null."""
+    if column.null_count == 0:
+        return column
+    whole = column.is_valid()
+    zeros = pa.array([{"type": 0, "size": size, "indices": [], "values": []}], type=column.type)
+    chosen = pc.if_else(whole, pa.array(np.arange(len(column))), len(column))
+    return pa.concat_arrays([column, zeros]).take(chosen)
 
 
 def packed(column: pa.StructArray, room: int, name: str) -> npt.NDArray[Any]:

@@ -17,9 +17,10 @@ from sparkdl.data.external.footers import RESULT_SCHEMA, FooterTask
 from sparkdl.data.external.listing import manifest_of
 from sparkdl.data.format.manifest import FieldCount
 from sparkdl.data.format.statistics import OTHER
+from sparkdl.data.types import type_of
 from sparkdl.data.write import check_place, choose_place, materialize, schema_of
 from sparkdl.errors import ClusterError, DataError, SettingError
-from sparkdl.schema import IMAGE, DataSchema, Field
+from sparkdl.schema import DataSchema, Field
 from sparkdl.spark.session import active_session, conf_bool, task_slots
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _check_dtype(dtype: str | None) -> None:
 
 def _as_dtype(field: Field, spark_type: str, dtype: str | None) -> Field:
     """The field in the precision that is asked for."""
-    if field.dtype != FLOAT32 or field.kind == IMAGE:
+    if field.dtype != FLOAT32 or type_of(field).pixels:
         return field
     wide = any(name in spark_type for name in ("double", "decimal", "vector"))
     return replace(field, dtype=dtype or (FLOAT64 if wide else FLOAT32))
@@ -160,11 +161,11 @@ def _check_counts(field: Field, count: FieldCount) -> None:
     if count.undecodable:
         raise DataError(f"{column} has {count.undecodable:,} rows whose bytes are no image: keep JPEG and PNG only")
     if count.nulls:
-        remedy = "remove them" if field.kind == IMAGE else "remove them, or set fill_value"
+        remedy = "remove them, or set fill_value" if type_of(field).fillable else "remove them"
         raise DataError(f"{column} has {count.nulls:,} rows with a null: {remedy}")
     if len(count.shapes) > 1:
         shown = ", ".join(f"{shape.replace(',', ' x ')} ({n:,} rows)" for shape, n in list(count.shapes.items())[:4])
         others = " and others" if len(count.shapes) > 4 or OTHER in count.shapes else ""
-        what = "images of different sizes" if field.kind == IMAGE else "arrays of different lengths"
-        remedy = "bring them to one size" if field.kind == IMAGE else "make them equal, or set pad_value"
-        raise DataError(f"{column} holds {what}: {shown}{others}: {remedy}")
+        kind = type_of(field)
+        remedy = f"{kind.make_equal}, or set pad_value" if kind.paddable else kind.make_equal
+        raise DataError(f"{column} holds {kind.unequal}: {shown}{others}: {remedy}")

@@ -9,8 +9,8 @@ from typing import Any
 from sparkdl.data.converter.torch_loader import TorchLoader, plan_for, shard_of
 from sparkdl.data.converter.transform_spec import transform_of
 from sparkdl.data.format.manifest import Manifest
+from sparkdl.data.types import type_of
 from sparkdl.errors import DataError, SettingError
-from sparkdl.schema import SCALAR
 from sparkdl.storage import urls
 
 WINDOW = 200_000
@@ -80,7 +80,7 @@ class SparkDatasetConverter:
     @property
     def columns(self) -> dict[str, tuple[int, ...]]:
         """Shape of one row of each column; () is a scalar."""
-        return {f.name: () if f.kind == SCALAR else f.shape for f in self._manifest.schema.fields}
+        return {f.name: () if type_of(f).stackable else f.shape for f in self._manifest.schema.fields}
 
     def make_torch_dataloader(
         self,

@@ -16,8 +16,8 @@ from sparkdl.data.format.manifest import Manifest
 from sparkdl.data.loading.loader import Batch, Loader
 from sparkdl.data.loading.prefetch import Background
 from sparkdl.data.sampling.plan import Plan
+from sparkdl.data.types import type_of
 from sparkdl.errors import DataError, SettingError
-from sparkdl.schema import IMAGE, SCALAR
 
 Tensors = dict[str, torch.Tensor]
 
@@ -157,7 +157,7 @@ class TorchLoader:
     def _by_name(self, batch: Batch) -> Tensors:
         fields = self._manifest.schema.inputs
         return {
-            field.name: tensor.reshape(-1) if field.kind == SCALAR else tensor
+            field.name: tensor.reshape(-1) if type_of(field).stackable else tensor
             for field, tensor in zip(fields, batch.for_network(batch.inputs), strict=True)
         }
 
@@ -198,7 +198,9 @@ def plan_for(
     group that is read in pieces is kept decoded by its shard: where they are large, a rank has fewer shards.
     """
     largest = max((rows for file in manifest.files for rows in file.row_groups), default=0)
-    group_bytes = largest * sum(f.stored_bytes for f in manifest.schema.fields if f.known and f.kind != IMAGE)
+    group_bytes = largest * sum(
+        type_of(f).stored_bytes(f) for f in manifest.schema.fields if f.known and not type_of(f).late
+    )
     shards = min(-(-SHARDS // size), max(1, GROUPS_BYTES // max(1, group_bytes)))
     plan = Plan.of(
         manifest,

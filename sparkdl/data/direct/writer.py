@@ -103,6 +103,7 @@ def pack(
         seed=seed,
         count_classes=tuple(count_classes),
         fill_value=fill_value,
+        pad_value=pad_value,
         piece_bytes=piece_bytes_of(df.sparkSession),
     )
     # Java's serializer holds a hundred of the batches that Spark makes of these rows, for each task that runs: 400 MiB

@@ -9,23 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sparkdl.data.convert import arrow, images, vectors
 from sparkdl.data.external.footers import SourceFile
+from sparkdl.data.types import TYPES, type_of
+from sparkdl.data.types.number import arrow_times
 from sparkdl.errors import DataError, SettingError
-from sparkdl.schema import (
-    ARRAY,
-    DATE,
-    IMAGE,
-    IMAGE_PARTS,
-    INPUT,
-    SCALAR,
-    STACKED,
-    TIMESTAMP,
-    TIMESTAMP_NTZ,
-    VECTOR,
-    DataSchema,
-    Field,
-)
+from sparkdl.schema import INPUT, STACKED, DataSchema, Field
 from sparkdl.storage import urls
 
 Columns = Sequence[str] | Mapping[str, str | Sequence[str]] | None
@@ -84,7 +72,7 @@ def fields_of(schema: pa.Schema, constants: Mapping[str, float], columns: Column
     for name, group in named(columns, list(types)).items():
         parts = [_field(column, types[column], dtype) for column in group]
         for part in parts:
-            if len(parts) > 1 and part.kind != SCALAR:
+            if len(parts) > 1 and not type_of(part).stackable:
                 raise DataError(
                     f"column {part.name!r} is {types[part.name]} and cannot be one of the {len(group)} columns that "
                     f"are stacked to {name!r}: numbers can, give it a name of its own"
@@ -138,48 +126,14 @@ def first_schema(url: str, files: Sequence[SourceFile], options: Mapping[str, An
 
 
 def _field(name: str, data_type: pa.DataType, dtype: str | None) -> Field:
-    number = _number_dtype(data_type, dtype)
-    if number is not None:
-        return Field(name, INPUT, SCALAR, (name,), number, (1,), _times(data_type))
-    if arrow.is_list(data_type):
-        dims = arrow.depth(data_type)
-        element = data_type
-        while arrow.is_list(element):
-            element = element.value_type
-        number = _number_dtype(element, dtype)
-        if number is not None and not _times(element):
-            return Field(name, INPUT, ARRAY, (name,), number, (-1,) * dims)
-    if pa.types.is_fixed_size_binary(data_type):
-        return Field(name, INPUT, ARRAY, (name,), "uint8", (data_type.byte_width,))
-    if pa.types.is_binary(data_type) or pa.types.is_large_binary(data_type):
-        return Field(name, INPUT, IMAGE, (name,), "float32", (3, -1, -1))
-    if pa.types.is_struct(data_type):
-        parts = {data_type.field(place).name for place in range(data_type.num_fields)}
-        if parts >= IMAGE_PARTS:
-            return Field(name, INPUT, IMAGE, (name,), "float32", (3, -1, -1))
-        if vectors.is_vector(data_type):
-            return Field(name, INPUT, VECTOR, (name,), "float32", (-1,))
+    for each in TYPES.values():
+        shaped = each.of_arrow(data_type, dtype)
+        if shaped is not None:
+            return Field(name, INPUT, each.kind, (name,), shaped.dtype, shaped.shape, arrow_times(data_type))
     raise DataError(
         f"column {name!r} is {data_type} and cannot go into a network (numbers, dates, timestamps, arrays of numbers, "
         "Spark ML vectors, images and bytes of fixed length can): leave it out by columns=[...]"
     )
-
-
-def _number_dtype(data_type: pa.DataType, dtype: str | None) -> str | None:
-    if pa.types.is_integer(data_type) or pa.types.is_boolean(data_type) or _times(data_type):
-        return "int64"
-    if pa.types.is_floating(data_type) or pa.types.is_decimal(data_type):
-        narrow = pa.types.is_float32(data_type) or pa.types.is_float16(data_type)
-        return dtype or ("float32" if narrow else "float64")
-    return None
-
-
-def _times(data_type: pa.DataType) -> tuple[str, ...]:
-    if pa.types.is_date(data_type):
-        return (DATE,)
-    if pa.types.is_timestamp(data_type):
-        return (TIMESTAMP if data_type.tz else TIMESTAMP_NTZ,)
-    return ()
 
 
 def _shape(field: Field, column: pa.ChunkedArray, place: str) -> tuple[int, ...] | None:
@@ -190,14 +144,9 @@ def _shape(field: Field, column: pa.ChunkedArray, place: str) -> tuple[int, ...]
     row = rows.slice(0, 1).combine_chunks()
     if isinstance(row, pa.ChunkedArray):
         row = row.chunk(0)
-    if field.kind == IMAGE:
-        image = images.decode_all(row)[0]
-        if image is None:
-            raise DataError(f"column {field.columns[0]!r} is no JPEG, PNG or Spark image in the first row of {place}")
-        return image.shape
-    if field.kind == VECTOR:
-        return (int(vectors.sizes(row)[0]),)
-    shape = tuple(int(dimension) for dimension in arrow.row_shapes(row, len(field.shape))[0])
+    shape = type_of(field).first_shape(row, field)
+    if shape is None:
+        raise DataError(f"column {field.columns[0]!r} is no JPEG, PNG or Spark image in the first row of {place}")
     if min(shape) < 0:
         raise DataError(f"column {field.columns[0]!r} has arrays of different lengths in the first row of {place}")
     return shape

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sparkdl.data.types import type_of
 from sparkdl.errors import DataError
 from sparkdl.schema import DataSchema
 
@@ -73,10 +74,11 @@ class RowLayout:
         for field in schema.fields:
             if not field.known:
                 raise DataError(f"field {field.name!r} has shape {field.shape}: no row has told its size yet")
-            item = np.dtype(field.stored_dtype).itemsize
+            kind = type_of(field)
+            item = np.dtype(kind.stored_dtype(field)).itemsize
             offset = -(-end // item) * item
-            slots.append(Slot(field.name, field.stored_dtype, field.stored_shape, offset))
-            end = offset + field.stored_bytes
+            slots.append(Slot(field.name, kind.stored_dtype(field), kind.stored_shape(field), offset))
+            end = offset + kind.stored_bytes(field)
         return cls(tuple(slots), max(_ALIGNMENT, -(-end // _ALIGNMENT) * _ALIGNMENT))
 
     @cached_property

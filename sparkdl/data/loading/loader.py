@@ -9,17 +9,18 @@ from typing import Any, NamedTuple
 
 import torch
 
-from sparkdl.data.convert.tensors import scaled, split_packed
+from sparkdl.data.convert.tensors import scaled
 from sparkdl.data.format.manifest import PACKED, Manifest
 from sparkdl.data.format.row_layout import RowLayout
 from sparkdl.data.loading.assembler import Columns, OrderedSteps, Run, ShuffledSteps
 from sparkdl.data.loading.buffer_pool import Recycled
 from sparkdl.data.loading.prefetch import Background
-from sparkdl.data.loading.shuffle_buffer import WindowMemory, decoded_shape, in_shape, room_for
+from sparkdl.data.loading.shuffle_buffer import WindowMemory
 from sparkdl.data.readers import AHEAD, PETASTORM, Reader, ReaderMaker, import_soon, open_reader
 from sparkdl.data.sampling.plan import Plan
+from sparkdl.data.types import split_packed, type_of
 from sparkdl.errors import DataError, SettingError
-from sparkdl.schema import IMAGE, INPUT, LABEL, WEIGHT
+from sparkdl.schema import INPUT, LABEL, WEIGHT
 from sparkdl.storage import access, leases, urls
 
 _RUN_BYTES = 4 << 20
@@ -118,10 +119,10 @@ class Loader:
         self._reader: Reader | None = None
         self._memory: WindowMemory | None = None
         self._columns = [
-            (field, Recycled(decoded_shape(field) if self._decoded else slot.shape, slot.dtype))
+            (field, Recycled(type_of(field).decoded_shape(field) if self._decoded else slot.shape, slot.dtype))
             for slot, field in zip(self._layout.slots, manifest.schema.fields, strict=False)
         ]
-        self._images = tuple(place for place, field in enumerate(manifest.schema.inputs) if field.kind == IMAGE)
+        self._images = tuple(place for place, field in enumerate(manifest.schema.inputs) if type_of(field).pixels)
         self._running: Background[list[Batch]] | None = None
         import_soon(reader)
 
@@ -226,18 +227,19 @@ class Loader:
 
     def _room(self, rows: int) -> Columns:
         if self._decoded:
-            return [room_for(field, rows) for field in self._manifest.schema.fields]
+            return [type_of(field).empty(field, rows) for field in self._manifest.schema.fields]
         return self._layout.empty(rows)
 
     def _empty(self, rows: int) -> Columns:
         taken = [(field, recycled.take(rows)) for field, recycled in self._columns]
-        return [in_shape(values, field) if self._decoded else values for field, values in taken]
+        return [type_of(field).in_shape(values, field) if self._decoded else values for field, values in taken]
 
     @property
     def _batch_bytes(self) -> int:
         """Of the tensors of this rank's part of a step, dense ones."""
         row = sum(
-            field.size * max(4, field.stored_bytes // max(1, field.size)) for field in self._manifest.schema.fields
+            field.size * max(4, type_of(field).stored_bytes(field) // max(1, field.size))
+            for field in self._manifest.schema.fields
         )
         return max(1, row * self._plan.batch_size * len(self._shards) // self._plan.canonical_shards)
 

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from sparkdl.data.format.row_layout import RowLayout, Rows
 from sparkdl.data.sampling.plan import Numbers, Plan, RowRange
-from sparkdl.schema import IMAGE, Field
 
 Values = npt.NDArray[Any]
 """Of one field, (n, *shape)."""
@@ -25,24 +24,6 @@ _PIECE_BYTES = 1 << 20
 def piece_rows(layout: RowLayout) -> int:
     """Return how many rows at a time go through the cache of a core on their way to a target."""
     return max(1, _PIECE_BYTES // layout.row_bytes)
-
-
-def decoded_shape(field: Field) -> tuple[int, ...]:
-    """Return the shape in which decoders write a row of a field: images pixel by pixel, (H, W, 3)."""
-    if field.kind != IMAGE:
-        return field.stored_shape
-    colours, height, width = field.shape
-    return height, width, colours
-
-
-def in_shape(decoded: Values, field: Field) -> Values:
-    """Return rows of a `decoded_shape`, (n, ...), as (n, *shape), without a copy."""
-    return decoded.transpose(0, 3, 1, 2) if field.kind == IMAGE else decoded
-
-
-def room_for(field: Field, rows: int) -> Values:
-    """Return room for decoded rows of a field, (n, *shape), not initialised."""
-    return in_shape(np.empty((rows, *decoded_shape(field)), dtype=field.stored_dtype), field)
 
 
 class Target(NamedTuple):

@@ -12,19 +12,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sparkdl.data.convert import arrow, images, tensors
+from sparkdl.data.convert import arrow
 from sparkdl.data.format.manifest import Manifest
 from sparkdl.data.format.row_layout import Block
-from sparkdl.data.loading.shuffle_buffer import Target, Values, room_for
+from sparkdl.data.loading.shuffle_buffer import Target, Values
 from sparkdl.data.readers.packed import RowGroupFiles
 from sparkdl.data.sampling.plan import RowRange
+from sparkdl.data.types import type_of
 from sparkdl.errors import DataError
-from sparkdl.schema import IMAGE, SCALAR, STACKED, Field
+from sparkdl.schema import Field
 
 Rows = Values | Sequence[Values]
 """One array for all rows, or one for each."""
@@ -94,15 +93,12 @@ class ColumnFiles(RowGroupFiles):
         return columns
 
     def _part(self, field: Field, columns: list[pa.Array]) -> Part:
-        if field.kind == STACKED:
+        kind = type_of(field)
+        if kind.late:
+            return Late(columns[0], field, kind.decode)
+        if len(columns) > 1:
             return _Stacked([arrow.dense(column, field.dtype, ()) for column in columns])
-        if field.kind == IMAGE:
-            return Late(columns[0], field, _images)
-        if field.dtype == "uint8":
-            return _Ready(_bytes(field, columns[0]))
-        if field.kind == SCALAR:
-            return _Ready(arrow.dense(columns[0], field.dtype, (1,)))
-        return _Ready(tensors.to_tensor(columns, field).numpy())
+        return _Ready(kind.decoded(columns, field))
 
     def _check_schema(self, number: int, opened: pq.ParquetFile) -> None:
         there = set(opened.schema_arrow.names) | {name for name, _ in self._manifest.files[number].constants}
@@ -154,7 +150,7 @@ class Late(Part):
         self._make = make
 
     def values(self, start: int, stop: int) -> Values:
-        values = room_for(self._field, stop - start)
+        values = type_of(self._field).empty(self._field, stop - start)
         self._make(self._column.slice(start, stop - start), self._field, values)
         return values
 
@@ -217,23 +213,3 @@ def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
     if column.num_chunks == 1:
         return column.chunk(0)
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-
-
-def _images(column: pa.Array, field: Field, out: Rows) -> None:
-    shapes = images.decode_rows(column, [row.transpose(1, 2, 0) for row in out])
-    name, (height, width) = field.columns[0], field.shape[1:]
-    broken = shapes.count(None)
-    if broken:
-        raise DataError(f"column {name!r} has {broken:,} rows that are no JPEG, PNG or Spark image")
-    other = next((shape for shape in shapes if shape != (height, width)), None)
-    if other is not None:
-        raise DataError(
-            f"column {name!r} has images of {other[0]}x{other[1]} (height x width), "
-            f"the first ones are {height}x{width}: bring them to one size"
-        )
-
-
-def _bytes(field: Field, column: pa.FixedSizeBinaryArray) -> npt.NDArray[Any]:
-    width = column.type.byte_width
-    values = np.frombuffer(column.buffers()[1], dtype=np.uint8, count=len(column) * width, offset=column.offset * width)
-    return values.reshape(len(column), *field.shape)

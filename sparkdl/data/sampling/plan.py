@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from sparkdl.data.format.manifest import Manifest
 from sparkdl.data.sampling import rng as orders
+from sparkdl.data.types import type_of
 from sparkdl.errors import SettingError
 
 WINDOW_BYTES = 1 << 29
@@ -100,7 +101,7 @@ class Plan:
         steps_per_epoch: int | None = None,
     ) -> Plan:
         """Return the plan for the rows of a manifest; the window is cut to `WINDOW_BYTES`."""
-        row_bytes = sum(f.stored_bytes for f in manifest.schema.fields if f.known)
+        row_bytes = sum(type_of(f).stored_bytes(f) for f in manifest.schema.fields if f.known)
         return cls(
             row_groups=tuple(file.row_groups for file in manifest.files),
             batch_size=batch_size,

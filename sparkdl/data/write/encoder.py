@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparkdl.data.convert import arrow, images, vectors
+from sparkdl.data.convert import arrow, images
 from sparkdl.data.format.statistics import FieldCounter
-from sparkdl.schema import IMAGE, INPUT, LABEL, MASK, DataSchema, Field
+from sparkdl.data.types import type_of
+from sparkdl.schema import INPUT, LABEL, DataSchema, Field
 
 
 class FieldReader:
@@ -23,75 +24,48 @@ class FieldReader:
         With its shape where it is known already.
     count_classes : sequence of str
         Scalar labels whose values are counted, by name of field or column.
-    fill_value : float or None
-        Stands for a whole array that is null.
+    fill_value, pad_value : float or None
+        For nulls in inputs; behind the elements of shorter arrays and vectors, up to the field's shape.
     """
 
-    def __init__(self, field: Field, count_classes: Sequence[str], fill_value: float | None) -> None:
+    def __init__(
+        self, field: Field, count_classes: Sequence[str], fill_value: float | None, pad_value: float | None = None
+    ) -> None:
         scalar_label = field.role == LABEL and field.shape == (1,)
         wanted = field.name in count_classes or field.columns[0] in count_classes
         self.field = field
         self.counter = FieldCounter(labels=field.role == LABEL, classes=Counter() if scalar_label and wanted else None)
+        self._type = type_of(field)
         self._fill_value = fill_value if field.role == INPUT else None
+        self._pad_value = pad_value if field.role == INPUT and field.known else None
 
     def read(self, column: Any) -> tuple[Any, arrow.Mask]:
         """Count nulls and shapes of one column; return it (or its decoded images) and which rows can be packed."""
-        if self.field.kind == IMAGE:
+        if self._type.pixels:
             return self._read_images(column)
-        nulls = arrow.null_rows(column)
-        good = np.ones(len(column), dtype=bool) if nulls is None else ~nulls
-        if self.field.kind == MASK:
-            # Its nulls are those of the array, and counted there.
-            self.counter.add_shapes(np.full((int(good.sum()), 1), self.field.shape[0], dtype=np.int64))
-            return column, good
-        shapes = self._shapes(column)
+        if self._fill_value is not None:
+            column = self._type.filled(column, self.field, self._fill_value)
+            if not self.field.known:
+                # Rows that are null whole can be filled once another row has told the shape.
+                self._fix_shape(self._type.shapes(column, self.field), _valid(column))
+                column = self._type.filled(column, self.field, self._fill_value)
+        if self._pad_value is not None:
+            column = self._type.padded(column, self.field, self._pad_value)
+        shapes, good = self._type.shapes(column, self.field), _valid(column)
         self.counter.add_shapes(shapes[good])
-        good = self._fix_shape(shapes, good)
-        filled = 0
-        if self._fill_value is not None and self.field.known and nulls is not None:
-            # A null array of known length is filled as a whole; nulls inside arrays Spark has filled already.
-            filled = int(nulls.sum())
-            good = good | nulls
-        self.counter.nulls += 0 if nulls is None else int(nulls.sum()) - filled
-        return column, good
+        if not self._type.derived:
+            self.counter.nulls += int((~good).sum())
+        return column, self._fix_shape(shapes, good)
 
     def values(self, content: Any, good: arrow.Mask) -> npt.NDArray[Any]:
         """Return what packed rows hold, (n, *stored_shape), of the rows that are good in every field; counted."""
-        values = self._values(content, good)
-        if self.field.kind != MASK:
-            self.counter.add_values(values if self.field.entries is None else values["f1"])
+        if self._type.pixels:
+            values = np.stack([content[row] for row in np.flatnonzero(good)])
+        else:
+            values = self._type.packed(content if good.all() else content.filter(good), self.field)
+        if not self._type.derived:
+            self.counter.add_values(values if values.dtype.names is None else values["f1"])
         return values
-
-    def _values(self, content: Any, good: arrow.Mask) -> npt.NDArray[Any]:
-        field = self.field
-        if field.kind == IMAGE:
-            return np.stack([content[row] for row in np.flatnonzero(good)])
-        nulls = None if self._fill_value is None else arrow.null_rows(content)
-        if nulls is None or not (nulls & good).any():
-            return self._dense(content if good.all() else content.filter(good))
-        values = np.zeros((int(good.sum()), *field.stored_shape), dtype=field.stored_dtype)
-        if field.entries is None:
-            values[:] = self._fill_value
-        values[~nulls[good]] = self._dense(content.filter(good & ~nulls))
-        return values
-
-    def _dense(self, column: Any) -> npt.NDArray[Any]:
-        field = self.field
-        if field.kind == MASK:
-            own: npt.NDArray[np.uint8] = (np.arange(field.shape[0]) < arrow.dense(column, "int64", ())[:, None]).astype(
-                np.uint8
-            )
-            return own
-        if field.entries is not None:
-            return vectors.packed(column, field.entries, field.columns[0])
-        return arrow.dense(column, field.dtype, field.shape)
-
-    def _shapes(self, column: Any) -> npt.NDArray[np.int64]:
-        if self.field.entries is not None:
-            return vectors.sizes(column)[:, None]
-        if arrow.is_list(column.type):
-            return arrow.row_shapes(column, len(self.field.shape))
-        return np.ones((len(column), 1), dtype=np.int64)
 
     def _read_images(self, column: Any) -> tuple[Any, arrow.Mask]:
         decoded = images.decode_all(column)
@@ -109,3 +83,8 @@ class FieldReader:
             self.field = DataSchema((self.field,)).resolved({self.field.name: shape}).fields[0]
         matching: arrow.Mask = regular & (shapes == np.array(self.field.shape)).all(axis=1)
         return matching
+
+
+def _valid(column: Any) -> arrow.Mask:
+    nulls = arrow.null_rows(column)
+    return np.ones(len(column), dtype=bool) if nulls is None else ~nulls

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from pyspark.sql.types import (
@@ -12,10 +11,6 @@ from pyspark.sql.types import (
     BinaryType,
     BooleanType,
     DataType,
-    DecimalType,
-    DoubleType,
-    FloatType,
-    IntegralType,
     MapType,
     StringType,
     StructField,
@@ -25,24 +20,13 @@ from pyspark.sql.types import (
     UserDefinedType,
 )
 
+from sparkdl.data.types import TYPES, ColumnType, Shaped, type_of
 from sparkdl.errors import DataError, SettingError, did_you_mean
-from sparkdl.schema import (
-    ARRAY,
-    IMAGE,
-    IMAGE_PARTS,
-    INPUT,
-    LABEL,
-    MASK,
-    SCALAR,
-    STACKED,
-    VECTOR,
-    WEIGHT,
-    DataSchema,
-    Field,
-)
-from sparkdl.spark.columns import time_of
+from sparkdl.schema import INPUT, LABEL, MASK, STACKED, WEIGHT, DataSchema, Field
+from sparkdl.spark.columns import element_of, time_of
 
-_MLLIB = "pyspark.mllib.linalg"
+_WHOLE = ("a label", "an input")
+"""Uses that take a column of any type."""
 _ALLOWED = "numbers, booleans, dates, timestamps, arrays of numbers, Spark ML vectors, images"
 
 
@@ -85,7 +69,7 @@ def schema_of(
     found = _Columns(frame_schema, case_sensitive)
     fields = [_input(found, name, columns) for name, columns in inputs]
     if sparse:
-        fields = [replace(f, sparse=f.kind == VECTOR) for f in fields]
+        fields = [replace(f, sparse=type_of(f).sparse) for f in fields]
         if not any(f.sparse for f in fields):
             raise SettingError("sparseTensors is set, and no input is a Spark ML vector: leave it out")
     if masks:
@@ -95,9 +79,9 @@ def schema_of(
     if weight is not None:
         data_type = found.type_of(weight)
         if time_of(data_type):
-            raise DataError(_refusal(weight, data_type, "a weight", _remedy(data_type)))
-        kind, _, shape = _number(weight, data_type, "a weight")
-        fields.append(Field(_free(weight, "weight", fields), WEIGHT, kind, (weight,), "float32", shape))
+            raise DataError(_refusal(weight, data_type, "a weight"))
+        kind, shaped = _number(weight, data_type, "a weight")
+        fields.append(Field(_free(weight, "weight", fields), WEIGHT, kind, (weight,), "float32", shaped.shape))
     return DataSchema(tuple(fields))
 
 
@@ -118,7 +102,9 @@ def declared_sizes(frame_schema: StructType, schema: DataSchema, case_sensitive:
     but rows are packed by what they hold.
     """
     found = _Columns(frame_schema, case_sensitive)
-    vectors = [f for f in schema.fields if VECTOR in (f.kind, *f.types)]
+    # The types of a mask are the kinds of what it masks.
+    kinds = {f.name: (f.kind, *f.types) if type_of(f).derived else (f.kind,) for f in schema.fields}
+    vectors = [f for f in schema.fields if any(TYPES[kind].sparse for kind in kinds[f.name])]
     sizes = {f.name: _declared_size(found.find(f.columns[0])) for f in vectors}
     return {name: size for name, size in sizes.items() if size}
 
@@ -174,7 +160,7 @@ def _input(found: _Columns, name: str, columns: tuple[str, ...]) -> Field:
         return _single(found, name, INPUT, columns[0])
     types = [found.type_of(column) for column in columns]
     use = f"one of the {len(columns)} columns that are stacked"
-    dtypes = {_number(column, data_type, use)[1] for column, data_type in zip(columns, types, strict=True)}
+    dtypes = {_number(column, data_type, use)[1].dtype for column, data_type in zip(columns, types, strict=True)}
     dtype = "int64" if dtypes == {"int64"} else "float32"
     times = [c for c, t in zip(columns, types, strict=True) if isinstance(t, (TimestampType, TimestampNTZType))]
     if times and dtype == "float32":
@@ -189,8 +175,8 @@ def _input(found: _Columns, name: str, columns: tuple[str, ...]) -> Field:
 
 def _single(found: _Columns, name: str, role: str, column: str) -> Field:
     data_type = found.type_of(column)
-    kind, dtype, shape = _tensor(column, data_type, "a label" if role == LABEL else "an input")
-    return Field(name, role, kind, (column,), dtype, shape, _times([data_type]))
+    kind, shaped = _tensor(column, data_type, "a label" if role == LABEL else "an input", TYPES.values())
+    return Field(name, role, kind, (column,), shaped.dtype, shaped.shape, _times([data_type]))
 
 
 def _times(types: Sequence[DataType]) -> tuple[str, ...]:
@@ -199,7 +185,7 @@ def _times(types: Sequence[DataType]) -> tuple[str, ...]:
 
 
 def _masks(fields: Sequence[Field]) -> list[Field]:
-    padded = [f for f in fields if f.kind in (ARRAY, VECTOR) and len(f.shape) == 1]
+    padded = [f for f in fields if type_of(f).paddable and len(f.shape) == 1]
     if not padded:
         raise SettingError("padMask is set, and no input is an array or a vector that could be padded: leave it out")
     names = [_free(f.name, "mask", fields) for f in padded]
@@ -208,63 +194,37 @@ def _masks(fields: Sequence[Field]) -> list[Field]:
     ]
 
 
-def _tensor(column: str, data_type: DataType, use: str) -> tuple[str, str, tuple[int, ...]]:
-    """Kind, dtype and shape of one column."""
-    if isinstance(data_type, UserDefinedType):
-        return _user_type(column, data_type, use)
-    if isinstance(data_type, BinaryType):
-        if importlib.util.find_spec("PIL") is None:
-            raise DataError(
-                f"column {column!r} holds images as bytes, and Pillow, which decodes them, is not installed in the "
-                "driver's Python: run pip install pillow"
-            )
-        return IMAGE, "float32", (3, -1, -1)
-    if isinstance(data_type, StructType) and set(data_type.fieldNames()) >= IMAGE_PARTS:
-        return IMAGE, "float32", (3, -1, -1)
-    if isinstance(data_type, ArrayType):
-        element, dims = data_type.elementType, 1
-        while isinstance(element, ArrayType):
-            element, dims = element.elementType, dims + 1
-        dtype = _number_dtype(element)
-        if dtype is None or time_of(element):
-            raise DataError(_refusal(column, data_type, use, _remedy(element)))
-        return ARRAY, dtype, (-1,) * dims
-    return _number(column, data_type, use)
-
-
-def _number(column: str, data_type: DataType, use: str) -> tuple[str, str, tuple[int, ...]]:
-    dtype = _number_dtype(data_type)
-    if dtype is None:
-        raise DataError(_refusal(column, data_type, use, _remedy(data_type)))
-    return SCALAR, dtype, (1,)
-
-
-def _number_dtype(data_type: DataType) -> str | None:
-    if isinstance(data_type, (IntegralType, BooleanType)) or time_of(data_type):
-        return "int64"
-    return "float32" if isinstance(data_type, (FloatType, DoubleType, DecimalType)) else None
-
-
-def _user_type(column: str, data_type: UserDefinedType, use: str) -> tuple[str, str, tuple[int, ...]]:
-    kind = type(data_type)
-    if kind.__module__.startswith(_MLLIB) and kind.__name__ == "VectorUDT":
+def _tensor(column: str, data_type: DataType, use: str, types: Iterable[ColumnType]) -> tuple[str, Shaped]:
+    """Kind, dtype and shape of one column, by the first type that takes it."""
+    for each in types:
+        shaped = each.of_spark(column, data_type)
+        if shaped is not None:
+            return each.kind, shaped
+    if type(data_type).__name__ == "VectorUDT":
         raise DataError(
             f"column {column!r} is an old mllib vector and cannot be {use}: "
             "convert it with pyspark.mllib.util.MLUtils.convertVectorColumnsToML"
         )
-    if kind.__name__ == "VectorUDT":
-        return VECTOR, "float32", (-1,)
-    raise DataError(_refusal(column, data_type, use, "convert it to an array or a vector"))
+    raise DataError(_refusal(column, data_type, use))
 
 
-def _refusal(column: str, data_type: DataType, use: str, remedy: str) -> str:
+def _number(column: str, data_type: DataType, use: str) -> tuple[str, Shaped]:
+    return _tensor(column, data_type, use, [each for each in TYPES.values() if each.stackable])
+
+
+def _refusal(column: str, data_type: DataType, use: str) -> str:
+    # Of an array that cannot go in its elements are what is wrong, where an array could.
+    element = element_of(data_type)[0] if use in _WHOLE else data_type
+    remedy = _remedy(element)
+    if use in _WHOLE and isinstance(data_type, UserDefinedType):
+        remedy = "convert it to an array or a vector"
     return f"column {column!r} is {data_type.simpleString()} and cannot be {use} ({_allowed(use)} can): {remedy}"
 
 
 def _allowed(use: str) -> str:
     if use == "a weight":
         return "numbers and booleans"
-    return _ALLOWED if use in ("a label", "an input") else "numbers, booleans, dates and timestamps"
+    return _ALLOWED if use in _WHOLE else "numbers, booleans, dates and timestamps"
 
 
 def _remedy(data_type: DataType) -> str:

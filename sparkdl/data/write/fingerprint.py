@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
-from sparkdl.schema import ARRAY, IMAGE, INPUT, MASK, STACKED, VECTOR, DataSchema, Field
-from sparkdl.spark.columns import column, tensor_column
+from sparkdl.data.types import type_of
+from sparkdl.schema import INPUT, DataSchema
+from sparkdl.spark.columns import column
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -19,13 +20,11 @@ _PART_BITS = 22
 def row_hash(schema: DataSchema, validation_column: str | None, fill_value: float | None) -> Column:
     """Return 64 bits that depend on everything of a row that is packed, as bigint.
 
-    Spark's xxhash64 passes over nulls and does not tell where an array ends, so both are hashed as numbers beside it;
-    not which elements of an array are null, because a fit is refused for any of them.
+    Spark's xxhash64 passes over nulls and does not tell where an array ends, so both are hashed as numbers beside it.
     """
     parts: list[Column] = []
     for field in schema.fields:
-        if field.kind != MASK:
-            parts += _parts(field, fill_value if field.role == INPUT else None)
+        parts += type_of(field).hashed(field, filled=fill_value is not None and field.role == INPUT)
     if validation_column is not None:
         flag = column(validation_column)
         parts += [flag.isNull(), flag]
@@ -47,17 +46,3 @@ def content_of(df: DataFrame, schema: DataSchema, validation_column: str | None,
 def identity(rows: int, total: int) -> str:
     """Return rows and the sum of their hashes modulo 2**64 as one text."""
     return f"{rows}-{total % (1 << _BITS):016x}"
-
-
-def _parts(field: Field, fill_value: float | None) -> list[Column]:
-    if field.kind in (IMAGE, VECTOR):
-        value = column(field.columns[0])
-        return [value.isNull(), value]
-    value = tensor_column(field.kind, field.columns, field.dtype, len(field.shape), fill_value, field.types)
-    if field.kind not in (ARRAY, STACKED):
-        return [value.isNull(), value]
-    sizes, inner = [value.isNull(), F.size(value)], value
-    for _ in range(len(field.shape) - 1):
-        sizes.append(F.transform(inner, lambda part: F.size(part)))
-        inner = F.flatten(inner)
-    return [*sizes, value]

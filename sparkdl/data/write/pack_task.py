@@ -23,8 +23,9 @@ from sparkdl.data.convert import arrow
 from sparkdl.data.format.manifest import DataFile
 from sparkdl.data.format.row_layout import Checksum, RowLayout, Rows
 from sparkdl.data.format.statistics import FieldCounter
+from sparkdl.data.types import type_of
 from sparkdl.data.write.encoder import FieldReader
-from sparkdl.schema import IMAGE, DataSchema
+from sparkdl.schema import DataSchema
 from sparkdl.storage import access, urls
 
 TRAIN = "train"
@@ -33,9 +34,6 @@ CONTENT = "content"
 SPLIT_COLUMN = "split"
 HASH_COLUMN = "hash"
 RESULT_SCHEMA = "entry string"
-
-_PICTURES = 64
-"""Rows whose images are decoded together: ten thousand of them, one Arrow batch, would not fit into memory."""
 
 
 def input_column(place: int) -> str:
@@ -57,8 +55,8 @@ class RowTask:
         Share of rows that are drawn for validation.
     count_classes : tuple of str
         Scalar labels whose values are counted.
-    fill_value : float or None
-        Stands for a whole array that is null.
+    fill_value, pad_value : float or None
+        For nulls in inputs; behind the elements of 1-D arrays and vectors that are shorter than the longest.
     """
 
     schema: DataSchema
@@ -67,6 +65,7 @@ class RowTask:
     seed: int = 0
     count_classes: tuple[str, ...] = ()
     fill_value: float | None = None
+    pad_value: float | None = None
 
     def deal(
         self,
@@ -125,7 +124,9 @@ class SplitPacker(ABC):
         self.seen = 0
         self.bytes = 0
         self._name = name
-        self._readers = [FieldReader(f, task.count_classes, task.fill_value) for f in task.schema.fields]
+        self._readers = [
+            FieldReader(f, task.count_classes, task.fill_value, task.pad_value) for f in task.schema.fields
+        ]
         self._layout: RowLayout | None = None
         self._checksum: Checksum | None = None
         self._pending: list[Rows] = []
@@ -135,7 +136,7 @@ class SplitPacker(ABC):
     def add(self, batch: pa.RecordBatch) -> None:
         """Count all rows of a batch and pack those that can be packed."""
         self.seen += batch.num_rows
-        step = _PICTURES if any(r.field.kind == IMAGE for r in self._readers) else batch.num_rows
+        step = min((type_of(r.field).rows_at_once or batch.num_rows for r in self._readers), default=batch.num_rows)
         for start in range(0, batch.num_rows, step):
             self._add(batch.slice(start, step))
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pyspark.sql import functions as F
 
+from sparkdl.data.types import type_of
 from sparkdl.data.write.fields import declared_sizes
-from sparkdl.schema import ARRAY, ENTRY, INPUT, MASK, VECTOR, DataSchema, Field
-from sparkdl.spark.columns import column, vector_entries, vector_size
+from sparkdl.schema import ENTRY, INPUT, DataSchema, Field
+from sparkdl.spark.columns import vector_entries, vector_size
 from sparkdl.spark.session import conf_bool
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ WIDE = 256
 
 def can_pad(field: Field) -> bool:
     """Whether rows of different lengths can be brought to the longest."""
-    return field.role == INPUT and field.kind in (ARRAY, VECTOR) and len(field.shape) == 1
+    return field.role == INPUT and type_of(field).paddable and len(field.shape) == 1
 
 
 def measured(df: DataFrame, schema: DataSchema, fill_value: float | None, pad_value: float | None) -> DataSchema:
@@ -34,7 +35,7 @@ def measured(df: DataFrame, schema: DataSchema, fill_value: float | None, pad_va
     """
     if pad_value is not None:
         return _with_lengths(df, schema)
-    wide = [f for f in schema.fields if f.role == INPUT and f.kind == VECTOR and f.dtype == "float32"]
+    wide = [f for f in schema.fields if f.role == INPUT and type_of(f).sparse and f.dtype == "float32"]
     if fill_value:
         # A null vector would become one without zeros.
         return schema
@@ -48,14 +49,14 @@ def measured(df: DataFrame, schema: DataSchema, fill_value: float | None, pad_va
 
 def _with_lengths(df: DataFrame, schema: DataSchema) -> DataSchema:
     padded = [f for f in schema.fields if can_pad(f)]
-    lengths = [vector_size(f.columns[0]) if f.kind == VECTOR else F.size(column(f.columns[0])) for f in padded]
+    lengths = [type_of(f).length(f) for f in padded]
     longest = _greatest(df, lengths)
     of_columns = {f.columns: (length,) for f, length in zip(padded, longest, strict=True) if length >= 0}
     return schema.resolved(
         {
             f.name: of_columns[f.columns]
             for f in schema.fields
-            if (can_pad(f) or f.kind == MASK) and f.columns in of_columns
+            if (can_pad(f) or type_of(f).derived) and f.columns in of_columns
         }
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparkdl.data.format.manifest import DataFile, FieldCount, Manifest
 from sparkdl.data.format.statistics import OTHER, total
+from sparkdl.data.types import type_of
 from sparkdl.data.write.fields import check_validation_column
 from sparkdl.data.write.fingerprint import identity, row_hash
 from sparkdl.data.write.pack_task import (
@@ -25,12 +26,12 @@ from sparkdl.data.write.pack_task import (
 from sparkdl.data.write.size_pass import can_pad, measured
 from sparkdl.data.write.staging import Place
 from sparkdl.errors import SettingError
-from sparkdl.schema import INPUT, DataSchema
-from sparkdl.spark.columns import column, padded, tensor_column, vector_parts
+from sparkdl.schema import DataSchema
+from sparkdl.spark.columns import column
 from sparkdl.spark.executors import in_a_sentence
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
     from sparkdl.data.direct.writer import HeldBlocks
 
@@ -125,6 +126,7 @@ def materialize(
         seed=seed,
         count_classes=tuple(count_classes),
         fill_value=fill_value,
+        pad_value=pad_value,
         storage_options=place.storage_options,
         named=place.named,
     )
@@ -146,7 +148,10 @@ def selected(
     pad_value: float | None,
     checksum: bool = False,
 ) -> tuple[DataFrame, DataSchema]:
-    """Return the columns that a task packs, and the schema with what had to be known of the rows before."""
+    """Return the columns that a task packs, and the schema with what had to be known of the rows before.
+
+    They are called "c0", "c1", ...: mapInArrow fails on names with dots and on equal ones.
+    """
     if validation_column is not None:
         check_validation_column(df.schema, validation_column)
         if validation_fraction > 0:
@@ -154,7 +159,7 @@ def selected(
     check_fill(schema, fill_value, pad_value)
     hashed = [row_hash(schema, validation_column, fill_value).alias(HASH_COLUMN)] if checksum else []
     schema = measured(df, schema, fill_value, pad_value)
-    columns = _columns(schema, fill_value, pad_value) + hashed
+    columns = [type_of(f).expression(f).alias(input_column(n)) for n, f in enumerate(schema.fields)] + hashed
     if validation_column is not None:
         columns.append(column(validation_column).alias(SPLIT_COLUMN))
     return df.select(*columns), schema
@@ -176,21 +181,6 @@ def manifests(url: str, schema: DataSchema, entries: Sequence[Mapping[str, Any]]
     """Return the manifests of the rows to learn from, and of those that are only measured."""
     train = _manifest(url, schema, [e for e in entries if e["split"] == TRAIN])
     return train, _manifest(url, train.schema, [e for e in entries if e["split"] == VALIDATION])
-
-
-def _columns(schema: DataSchema, fill_value: float | None, pad_value: float | None) -> list[Column]:
-    """One expression for each field, called "c0", "c1", ...: mapInArrow fails on names with dots and on equal ones."""
-    values = []
-    for f in schema.fields:
-        fill = fill_value if f.role == INPUT else None
-        if f.entries is not None:
-            value = vector_parts(f.columns[0])
-        else:
-            value = tensor_column(f.kind, f.columns, f.dtype, len(f.shape), fill, f.types)
-        if pad_value is not None and can_pad(f) and f.known and f.size:
-            value = padded(value, f.size, pad_value, f.dtype)
-        values.append(value)
-    return [value.alias(input_column(place)) for place, value in enumerate(values)]
 
 
 def check_fill(schema: DataSchema, fill_value: float | None, pad_value: float | None) -> None:

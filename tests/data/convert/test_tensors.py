@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sparkdl.data.convert.tensors import from_tensor, null_rows, to_tensor
+from sparkdl.data.convert.tensors import from_tensor, null_rows
+from sparkdl.data.types import to_tensor
 from sparkdl.errors import DataError
 from sparkdl.schema import ARRAY, IMAGE, INPUT, SCALAR, STACKED, VECTOR, DataSchema, Field
 

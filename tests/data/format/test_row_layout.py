@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparkdl.data.format.row_layout import Checksum, RowLayout
+from sparkdl.data.types import type_of
 from sparkdl.errors import DataError
 from sparkdl.schema import ARRAY, IMAGE, INPUT, LABEL, SCALAR, WEIGHT, DataSchema, Field
 
@@ -32,7 +33,9 @@ def schemas(draw: st.DrawFn) -> DataSchema:
 
 def values_of(schema: DataSchema, rows: int) -> dict[str, npt.NDArray[Any]]:
     generator = np.random.default_rng(rows)
-    return {f.name: generator.integers(0, 200, (rows, *f.shape)).astype(f.stored_dtype) for f in schema.fields}
+    return {
+        f.name: generator.integers(0, 200, (rows, *f.shape)).astype(type_of(f).stored_dtype(f)) for f in schema.fields
+    }
 
 
 @settings(deadline=None)

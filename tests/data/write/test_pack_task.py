@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from sparkdl.comm import open_backend
-from sparkdl.data.convert.tensors import to_tensor
 from sparkdl.data.format.manifest import DataFile, Manifest
 from sparkdl.data.loading.loader import Batch, Loader
 from sparkdl.data.sampling.plan import Plan
+from sparkdl.data.types import to_tensor
 from sparkdl.data.write.pack_task import CONTENT, HASH_COLUMN, TRAIN, WriteTask
 from sparkdl.errors import DataError
 from sparkdl.schema import ARRAY, INPUT, LABEL, MASK, SCALAR, VECTOR, WEIGHT, DataSchema, Field

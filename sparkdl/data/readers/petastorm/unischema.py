@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sparkdl.data.readers.petastorm import compat
+from sparkdl.data.types import type_of
 
 # Petastorm cannot be imported on today's pyarrow before this.
 compat.apply()
@@ -26,7 +27,7 @@ from sparkdl.data.external.footers import COMMON_METADATA, UNISCHEMA_KEY, Source
 from sparkdl.data.format.manifest import Manifest
 from sparkdl.data.readers.columns import ColumnFiles, Late, Part, Rows
 from sparkdl.errors import DataError
-from sparkdl.schema import ARRAY, INPUT, SCALAR, STACKED, DataSchema, Field
+from sparkdl.schema import ARRAY, INPUT, SCALAR, DataSchema, Field
 from sparkdl.storage import urls
 
 _PLAIN = {
@@ -50,14 +51,14 @@ class UnischemaFiles(ColumnFiles):
         self._unischema = load_unischema(manifest.url, storage_options)
 
     def _part(self, field: Field, columns: list[pa.Array]) -> Part:
-        if field.kind == STACKED or self._unischema.fields[field.columns[0]].codec is None:
+        if len(field.columns) > 1 or self._unischema.fields[field.columns[0]].codec is None:
             return super()._part(field, columns)
         return Late(columns[0], field, self._decode)
 
     def _decode(self, column: pa.Array, field: Field, out: Rows) -> None:
         values = _decoded(self._unischema, field.columns[0], column)
         shapes = {value.shape for value in values}
-        wanted = () if field.kind == SCALAR else field.shape
+        wanted = () if type_of(field).stackable else field.shape
         if shapes - {wanted}:
             raise DataError(
                 f"column {field.columns[0]!r} has values of shape {next(iter(shapes - {wanted}))}, the first one is "
@@ -110,7 +111,7 @@ def schema_of_rows(
     for name, group in named(columns, list(unischema.fields)).items():
         parts = [_field(unischema.fields[column], dtype) for column in group]
         for part in parts:
-            if len(parts) > 1 and (part.kind != SCALAR or unischema.fields[part.name].codec is not None):
+            if len(parts) > 1 and (not type_of(part).stackable or unischema.fields[part.name].codec is not None):
                 raise DataError(f"field {part.name!r} cannot be stacked to {name!r}: give it a name of its own")
         fields.append(joined(name, group, parts))
     schema = DataSchema(tuple(fields))
