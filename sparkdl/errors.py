@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -12,6 +13,10 @@ class SparkDLError(Exception):
 
 class SettingError(SparkDLError, ValueError):
     """A Param or an argument has a value that cannot work, alone or beside another one."""
+
+
+class SettingTypeError(SettingError, TypeError):
+    """A Param or an argument has a value of a type that it never takes; a TypeError, as for Spark ML's own Params."""
 
 
 class DataError(SparkDLError, ValueError):
@@ -61,6 +66,19 @@ class RankLostError(RankError):
 
 class PersistenceError(SparkDLError, RuntimeError):
     """A stage or a model cannot be saved or loaded."""
+
+
+def invalid(name: str, value: object, expected: str) -> str:
+    """Return the sentence about a value that a Param or an argument does not take; a long value is shortened."""
+    shown = reprlib.Repr()
+    shown.maxstring = shown.maxother = 120
+    return f"invalid {name}={shown.repr(value)}: expected {expected}"
+
+
+def one_of(choices: Iterable[str]) -> str:
+    """Return "'a', 'b' or 'c'"."""
+    *others, last = map(repr, choices)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str | None = None) -> str:

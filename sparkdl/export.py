@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sparkdl.errors import NetworkError, PersistenceError, SettingError
+from sparkdl.errors import NetworkError, PersistenceError, SettingError, invalid, one_of
 from sparkdl.network.check import outputs_of
 from sparkdl.schema import DataSchema, Field
 
@@ -59,7 +59,7 @@ def export_network(module: nn.Module, schema: DataSchema, path: str | os.PathLik
     """
     writers = {ONNX: _write_onnx, TORCHSCRIPT: _write_torchscript, PT2: _write_pt2}
     if form not in writers:
-        raise SettingError(f"format={form!r} is none of {', '.join(map(repr, writers))}")
+        raise SettingError(invalid("format", form, one_of(writers)))
     target = _target(path)
     batches = [tuple(_random(field, rows) for field in schema.inputs) for rows in ROWS]
     names = [field.name for field in schema.inputs]

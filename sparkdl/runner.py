@@ -10,7 +10,7 @@ from sparkdl.cluster.driver.launch import Launched, launch, launch_local
 from sparkdl.cluster.driver.spec import Ranks
 from sparkdl.cluster.script import read_script
 from sparkdl.cluster.task.environment import visible_gpus
-from sparkdl.errors import SettingError
+from sparkdl.errors import SettingError, invalid
 from sparkdl.events import Listeners
 from sparkdl.preflight.backend import check_backend
 from sparkdl.preflight.cluster import check_cluster
@@ -66,13 +66,13 @@ class HorovodRunner:
         task_resources: Mapping[str, float] | None = None,
     ) -> None:
         if isinstance(np, bool) or not isinstance(np, int):
-            raise SettingError(f"np={np!r} must be a whole number: ranks on the cluster, or below 0 on the driver")
+            raise SettingError(invalid("np", np, "an integer: ranks on the cluster, or below 0 on the driver"))
         if np == 0:
             raise SettingError(
-                "np=0 is not a number of ranks: np=2 runs two on the cluster, np=-2 two on the driver's host"
+                invalid("np", np, "a number of ranks: np=2 runs two on the cluster, np=-2 two on the driver's host")
             )
         if driver_log_verbosity not in ("all", "log_callback_only"):
-            raise SettingError(f"driver_log_verbosity={driver_log_verbosity!r} must be 'all' or 'log_callback_only'")
+            raise SettingError(invalid("driver_log_verbosity", driver_log_verbosity, "'all' or 'log_callback_only'"))
         if task_resources and np < 0:
             raise SettingError(
                 f"task_resources needs np above 0: np={np} runs {-np} ranks on the driver, without Spark"

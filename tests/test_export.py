@@ -117,7 +117,7 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         model.exportModel(tmp_path / "there", "pt2")
     with pytest.raises(SettingError, match="s3://bucket/net.onnx lies on another file system"):
         model.exportModel("s3://bucket/net.onnx")
-    with pytest.raises(SettingError, match="format='keras' is none of 'onnx', 'torchscript', 'pt2'"):
+    with pytest.raises(SettingError, match="invalid format='keras': expected 'onnx', 'torchscript' or 'pt2'"):
         model.exportModel(tmp_path / "net", "keras")
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else found(name))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from sparkdl.comm.installed import BUILD, Problem, horovod_problem
-from sparkdl.errors import SettingError
+from sparkdl.errors import SettingError, invalid, one_of
 
 if TYPE_CHECKING:
     from sparkdl.comm.backend import Backend
@@ -188,8 +188,7 @@ BACKENDS = {spec.name: spec for spec in (HOROVOD, TORCH, LOCAL)}
 def spec_of(name: str) -> BackendSpec:
     """Return the backend of that name; SettingError names those that there are."""
     if name not in BACKENDS:
-        *others, last = (repr(each) for each in BACKENDS)
-        raise SettingError(f"backend={name!r} is none of {', '.join(others)} and {last}: set one of these")
+        raise SettingError(invalid("backend", name, one_of(BACKENDS)))
     return BACKENDS[name]
 
 

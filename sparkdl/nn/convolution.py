@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sparkdl.errors import NetworkError
+from sparkdl.errors import NetworkError, invalid
 from sparkdl.nn.layers import checked_dropout, dense_layers, output_size, whole_number, whole_numbers
 from sparkdl.nn.sized import SizedModule
 
@@ -98,7 +98,7 @@ class CNN(SizedModule):
 def _image_shape(shape: Any) -> tuple[int, int, int]:
     sizes = whole_numbers("shape", shape)
     if len(sizes) != 3:
-        raise NetworkError(f"shape={list(sizes)} must be three numbers: channels, height and width")
+        raise NetworkError(invalid("shape", list(sizes), "three integers: channels, height and width"))
     return sizes[0], sizes[1], sizes[2]
 
 

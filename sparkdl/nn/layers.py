@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from sparkdl.errors import NetworkError, did_you_mean
+from sparkdl.errors import NetworkError, did_you_mean, invalid
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -58,7 +58,7 @@ def whole_number(name: str, value: Any) -> int:
         It is no positive whole number.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 1:
-        raise NetworkError(f"{name}={value!r} must be a whole number of at least 1")
+        raise NetworkError(invalid(name, value, "an integer >= 1"))
     return int(value)
 
 
@@ -78,7 +78,7 @@ def checked_dropout(dropout: float) -> float:
         It lies outside of [0, 1).
     """
     if not 0 <= dropout < 1:
-        raise NetworkError(f"dropout={dropout!r} must be at least 0 and below 1")
+        raise NetworkError(invalid("dropout", dropout, "a number >= 0 and < 1"))
     return float(dropout)
 
 

@@ -9,6 +9,8 @@ from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
+from sparkdl.errors import one_of as listed
+
 NAMED = "str | type | Callable[..., Any]"
 """Type of what has a name in a library, or is a class or a function of the user's."""
 
@@ -22,7 +24,7 @@ class Kind:
     annotation : str
         Their type, as it stands in the stubs.
     needs : str
-        Their description, which ends the sentence "epochs takes ...".
+        Their description, which ends the sentence "invalid epochs=0: expected ...".
     accept : callable
         Returns the value in its own form (idempotent); raises TypeError or ValueError.
     """
@@ -34,7 +36,7 @@ class Kind:
 
 def whole(minimum: int | None = None, *, besides: int | None = None) -> Kind:
     """Whole numbers of `minimum` or more, and `besides`."""
-    needs = "a whole number" if minimum is None else f"a whole number of {minimum} or more"
+    needs = "an integer" if minimum is None else f"an integer >= {minimum}"
     if besides is not None:
         needs = f"{besides}, or {needs}"
     return Kind("int", needs, partial(_whole, minimum, besides))
@@ -42,7 +44,7 @@ def whole(minimum: int | None = None, *, besides: int | None = None) -> Kind:
 
 def number(above: float | None = None, *, minimum: float | None = None, below: float | None = None) -> Kind:
     """Finite numbers: greater than `above`, `minimum` or more, less than `below`."""
-    bounds = {"above": above, "of at least": minimum, "below": below}
+    bounds = {">": above, ">=": minimum, "<": below}
     words = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
     return Kind("float", f"a finite number {words}".rstrip(), partial(_number, above, minimum, below))
 
@@ -71,7 +73,7 @@ def text() -> Kind:
 
 def one_of(*choices: str) -> Kind:
     """One of a few words."""
-    return Kind("str", _listed([repr(choice) for choice in choices]), partial(_choice, choices))
+    return Kind("str", listed(choices), partial(_choice, choices))
 
 
 def switch() -> Kind:
@@ -81,7 +83,7 @@ def switch() -> Kind:
 
 def level(highest: int) -> Kind:
     """A whole number from 0 to `highest`."""
-    return Kind("int", _listed([str(n) for n in range(highest + 1)]), partial(_level, highest))
+    return Kind("int", f"an integer from 0 to {highest}", partial(_level, highest))
 
 
 def options() -> Kind:
@@ -91,7 +93,7 @@ def options() -> Kind:
 
 def amounts() -> Kind:
     """How much of each thing: positive numbers by name."""
-    return Kind("dict[str, float]", "a dict from names to numbers above 0", _amounts)
+    return Kind("dict[str, float]", "a dict from names to numbers > 0", _amounts)
 
 
 def options_for_each() -> Kind:
@@ -140,20 +142,20 @@ def network() -> Kind:
 
 def numbers(minimum: float | None = None) -> Kind:
     """A list of finite numbers."""
-    each = "finite numbers" if minimum is None else f"finite numbers of at least {minimum:g}"
+    each = "finite numbers" if minimum is None else f"finite numbers >= {minimum:g}"
     return Kind("list[float]", f"a list of {each}", partial(_numbers, minimum))
 
 
 def thresholds() -> Kind:
     """Spark's thresholds: non-negative, at most one of them 0."""
-    return Kind("list[float]", "a list of numbers of at least 0, at most one of them 0", _thresholds)
+    return Kind("list[float]", "a list of numbers >= 0, at most one of them 0", _thresholds)
 
 
 def class_weights() -> Kind:
     """A weight for each class, or "balanced"."""
     return Kind(
         'list[float] | Literal["balanced"]',
-        "'balanced', or a list of numbers of at least 0, one for each class, not all 0",
+        "'balanced', or a list of numbers >= 0, one for each class, not all 0",
         _class_weights,
     )
 
@@ -161,10 +163,6 @@ def class_weights() -> Kind:
 def callbacks() -> Kind:
     """Instances of `sparkdl.train.Callback`."""
     return Kind("list[Callback]", "a list of sparkdl.train.Callback instances", _callbacks)
-
-
-def _listed(names: list[str]) -> str:
-    return " or ".join([", ".join(names[:-1]), names[-1]])
 
 
 def _whole(minimum: int | None, besides: int | None, value: Any) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pyspark.sql import SparkSession
 
-from sparkdl.errors import ClusterError, SettingError
+from sparkdl.errors import ClusterError, SettingError, invalid
 from sparkdl.spark import session as spark_session
 from sparkdl.spark.barrier import barrier_slots
 
@@ -47,7 +47,7 @@ def check_cluster(
         give tasks resources of their own here.
     """
     if num_procs < 1:
-        raise SettingError(f"{name}={num_procs} is not a number of ranks: give 1 or more")
+        raise SettingError(invalid(name, num_procs, "an integer >= 1"))
     if not spark_session.is_local(spark) and spark_session.conf_bool(spark, _DYNAMIC, False):
         raise ClusterError(
             f"{_DYNAMIC}=true, and Spark runs no barrier stage with it (SPARK-24942): "

@@ -11,6 +11,7 @@ from sparkdl.params.roles import added_columns, labels_of
 from sparkdl.params.stages import ClassifierParams, TrainingParams
 from sparkdl.storage.access import shown
 from sparkdl.train.callbacks import EarlyStopping
+from sparkdl.train.precision import check_device
 
 DEFAULT_SHARDS = 8
 
@@ -169,8 +170,7 @@ def _check_ranks(stage: TrainingParams) -> None:
             f"backend={stage.getBackend()!r} is one rank alone, and numProcs={ranks}: "
             "set backend to 'auto', 'horovod' or 'torch', or numProcs to 1"
         )
-    if stage.getPrecision() == "fp16" and stage.getDevice() == "cpu":
-        raise SettingError("precision='fp16' needs device='cuda': on the cpu take 'bf16' or 'float32'")
+    check_device(stage.getPrecision(), stage.getDevice())
     if stage.getAccumulationSteps() > stage.getBatchSize():
         raise SettingError(
             f"accumulationSteps={stage.getAccumulationSteps()} is more than batchSize={stage.getBatchSize()}, "

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from sparkdl.errors import SettingError
 from sparkdl.network.check import captured, outputs_of
 from sparkdl.scoring.tuning import ROWS, channels_last, prefers_channels_last, rows_at_once
+from sparkdl.train.precision import check_device
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -56,8 +56,7 @@ class Scorer:
     def __init__(self, module: nn.Module, settings: ScorerSettings) -> None:
         self._settings = settings
         self._device = torch.device(settings.device)
-        if settings.precision == "fp16" and self._device.type == "cpu":
-            raise SettingError("precision='fp16' needs device='cuda': use float32 or bf16 on a cpu")
+        check_device(settings.precision, self._device.type)
         self._module = module.to(self._device).eval()
         self._rows_at_once = settings.batch_size
         self._channels_last: bool | None = None

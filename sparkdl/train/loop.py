@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sparkdl.comm.backend import Backend
-from sparkdl.errors import DataError, SettingError
+from sparkdl.errors import DataError, SettingError, invalid
 from sparkdl.events import TrainingStarted
 from sparkdl.train.callbacks.callback import TrainState, call
 from sparkdl.train.config import Feed, TrainConfig
@@ -258,6 +258,6 @@ def _check(config: TrainConfig, train: Feed) -> None:
         )
     for name, value in (("epochs", config.epochs), ("accumulationSteps", config.accumulation_steps)):
         if value < 1:
-            raise SettingError(f"{name}={value} must be at least 1")
+            raise SettingError(invalid(name, value, "an integer >= 1"))
     if config.gradient_clip_norm is not None and config.gradient_clip_norm <= 0:
-        raise SettingError(f"gradientClipNorm={config.gradient_clip_norm} must be above 0, or unset")
+        raise SettingError(invalid("gradientClipNorm", config.gradient_clip_norm, "a number > 0, or None"))

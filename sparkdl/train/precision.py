@@ -6,10 +6,16 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from sparkdl.errors import SettingError
+from sparkdl.errors import SettingError, invalid, one_of
 
 _DTYPES = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 _GROWTH_STEPS = 2000
+
+
+def check_device(precision: str, device: str) -> None:
+    """Refuse float16 on a CPU, which has no fast arithmetic for it; SettingError says what else there is."""
+    if precision == "fp16" and device == "cpu":
+        raise SettingError("precision='fp16' needs a GPU, and the device is the cpu: take 'bf16' or 'float32'")
 
 
 class Precision:
@@ -36,9 +42,8 @@ class Precision:
 
     def __init__(self, name: str, device: torch.device) -> None:
         if name not in _DTYPES:
-            raise SettingError(f"precision={name!r} is none of 'float32', 'bf16' and 'fp16': set one of these")
-        if name == "fp16" and device.type != "cuda":
-            raise SettingError("precision='fp16' needs a GPU, the device is cpu: take 'bf16' or 'float32'")
+            raise SettingError(invalid("precision", name, one_of(_DTYPES)))
+        check_device(name, device.type)
         self._dtype = _DTYPES[name]
         self._device = device.type
         self.scales = name == "fp16"

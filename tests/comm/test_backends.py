@@ -49,7 +49,7 @@ def test_a_group_of_one():
 
 
 def test_unknown_name():
-    with pytest.raises(SettingError, match="backend='mpi' is none of"):
+    with pytest.raises(SettingError, match="invalid backend='mpi': expected 'horovod'"):
         open_backend("mpi")
 
 

@@ -175,7 +175,7 @@ def test_too_few_rows(good: DataFrame) -> None:
         SettingError, match="numProcs=2 is more than the 1 row to learn from: set numProcs to 1 or less"
     ):
         regressor(numProcs=2).fit(good.limit(1))
-    with pytest.raises(SettingError, match="numProcs=0 is refused: numProcs takes a whole number of 1 or more"):
+    with pytest.raises(SettingError, match="invalid numProcs=0: expected an integer >= 1"):
         regressor(numProcs=0)
     stage = regressor()
     with pytest.raises(SettingError, match="numProcs=0 is refused"):

@@ -54,7 +54,7 @@ def test_none_takes_a_value_away_wherever_it_is_given() -> None:
 
 
 def test_a_refused_value_is_named_with_what_the_param_takes() -> None:
-    sentence = "size=0 is refused: size takes a whole number of 1 or more"
+    sentence = "invalid size=0: expected an integer >= 1"
     stage = Stage()
 
     for give in (
@@ -67,6 +67,22 @@ def test_a_refused_value_is_named_with_what_the_param_takes() -> None:
         with pytest.raises(SettingError, match=f"^{sentence}$"):
             give()
     assert stage.getSize() == 4
+
+
+@pytest.mark.parametrize("value", ["many", True, [2], object()])
+def test_a_value_of_a_wrong_type_is_a_type_error_too(value: object) -> None:
+    with pytest.raises(TypeError, match="^invalid size=.*: expected an integer >= 1$") as caught:
+        Stage(size=value)
+    assert isinstance(caught.value, SettingError)
+    with pytest.raises(SettingError) as caught:
+        Stage(size=0)
+    assert not isinstance(caught.value, TypeError)
+
+
+def test_a_long_value_is_shortened() -> None:
+    with pytest.raises(SettingError) as caught:
+        Stage(size="x" * 10_000)
+    assert len(str(caught.value)) < 200
 
 
 def test_an_unknown_name_is_refused_with_the_closest_one() -> None:

@@ -35,7 +35,7 @@ def test_what_is_wanted_is_taken_and_one_rank_needs_none(spark) -> None:
 
 
 def test_another_name_is_refused(spark) -> None:
-    with pytest.raises(SettingError, match="backend='mpi' is none of 'horovod', 'torch' and 'local'"):
+    with pytest.raises(SettingError, match="invalid backend='mpi': expected 'horovod', 'torch' or 'local'"):
         check_backend(spark, "mpi", 2, gpus=False, remedy="")
 
 

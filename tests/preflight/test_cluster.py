@@ -50,7 +50,7 @@ def test_the_number_is_called_as_the_user_calls_it(spark):
 
 
 def test_no_ranks_are_refused(spark):
-    with pytest.raises(SettingError, match="numProcs=0 is not a number of ranks"):
+    with pytest.raises(SettingError, match="invalid numProcs=0: expected an integer >= 1"):
         check_cluster(spark, 0)
 
 

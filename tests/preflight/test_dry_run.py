@@ -201,8 +201,8 @@ def size(schema: DataSchema) -> int:
     ("module", "params", "kind", "sentence"),
     [
         ("mlp", {"activation": "rellu"}, NetworkError, "activation='rellu' is not known: did you mean 'relu'?"),
-        ("mlp", {"hidden": [0]}, NetworkError, "each of hidden=0 must be"),
-        ("cnn", {"dropout": 2}, NetworkError, "dropout=2 must be"),
+        ("mlp", {"hidden": [0]}, NetworkError, "invalid each of hidden=0"),
+        ("cnn", {"dropout": 2}, NetworkError, "invalid dropout=2"),
         (nn.Linear(3, 1), {"width": 1}, SettingError, "moduleParams={'width': 1} has no effect on an nn.Module"),
         (lambda: "net", {}, NetworkError, "returned str: it must return an nn.Module"),
     ],

@@ -43,7 +43,7 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
     ({"canonicalShards": 2, "numProcs": 3}, "canonicalShards=2 is less than numProcs=3"),
     ({"minProcs": 3, "numProcs": 2}, "minProcs=3 is more than numProcs=2: set minProcs to 2 or less"),
     ({"backend": "local", "numProcs": 2}, "backend='local' is one rank alone, and numProcs=2"),
-    ({"precision": "fp16", "device": "cpu"}, "precision='fp16' needs device='cuda'"),
+    ({"precision": "fp16", "device": "cpu"}, "precision='fp16' needs a GPU, and the device is the cpu"),
     ({"accumulationSteps": 5, "batchSize": 4}, "accumulationSteps=5 is more than batchSize=4"),
     (
         {"feed": "direct", "cacheUrl": "hdfs://name/rows"},

@@ -46,7 +46,7 @@ def test_rows_at_once_change_nothing(rows: int) -> None:
 def test_precision_of_cpu() -> None:
     out = Scorer(nn.Linear(8, 1), ScorerSettings(precision="bf16"))([torch.randn(2, 8)])[0]
     assert out.dtype == torch.bfloat16
-    with pytest.raises(SettingError, match="precision='fp16' needs device='cuda'"):
+    with pytest.raises(SettingError, match="precision='fp16' needs a GPU, and the device is the cpu"):
         Scorer(nn.Linear(8, 1), ScorerSettings(precision="fp16"))
 
 

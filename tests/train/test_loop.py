@@ -384,9 +384,9 @@ class _Odd(nn.Linear):
     ("changes", "error", "message"),
     [
         ({"precision": "fp16"}, SettingError, "precision='fp16' needs a GPU"),
-        ({"precision": "int8"}, SettingError, "precision='int8' is none of"),
-        ({"epochs": 0}, SettingError, "epochs=0 must be at least 1"),
-        ({"gradient_clip_norm": 0.0}, SettingError, "gradientClipNorm=0.0 must be above 0"),
+        ({"precision": "int8"}, SettingError, "invalid precision='int8': expected 'float32', 'bf16' or 'fp16'"),
+        ({"epochs": 0}, SettingError, "invalid epochs=0: expected an integer >= 1"),
+        ({"gradient_clip_norm": 0.0}, SettingError, "invalid gradientClipNorm=0.0: expected a number > 0"),
     ],
 )
 def test_settings_that_cannot_work(memory_feed, changes, error, message):

@@ -10,7 +10,7 @@ from typing import Any
 from sparkdl.cluster.driver.pickling import driver_path, driver_versions, pickle_arguments
 from sparkdl.cluster.job import Job
 from sparkdl.comm.registry import BACKENDS, backends_for, spec_for
-from sparkdl.errors import SettingError
+from sparkdl.errors import SettingError, invalid, one_of
 
 _DEVICES = ("auto", "cpu", "cuda")
 _VERBOSITIES = ("all", "log_callback_only")
@@ -64,14 +64,14 @@ class Ranks:
             ("verbosity", self.verbosity, _VERBOSITIES),
         ):
             if value not in possible:
-                raise SettingError(f"{name}={value!r} is not one of {', '.join(possible)}")
+                raise SettingError(invalid(name, value, one_of(possible)))
         if self.backend not in backends_for(self.num_procs):
             raise SettingError(
                 f"backend={self.backend!r} runs one rank, not {self.num_procs}: use 'horovod' or 'torch'"
             )
         for name, seconds in (("start_timeout", self.start_timeout), ("heartbeat_timeout", self.heartbeat_timeout)):
             if not seconds > 0:
-                raise SettingError(f"{name}={seconds} must be more than 0 seconds")
+                raise SettingError(invalid(name, seconds, "seconds > 0"))
 
     def job(self, function: str, kwargs: Mapping[str, Any]) -> Job:
         """Return the message for the tasks, with what does not depend on Spark.

@@ -19,7 +19,7 @@ from sparkdl.data.format.manifest import FieldCount
 from sparkdl.data.format.statistics import OTHER
 from sparkdl.data.types import type_of
 from sparkdl.data.write import check_place, choose_place, materialize, schema_of
-from sparkdl.errors import ClusterError, DataError, SettingError
+from sparkdl.errors import ClusterError, DataError, SettingError, invalid
 from sparkdl.schema import DataSchema, Field
 from sparkdl.spark.session import active_session, conf_bool, task_slots
 
@@ -144,7 +144,7 @@ def _read_footers(task: FooterTask) -> list[dict[str, Any]]:
 
 def _check_dtype(dtype: str | None) -> None:
     if dtype not in (None, FLOAT32, FLOAT64):
-        raise SettingError(f"dtype={dtype!r} must be 'float32', 'float64' or None (numbers keep their own)")
+        raise SettingError(invalid("dtype", dtype, "'float32', 'float64' or None (numbers keep their own)"))
 
 
 def _as_dtype(field: Field, spark_type: str, dtype: str | None) -> Field:

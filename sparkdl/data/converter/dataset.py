@@ -10,7 +10,7 @@ from sparkdl.data.converter.torch_loader import TorchLoader, plan_for, shard_of
 from sparkdl.data.converter.transform_spec import transform_of
 from sparkdl.data.format.manifest import Manifest
 from sparkdl.data.types import type_of
-from sparkdl.errors import DataError, SettingError
+from sparkdl.errors import DataError, SettingError, invalid
 from sparkdl.storage import urls
 
 WINDOW = 200_000
@@ -146,7 +146,7 @@ class SparkDatasetConverter:
             ("shuffling_queue_capacity", capacity, 0),
         ):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise SettingError(f"{name}={value!r} must be a whole number, {least} or more")
+                raise SettingError(invalid(name, value, f"an integer >= {least}"))
         rank, size = shard_of(cur_shard, shard_count)
         plan = plan_for(
             self._manifest,

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from sparkdl.data.external.footers import SourceFile
 from sparkdl.data.types import TYPES, type_of
 from sparkdl.data.types.number import arrow_times
-from sparkdl.errors import DataError, SettingError
+from sparkdl.errors import DataError, SettingError, invalid
 from sparkdl.schema import INPUT, STACKED, DataSchema, Field
 from sparkdl.storage import urls
 
@@ -30,7 +30,7 @@ def named(columns: Columns, there: Sequence[str]) -> dict[str, tuple[str, ...]]:
         No columns, or a text in place of a list.
     """
     if isinstance(columns, str):
-        raise SettingError(f"columns={columns!r} must be a list of names, or a dict of name and columns")
+        raise SettingError(invalid("columns", columns, "a list of names, or a dict from names to columns"))
     wanted: dict[str, tuple[str, ...]]
     if columns is None:
         wanted = {name: (name,) for name in there}

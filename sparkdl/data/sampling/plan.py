@@ -24,7 +24,7 @@ import numpy.typing as npt
 from sparkdl.data.format.manifest import Manifest
 from sparkdl.data.sampling import rng as orders
 from sparkdl.data.types import type_of
-from sparkdl.errors import SettingError
+from sparkdl.errors import SettingError, invalid
 
 WINDOW_BYTES = 1 << 29
 """A rank's window holds no more than this, however many rows are asked for: large images need it."""
@@ -85,7 +85,7 @@ class Plan:
     def __post_init__(self) -> None:
         for name in ("batch_size", "canonical_shards", "window"):
             if getattr(self, name) < 1:
-                raise SettingError(f"{name}={getattr(self, name)} cannot plan an epoch: it must be 1 or more")
+                raise SettingError(invalid(name, getattr(self, name), "an integer >= 1"))
 
     @classmethod
     def of(

@@ -10,11 +10,11 @@ from sparkdl.errors import SettingError
     ("options", "sentence"),
     [
         ({"num_procs": 0}, "num_procs=0 is no number of ranks: give 1 or more"),
-        ({"backend": "mpi"}, "backend='mpi' is not one of horovod, torch, local"),
+        ({"backend": "mpi"}, "invalid backend='mpi': expected 'horovod', 'torch' or 'local'"),
         ({"backend": "local"}, "backend='local' runs one rank, not 2"),
-        ({"device": "tpu"}, "device='tpu' is not one of auto, cpu, cuda"),
-        ({"verbosity": "loud"}, "verbosity='loud' is not one of"),
-        ({"start_timeout": 0}, "start_timeout=0 must be more than 0 seconds"),
+        ({"device": "tpu"}, "invalid device='tpu': expected 'auto', 'cpu' or 'cuda'"),
+        ({"verbosity": "loud"}, "invalid verbosity='loud': expected"),
+        ({"start_timeout": 0}, "invalid start_timeout=0: expected seconds > 0"),
     ],
 )
 def test_impossible_settings_are_refused(options, sentence):

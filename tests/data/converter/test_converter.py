@@ -67,7 +67,7 @@ def test_what_cannot_go_in_is_refused_and_leaves_nothing(spark: SparkSession, tm
         (third.otherwise(F.col("id")), {}, DataError, r"column 'x' has 2 rows with a null: .*fill_value"),
         (F.array_repeat(F.col("id"), (F.col("id") / 4).cast("int") + 1), {}, DataError, r"different lengths: 1 \(4"),
         (F.col("id").cast("string"), {}, DataError, "column 'x' is string"),
-        (F.col("id"), {"dtype": "float16"}, SettingError, "dtype='float16' must be"),
+        (F.col("id"), {"dtype": "float16"}, SettingError, "invalid dtype='float16': expected"),
     ):
         with pytest.raises(error, match=message):
             make_spark_converter(base.withColumn("x", column), cache_url=str(tmp_path), **arguments)
