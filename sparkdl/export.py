@@ -122,7 +122,7 @@ def _write_onnx(module: nn.Module, example: Tensors, names: Sequence[str], path:
     import onnxruntime
 
     count = len(outputs_of(module(*example)))
-    outputs = ["output"] if count == 1 else [f"output_{place}" for place in range(count)]
+    outputs = ["output"] if count == 1 else [f"output_{index}" for index in range(count)]
     weights = sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
     with _without_warnings():
         torch.onnx.export(
@@ -164,12 +164,12 @@ def _compare(expected: Tensors, got: Tensors, form: str) -> None:
         shapes = " and ".join(str(tuple(tensor.shape)) for tensor in got)
         wanted = " and ".join(str(tuple(tensor.shape)) for tensor in expected)
         raise NetworkError(f"the {form} file returns {shapes} where the network returns {wanted}{_REMEDY}")
-    for place, (one, other) in enumerate(zip(expected, got, strict=True)):
+    for index, (one, other) in enumerate(zip(expected, got, strict=True)):
         one, other = one.double(), other.double()
         if not torch.allclose(one, other, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True):
             apart = float((one - other).abs().nan_to_num(float("inf")).max())
             raise NetworkError(
-                f"output {place} of the {form} file is up to {apart:.3g} from the network's on {len(one)} rows{_REMEDY}"
+                f"output {index} of the {form} file is up to {apart:.3g} from the network's on {len(one)} rows{_REMEDY}"
             )
 
 

@@ -72,7 +72,7 @@ def fit(
         spooled = (
             Spooled(context.spool_sources, [manifest for manifest, _ in splits]) if context.spool_sources else None
         )
-        readers = [PETASTORM if spooled is None else spooled.reader(place) for place in range(len(splits))]
+        readers = [PETASTORM if spooled is None else spooled.reader(index) for index in range(len(splits))]
         rows, *held = (
             stack.enter_context(closing(_loader(split, context, reader, storage_options)))
             for split, reader in zip(splits, readers, strict=True)

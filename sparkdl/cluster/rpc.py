@@ -81,13 +81,13 @@ def receive_exactly(sock: socket.socket, size: int) -> bytes | None:
     """Return exactly `size` bytes, or None if the stream ends or breaks before."""
     data = bytearray(size)
     view = memoryview(data)
-    place = 0
+    filled = 0
     try:
-        while place < size:
-            count = sock.recv_into(view[place:])
+        while filled < size:
+            count = sock.recv_into(view[filled:])
             if count == 0:
                 return None
-            place += count
+            filled += count
     except OSError:
         return None
     return bytes(data)

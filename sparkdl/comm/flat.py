@@ -137,9 +137,9 @@ def _split_on_cpu(numbers: Sequence[float | torch.Tensor]) -> npt.NDArray[np.flo
     exact = np.array([float(number) for number in numbers])
     parts = np.empty((len(exact), _PARTS), dtype=np.float32)
     with np.errstate(all="ignore"):
-        for place in range(_PARTS):
-            parts[:, place] = exact
-            exact -= parts[:, place]
+        for index in range(_PARTS):
+            parts[:, index] = exact
+            exact -= parts[:, index]
     return parts
 
 

@@ -20,7 +20,7 @@ HOROVOD_SERVER, RESERVED_PORT = "horovod_server", "reserved_port"
 
 
 class Standing(Protocol):
-    """Where a rank stands among all ranks and those of its host, as `cluster.places.Place` says it."""
+    """Where a rank stands among all ranks and those of its host, as `cluster.task.topology.Topology` says it."""
 
     @property
     def rank(self) -> int: ...

@@ -62,7 +62,7 @@ def _local_toolkit(version: str) -> Path | None:
     """Return the toolkit of this machine if its nvcc has torch's CUDA version."""
     nvcc = shutil.which("nvcc")
     places = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
-    homes = [Path(place) for place in places if place]
+    homes = [Path(position) for position in places if position]
     if nvcc is not None:
         homes.insert(0, Path(nvcc).resolve().parent.parent)
     for home in homes:

@@ -128,7 +128,7 @@ def _is_installed(module_name: str) -> bool:
     # Not getattr: it would ask the package's own __getattr__.
     known = vars(package) if isinstance(package, ModuleType) else {}
     places = [*(known.get("__path__") or ()), known.get("__file__")]
-    return any(_holds_packages(str(Path(place).parent)) for place in places if place)
+    return any(_holds_packages(str(Path(index).parent)) for index in places if index)
 
 
 @lru_cache(maxsize=256)

@@ -24,12 +24,12 @@ def copied(module: nn.Module) -> nn.Module:
         return copy.deepcopy(module)
     except Exception as error:
         name = type(module).__name__
-        for place, value in _attributes(module):
+        for index, value in _attributes(module):
             try:
                 copy.deepcopy(value)
             except Exception as inner:
                 raise NetworkError(
-                    f"the network {name} cannot be copied, because its attribute {place} is {_described(value)} "
+                    f"the network {name} cannot be copied, because its attribute {index} is {_described(value)} "
                     f"({type(inner).__name__}: {_first_line(inner)}): {_remedy(value)}"
                 ) from error
         raise NetworkError(

@@ -78,26 +78,26 @@ class _Describer:
         self._places: set[str] = set()
         self._alive: list[Any] = []
 
-    def special(self, value: Any, place: str) -> Any:
+    def special(self, value: Any, index: str) -> Any:
         if isinstance(value, nn.Module):
-            return self.layer(value, place)
+            return self.layer(value, index)
         if isinstance(value, torch.Tensor):
-            return self.tensor(value, place)
+            return self.tensor(value, index)
         return NotImplemented
 
-    def layer(self, module: nn.Module, place: str) -> dict[str, Any]:
+    def layer(self, module: nn.Module, index: str) -> dict[str, Any]:
         if id(module) in self._layers:
             return {"$": "same_layer", "v": self._layers[id(module)]}
-        cls, label = type(module), f"layer {place or 'network'}"
+        cls, label = type(module), f"layer {index or 'network'}"
         if "<locals>" in cls.__qualname__ and not is_found(cls):
             raise UndescribableError(f"{label} is of a class defined in a function, {cls.__qualname__}")
         reason = refusal(cls) or _state_refusal(cls)
         if reason:
             raise UndescribableError(f"{label} is of the class {name_of(cls)}: {reason}")
-        while place in self._places:
-            place += "_"
-        self._places.add(place)
-        self._layers[id(module)] = place
+        while index in self._places:
+            index += "_"
+        self._places.add(index)
+        self._layers[id(module)] = index
         try:
             state: Any = module.__getstate__()
         except Exception as error:
@@ -111,9 +111,9 @@ class _Describer:
             reason = attribute_refusal(cls, key) or _value_refusal(cls, key, value)
             if reason:
                 raise UndescribableError(f"{label} ({cls.__name__}) cannot be made again from JSON: {reason}")
-        prefix = f"{place}." if place else ""
+        prefix = f"{index}." if index else ""
         body = {key: self._entry(key, value, prefix) for key, value in own.items()}
-        return {"$": "layer", "class": name_of(cls), "id": place, "state": body}
+        return {"$": "layer", "class": name_of(cls), "id": index, "state": body}
 
     def _entry(self, key: str, value: Any, prefix: str) -> Any:
         if key in _MEMBERS:
@@ -123,12 +123,12 @@ class _Describer:
             }
         return encode(value, f"{prefix}{key}", self.special)
 
-    def tensor(self, value: torch.Tensor, place: str) -> dict[str, Any]:
+    def tensor(self, value: torch.Tensor, index: str) -> dict[str, Any]:
         if id(value) in self._names:
             return {"$": "tensor", "name": self._names[id(value)]}
         if type(value) not in (torch.Tensor, nn.Parameter) or value.layout != torch.strided or value.is_quantized:
-            raise UndescribableError(f"{place} holds a tensor of the kind {type(value).__name__}, {value.layout}")
-        name = place
+            raise UndescribableError(f"{index} holds a tensor of the kind {type(value).__name__}, {value.layout}")
+        name = index
         while name in self.tensors:
             name += "_"
         self._names[id(value)] = name
@@ -160,26 +160,26 @@ class _Builder:
         raise NetworkError(f"the description of the network holds {value!r}, which this sparkdl does not know")
 
     def _layer(self, value: dict[str, Any]) -> nn.Module:
-        name, place, attributes = str(value["class"]), value["id"], value["state"]
+        name, index, attributes = str(value["class"]), value["id"], value["state"]
         cls = network_class(name)
         reason = _state_refusal(cls)
         if reason:
             raise NetworkError(f"the network class {name} is refused: {reason}")
-        if not isinstance(place, str) or place in self._layers or not isinstance(attributes, dict):
+        if not isinstance(index, str) or index in self._layers or not isinstance(attributes, dict):
             raise NetworkError(f"the description of a layer of {name} is damaged")
         module = _bare(cls, name)
-        self._layers[place] = module
+        self._layers[index] = module
         state = {key: decode(item, self.special) for key, item in attributes.items()}
         state = {key: item for key, item in state.items() if not (key in HOOKS and not item)}
         for key, item in state.items():
             reason = attribute_refusal(cls, key) or _value_refusal(cls, key, item)
             if reason:
-                raise NetworkError(f"layer {place or 'network'} ({name}) has an attribute that is refused: {reason}")
+                raise NetworkError(f"layer {index or 'network'} ({name}) has an attribute that is refused: {reason}")
         try:
             module.__setstate__(state)
         except Exception as error:
             raise NetworkError(
-                f"layer {place or 'network'} ({name}) does not take its attributes: {error!r}"
+                f"layer {index or 'network'} ({name}) does not take its attributes: {error!r}"
             ) from error
         return module
 

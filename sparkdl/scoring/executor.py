@@ -31,7 +31,7 @@ def score_batches(
     device = choose_device(plan.settings.device, resources, local_master)
     settings = replace(plan.settings, device=device)
     scorer = Scorer(loaded(name, device, lambda: fetch(name)), settings)
-    names = [str(place) for place in range(len(plan.columns))]
+    names = [str(index) for index in range(len(plan.columns))]
     for arrays in batches:
         with _threads(resources.cpus):
             columns = plan.score(scorer, [[array] for array in arrays])

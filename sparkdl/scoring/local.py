@@ -100,9 +100,9 @@ def to_array(values: Any, name: str) -> pa.Array:
 
 def _nested(values: np.ndarray[Any, Any]) -> pa.Array:
     array = pa.array(values.reshape(-1))
-    for place in range(values.ndim - 1, 0, -1):
-        count = int(np.prod(values.shape[:place]))
-        offsets = np.arange(count + 1, dtype=np.int32) * np.int32(values.shape[place])
+    for position in range(values.ndim - 1, 0, -1):
+        count = int(np.prod(values.shape[:position]))
+        offsets = np.arange(count + 1, dtype=np.int32) * np.int32(values.shape[position])
         array = pa.ListArray.from_arrays(pa.array(offsets), array)
     return array
 

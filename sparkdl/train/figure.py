@@ -41,8 +41,8 @@ class HistoryFigure(Figure):
         # One panel alone may be wider.
         width = 6.0 if across == 1 else across * _WIDE
         super().__init__(figsize=(width, down * _HIGH), layout="constrained")
-        for place, (measure, curves) in enumerate(panels.items(), 1):
-            draw(self.add_subplot(down, across, place), measure, curves, best)
+        for index, (measure, curves) in enumerate(panels.items(), 1):
+            draw(self.add_subplot(down, across, index), measure, curves, best)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()

@@ -25,7 +25,7 @@ def pickle_arguments(kwargs: Mapping[str, Any]) -> bytes:
     Raises
     ------
     SettingError
-        If one cannot be pickled; it names the innermost value that is to blame, and its place.
+        If one cannot be pickled; it names the innermost value that is to blame, and where it is.
     """
     try:
         blob: bytes = cloudpickle.dumps(dict(kwargs))
@@ -48,7 +48,7 @@ def check_sendable(values: Mapping[str, Any]) -> None:
     Raises
     ------
     SettingError
-        Names the innermost value that is to blame, and its place.
+        Names the innermost value that is to blame, and where it is.
     """
     for name, value in values.items():
         try:
@@ -75,55 +75,55 @@ def _try_pickle(value: Any) -> None:
     _Sketch().dump(value)
 
 
-def _blamed(place: str, value: Any, error: Exception) -> str:
-    place, value, reason = _culprit(place, value, error)
+def _blamed(location: str, value: Any, error: Exception) -> str:
+    location, value, reason = _culprit(location, value, error)
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
-    return f"{place or 'an argument'} ({kind}) cannot be sent to the ranks: {reason}"
+    return f"{location or 'an argument'} ({kind}) cannot be sent to the ranks: {reason}"
 
 
-def _culprit(place: str, value: Any, error: Exception) -> tuple[str, Any, str]:
+def _culprit(location: str, value: Any, error: Exception) -> tuple[str, Any, str]:
     seen: set[int] = set()
     for _ in range(_DEPTH):
         seen.add(id(value))
-        for name, part in _parts(place, value):
+        for name, part in _parts(location, value):
             if id(part) in seen:
                 continue
             try:
                 _try_pickle(part)
             except Exception as inner:
-                place, value, error = name, part, inner
+                location, value, error = name, part, inner
                 break
         else:
             break
-    return place, value, f"{type(error).__name__}: {error}"
+    return location, value, f"{type(error).__name__}: {error}"
 
 
-def _parts(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _parts(location: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield what a value is made of, with a name for each part that a user recognises."""
     if type(value).__module__.startswith("pyspark."):
         # A session or a DataFrame lives on the driver only; what it consists of explains nothing.
         return
     if hasattr(value, "named_modules"):
-        yield from _parts_of_network(place, value)
+        yield from _parts_of_network(location, value)
     elif isinstance(value, Mapping):
         for key, part in value.items():
-            yield (f"{place}[{key!r}]" if place else f"argument {str(key)!r}"), part
+            yield (f"{location}[{key!r}]" if location else f"argument {str(key)!r}"), part
     elif isinstance(value, list | tuple | set | frozenset):
         for index, part in enumerate(value):
-            yield f"{place}[{index}]", part
+            yield f"{location}[{index}]", part
     elif inspect.isfunction(value):
         used = inspect.getclosurevars(value)
         for name, part in {**used.globals, **used.nonlocals}.items():
             yield f"the name {name!r} that {value.__qualname__} uses", part
     elif hasattr(value, "__dict__") and not inspect.ismodule(value) and not inspect.isclass(value):
         for name, part in vars(value).items():
-            yield f"attribute {name!r} of {place or type(value).__qualname__}", part
+            yield f"attribute {name!r} of {location or type(value).__qualname__}", part
 
 
-def _parts_of_network(place: str, network: Any) -> Iterator[tuple[str, Any]]:
+def _parts_of_network(location: str, network: Any) -> Iterator[tuple[str, Any]]:
     """Yield what the layers hold besides tensors and layers: which layer it is says more than how layers are kept."""
     for path, layer in network.named_modules():
-        where = ".".join(filter(None, (place or type(network).__qualname__, path)))
+        where = ".".join(filter(None, (location or type(network).__qualname__, path)))
         for name, part in vars(layer).items():
             if name not in ("_parameters", "_buffers", "_modules"):
                 yield f"attribute {name!r} of {where}", part

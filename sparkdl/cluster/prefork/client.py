@@ -35,8 +35,8 @@ _BOOT = (
     "import sys, os, json\n"
     # The server outlives whoever starts it, and is nobody's child to be waited for.
     "if os.fork(): os._exit(0)\n"
-    "place = json.loads(sys.argv[1]); sys.path[:] = place['path']\n"
-    "from sparkdl.cluster.prefork.server import main; main(place)"
+    "settings = json.loads(sys.argv[1]); sys.path[:] = settings['path']\n"
+    "from sparkdl.cluster.prefork.server import main; main(settings)"
 )
 # What libraries read while they are loaded: a fork cannot change it any more.
 _READ_AT_LOAD = (
@@ -169,9 +169,9 @@ def _start(address: Path, name: Path, env: Mapping[str, str], path: Sequence[str
         listener.bind(str(address))
         # Listening before the server runs: clients may queue while it imports.
         listener.listen(64)
-        place = {"listener": listener.fileno(), "address": str(name), "path": list(path), "idle": IDLE}
+        settings = {"listener": listener.fileno(), "address": str(name), "path": list(path), "idle": IDLE}
         started = subprocess.Popen(
-            [sys.executable, "-c", _BOOT, json.dumps(place)],
+            [sys.executable, "-c", _BOOT, json.dumps(settings)],
             env={name: value for name, value in env.items() if not name.startswith(_RANKS_OWN)},
             cwd="/",
             stdin=subprocess.DEVNULL,

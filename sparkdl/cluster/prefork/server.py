@@ -27,14 +27,17 @@ _REQUEST_SECONDS = 5.0
 _READY: set[str] = set()
 
 
-def main(place: Mapping[str, Any]) -> NoReturn:
-    """Serve at the socket `place["listener"]`, bound to `place["address"]`, until `place["idle"]` s without a rank."""
-    listener = socket.socket(fileno=int(place["listener"]))
+def main(settings: Mapping[str, Any]) -> NoReturn:
+    """Serve at the socket `settings["listener"]`, bound to `settings["address"]`.
+
+    It ends after `settings["idle"]` seconds without a rank.
+    """
+    listener = socket.socket(fileno=int(settings["listener"]))
     try:
         preload()
-        _serve(listener, float(place["idle"]))
+        _serve(listener, float(settings["idle"]))
     finally:
-        _remove(Path(place["address"]))
+        _remove(Path(settings["address"]))
         os._exit(0)
 
 

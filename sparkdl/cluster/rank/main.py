@@ -53,10 +53,10 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES, _FROM_HEAP_BYTES = 1 << 29, 1 << 25
 
 
-def main(place: Mapping[str, Any]) -> None:
-    """Guard a rank in this fresh interpreter. `place` has the descriptors `lifeline` and `control`, and `folder`."""
-    control = int(place["control"])
-    run_watched(int(place["lifeline"]), str(place["folder"]), (control,), lambda: serve(control))
+def main(settings: Mapping[str, Any]) -> None:
+    """Guard a rank in this fresh interpreter. `settings` has the descriptors `lifeline` and `control`, and `folder`."""
+    control = int(settings["control"])
+    run_watched(int(settings["lifeline"]), str(settings["folder"]), (control,), lambda: serve(control))
 
 
 def serve(control: int) -> None:

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from sparkdl.cluster.rpc import Channel
 
 _BOOT = (
-    "import sys, json; place = json.loads(sys.argv[1]); sys.path[:] = place['path']; "
-    "from sparkdl.cluster.rank.main import main; main(place)"
+    "import sys, json; settings = json.loads(sys.argv[1]); sys.path[:] = settings['path']; "
+    "from sparkdl.cluster.rank.main import main; main(settings)"
 )
 
 
@@ -135,10 +135,10 @@ def start_fresh(env: Mapping[str, str], path: Sequence[str]) -> RankProcess:
     folder = new_folder()
     ends = Ends.open()
     lifeline, control = ends.lifeline[1].fileno(), ends.control[1].fileno()
-    place = {"lifeline": lifeline, "control": control, "folder": folder, "path": list(path)}
+    settings = {"lifeline": lifeline, "control": control, "folder": folder, "path": list(path)}
     try:
         watchdog = subprocess.Popen(
-            [sys.executable, "-c", _BOOT, json.dumps(place)],
+            [sys.executable, "-c", _BOOT, json.dumps(settings)],
             env=dict(env),
             stdin=subprocess.DEVNULL,
             stdout=ends.stdout[1],

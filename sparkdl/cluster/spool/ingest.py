@@ -234,13 +234,13 @@ def _function(job: Job) -> Callable[..., Any]:
 
 
 def _refusal(job: Job, here: Here, error: SparkDLError) -> Outcome:
-    place = assign(here.hosts)[here.index]
+    topology = assign(here.hosts)[here.index]
     outcome = Outcome(
         kind=ENVIRONMENT,
-        rank=place.rank,
-        host=place.host,
-        message=f"rank {place.rank} cannot run on host {place.host}: {error}",
-        order=place.rank,
+        rank=topology.rank,
+        host=topology.host,
+        message=f"rank {topology.rank} cannot run on host {topology.host}: {error}",
+        order=topology.rank,
     )
     if isinstance(error, ClusterError):
         return outcome

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sparkdl.cluster.task.topology import Place
+from sparkdl.cluster.task.topology import Topology
 from sparkdl.comm.installed import torch_has_gpus
 from sparkdl.comm.registry import Meeting, spec_of
 from sparkdl.errors import ClusterError
@@ -32,7 +32,9 @@ def usable_gpus(env: Mapping[str, str], devices: Path = Path("/dev")) -> tuple[s
     return visible_gpus(env, devices) if torch_has_gpus() else ()
 
 
-def gpus_of_rank(device: str, of_task: Sequence[str], visible: Sequence[str] | None, place: Place) -> tuple[str, ...]:
+def gpus_of_rank(
+    device: str, of_task: Sequence[str], visible: Sequence[str] | None, topology: Topology
+) -> tuple[str, ...]:
     """Return the GPUs of one rank; none means that it computes on the CPU.
 
     Parameters
@@ -44,7 +46,7 @@ def gpus_of_rank(device: str, of_task: Sequence[str], visible: Sequence[str] | N
     visible : sequence of str or None
         On a local master, where Spark gives out no GPUs: those that the host shows, shared out by local rank.
         None elsewhere.
-    place : Place
+    place : Topology
 
     Raises
     ------
@@ -55,12 +57,12 @@ def gpus_of_rank(device: str, of_task: Sequence[str], visible: Sequence[str] | N
         return ()
     if of_task:
         return tuple(of_task)
-    if visible is not None and len(visible) >= place.local_size:
-        return tuple(visible[place.local_rank :: place.local_size][:1])
+    if visible is not None and len(visible) >= topology.local_size:
+        return tuple(visible[topology.local_rank :: topology.local_size][:1])
     if device == "cuda":
-        found = f"{len(visible)} visible GPUs for {place.local_size} ranks" if visible is not None else "no GPU"
+        found = f"{len(visible)} visible GPUs for {topology.local_size} ranks" if visible is not None else "no GPU"
         raise ClusterError(
-            f"device='cuda', but rank {place.rank} on host {place.host} has {found}: lower the number of ranks, "
+            f"device='cuda', but rank {topology.rank} on host {topology.host} has {found}: lower the number of ranks, "
             "give the tasks GPUs (spark.task.resource.gpu.amount) or use device='auto'"
         )
     return ()
@@ -79,13 +81,13 @@ def base_environment(
 
 
 def rendezvous_environment(
-    place: Place, backend: str, address: tuple[str, int] | None, interface: str | None, timeout: float
+    topology: Topology, backend: str, address: tuple[str, int] | None, interface: str | None, timeout: float
 ) -> dict[str, str]:
     """Return what tells the rank where it stands and where to meet the others.
 
     Parameters
     ----------
-    place : Place
+    place : Topology
     backend : str
     address : tuple of (str, int) or None
         The rendezvous server for Horovod, the store for torch.
@@ -95,13 +97,13 @@ def rendezvous_environment(
         Seconds that they may take to meet.
     """
     env = {
-        "RANK": str(place.rank),
-        "WORLD_SIZE": str(place.size),
-        "LOCAL_RANK": str(place.local_rank),
-        "LOCAL_WORLD_SIZE": str(place.local_size),
+        "RANK": str(topology.rank),
+        "WORLD_SIZE": str(topology.size),
+        "LOCAL_RANK": str(topology.local_rank),
+        "LOCAL_WORLD_SIZE": str(topology.local_size),
     }
     if address is not None:
-        env |= spec_of(backend).environment(place, Meeting(address, interface, timeout))
+        env |= spec_of(backend).environment(topology, Meeting(address, interface, timeout))
     return env
 
 

@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 
-from sparkdl.cluster.task.topology import Place
+from sparkdl.cluster.task.topology import Topology
 from sparkdl.comm.registry import HOROVOD_SERVER, RESERVED_PORT
 
 
@@ -21,11 +21,11 @@ class HorovodServer:
     ----------
     host : str
         Address to listen on; on all where it is not an address of this machine.
-    places : sequence of Place
+    places : sequence of Topology
         All ranks.
     """
 
-    def __init__(self, host: str, places: Sequence[Place]) -> None:
+    def __init__(self, host: str, topologies: Sequence[Topology]) -> None:
         from horovod.runner.common.util.hosts import SlotInfo
         from horovod.runner.http.http_server import RendezvousHandler, RendezvousHTTPServer
 
@@ -37,15 +37,15 @@ class HorovodServer:
         self._server.init(
             [
                 SlotInfo(
-                    hostname=place.host,
-                    rank=place.rank,
-                    local_rank=place.local_rank,
-                    cross_rank=place.cross_rank,
-                    size=place.size,
-                    local_size=place.local_size,
-                    cross_size=place.cross_size,
+                    hostname=topology.host,
+                    rank=topology.rank,
+                    local_rank=topology.local_rank,
+                    cross_rank=topology.cross_rank,
+                    size=topology.size,
+                    local_size=topology.local_size,
+                    cross_size=topology.cross_size,
                 )
-                for place in places
+                for topology in topologies
             ]
         )
         self._thread = threading.Thread(
@@ -86,13 +86,13 @@ class ReservedPort:
         self._socket.close()
 
 
-_OPENERS: dict[str, Callable[[str, Sequence[Place]], HorovodServer | ReservedPort]] = {
+_OPENERS: dict[str, Callable[[str, Sequence[Topology]], HorovodServer | ReservedPort]] = {
     HOROVOD_SERVER: HorovodServer,
-    RESERVED_PORT: lambda host, places: ReservedPort(),
+    RESERVED_PORT: lambda host, topologies: ReservedPort(),
 }
 
 
-def open_rendezvous(kind: str | None, host: str, places: Sequence[Place]) -> HorovodServer | ReservedPort | None:
+def open_rendezvous(kind: str | None, host: str, topologies: Sequence[Topology]) -> HorovodServer | ReservedPort | None:
     """Open what `BackendSpec.rendezvous` names, in the task of rank 0; None where it names nothing.
 
     Parameters
@@ -100,7 +100,7 @@ def open_rendezvous(kind: str | None, host: str, places: Sequence[Place]) -> Hor
     kind : str or None
     host : str
         Address of this task that the others reach.
-    places : sequence of Place
+    places : sequence of Topology
         All ranks.
     """
-    return None if kind is None else _OPENERS[kind](host, places)
+    return None if kind is None else _OPENERS[kind](host, topologies)

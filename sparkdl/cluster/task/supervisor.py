@@ -33,7 +33,7 @@ from sparkdl.cluster.rank.process import RankProcess
 from sparkdl.cluster.rpc import Channel
 from sparkdl.cluster.task.event_stream import EventStream
 from sparkdl.cluster.task.log_relay import LogTail, Relay
-from sparkdl.cluster.task.topology import Place
+from sparkdl.cluster.task.topology import Topology
 from sparkdl.comm.registry import spec_of
 from sparkdl.events import RankOutput, to_record
 
@@ -61,7 +61,7 @@ class Supervisor:
     Parameters
     ----------
     job : Job
-    place : Place
+    place : Topology
     process : RankProcess
         Started already; closed by the caller.
     coordinator : Channel
@@ -79,7 +79,7 @@ class Supervisor:
     def __init__(
         self,
         job: Job,
-        place: Place,
+        topology: Topology,
         process: RankProcess,
         coordinator: Channel,
         output: EventStream,
@@ -88,7 +88,7 @@ class Supervisor:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._job = job
-        self._place = place
+        self._topology = topology
         self._process = process
         self._coordinator = coordinator
         self._output = output
@@ -128,8 +128,8 @@ class Supervisor:
         order = self._report(end)
         return Outcome(
             kind=end.kind,
-            rank=self._place.rank,
-            host=self._place.host,
+            rank=self._topology.rank,
+            host=self._topology.host,
             message=end.message,
             traceback=end.traceback,
             order=order.order,
@@ -156,10 +156,10 @@ class Supervisor:
     def _on_line(self, line: str, stream: str) -> None:
         self._tail.add(line)
         if self._job.verbosity == "all":
-            self._output.put(to_record(RankOutput(self._place.rank, line, stream)))
+            self._output.put(to_record(RankOutput(self._topology.rank, line, stream)))
         elif not self._job.local_master:
             # The executor's own log has what the driver is not shown.
-            print(f"[{self._place.rank}] {line}", flush=True)
+            print(f"[{self._topology.rank}] {line}", flush=True)
 
     def _wait_for_end(self) -> End:
         watchdog_gone = False
@@ -207,7 +207,7 @@ class Supervisor:
     def _tell_coordinator(self, end: End) -> None:
         if end.kind == OK:
             return
-        sentence = f"rank {self._place.rank} on host {self._place.host}: {end.message}"
+        sentence = f"rank {self._topology.rank} on host {self._topology.host}: {end.message}"
         self._coordinator.try_send(Failed(end.secondary, sentence))
 
     def _on_coordinator(self, message: Message | None) -> None:
@@ -248,8 +248,8 @@ class Supervisor:
                 self._process.kill()
 
     def _too_late(self, now: float) -> End | None:
-        job, place = self._job, self._place
-        where = f"rank {place.rank} on host {place.host}"
+        job, topology = self._job, self._topology
+        where = f"rank {topology.rank} on host {topology.host}"
         if not self._ready and now - self._started > job.start_timeout:
             return End(
                 TIMED_OUT, f"{where} was not ready within {job.start_timeout:g} s: torch was still being imported"
@@ -286,7 +286,7 @@ class Supervisor:
             if name == "coordinator":
                 self._on_coordinator(message)
         # Without an answer it stands behind all that have one.
-        return self._failure_order or FailureOrder(self._place.size + self._place.rank, secondary=True)
+        return self._failure_order or FailureOrder(self._topology.size + self._topology.rank, secondary=True)
 
 
 def describe_status(status: int | None) -> str:

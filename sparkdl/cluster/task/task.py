@@ -70,8 +70,8 @@ class Task:
         self._job = job
         self._here = here
         self._started = time.monotonic()
-        self._places = assign(here.hosts)
-        self._place = self._places[here.index]
+        self._topologies = assign(here.hosts)
+        self._topology = self._topologies[here.index]
         self._ingested = ingested
         self._closing = contextlib.ExitStack()
         if ingested is not None and ingested.spool_file is not None:
@@ -113,7 +113,7 @@ class Task:
         """Supervise the rank to its end. `offers` are those of all tasks, in order."""
         assert self._process is not None
         host = coordinator_host(self._here.hosts)
-        output = EventStream(self._place.rank)
+        output = EventStream(self._topology.rank)
         self._closing.callback(lambda: output.close(1))
         try:
             address = (host, offers[0].coordinator or 0)
@@ -123,9 +123,9 @@ class Task:
         except OSError as error:
             return self._unreachable(f"{address[0]}:{address[1]}", error)
         coordinator.limit_sending(self._job.heartbeat_timeout)
-        coordinator.send(JoinControl(self._place.rank))
+        coordinator.send(JoinControl(self._topology.rank))
         work = self._work(host, offers)
-        supervisor = Supervisor(self._job, self._place, self._process, coordinator, output, work, self._started)
+        supervisor = Supervisor(self._job, self._topology, self._process, coordinator, output, work, self._started)
         outcome = supervisor.run()
         unsent = output.close(_END_GRACE)
         if self._coordinator is not None and self._event_stream is not None:
@@ -141,10 +141,10 @@ class Task:
         """Return the outcome of a task that could not even offer its rank."""
         return Outcome(
             kind=ENVIRONMENT,
-            rank=self._place.rank,
-            host=self._place.host,
-            message=f"rank {self._place.rank} cannot run on host {self._place.host}: {problem}",
-            order=self._place.rank,
+            rank=self._topology.rank,
+            host=self._topology.host,
+            message=f"rank {self._topology.rank} cannot run on host {self._topology.host}: {problem}",
+            order=self._topology.rank,
         )
 
     def cancel(self) -> None:
@@ -161,7 +161,7 @@ class Task:
 
     def _gpus(self) -> tuple[str, ...]:
         visible = environment.usable_gpus(os.environ) if self._job.local_master else None
-        return environment.gpus_of_rank(self._job.device, self._here.gpus, visible, self._place)
+        return environment.gpus_of_rank(self._job.device, self._here.gpus, visible, self._topology)
 
     def _open_coordinator(self) -> Offer:
         job = self._job
@@ -171,7 +171,7 @@ class Task:
         event_stream = self._event_stream
         self._closing.callback(lambda: event_stream.close(1))
         self._coordinator = Coordinator(
-            self._place.size,
+            self._topology.size,
             job.secret,
             host,
             start_timeout=job.start_timeout,
@@ -179,18 +179,18 @@ class Task:
             forward=self._event_stream.put,
         )
         self._closing.callback(self._coordinator.close)
-        rendezvous = open_rendezvous(spec_of(job.backend).rendezvous, host, self._places)
+        rendezvous = open_rendezvous(spec_of(job.backend).rendezvous, host, self._topologies)
         if rendezvous is not None:
             self._closing.callback(rendezvous.close)
         port = None if rendezvous is None else rendezvous.port
         return Offer(coordinator=self._coordinator.port, rendezvous=port)
 
     def _work(self, host: str, offers: Sequence[Offer]) -> RunFunction:
-        job, place = self._job, self._place
+        job, topology = self._job, self._topology
         port = offers[0].rendezvous
         address = None if port is None else (host, port)
         env = environment.rendezvous_environment(
-            place, job.backend, address, interface_towards(self._here.hosts, place.host), job.start_timeout
+            topology, job.backend, address, interface_towards(self._here.hosts, topology.host), job.start_timeout
         )
         return RunFunction(
             function=job.function,
@@ -201,14 +201,14 @@ class Task:
             result_folder=job.result_folder,
             arguments=job.blob,
             context={
-                "rank": place.rank,
-                "size": place.size,
-                "local_rank": place.local_rank,
-                "local_size": place.local_size,
+                "rank": topology.rank,
+                "size": topology.size,
+                "local_rank": topology.local_rank,
+                "local_size": topology.local_size,
                 "backend": job.backend,
                 "device": self._device,
                 "threads": self._here.threads,
-                "host": place.host,
+                "host": topology.host,
                 "start_timeout": job.start_timeout,
                 "heartbeat_timeout": job.heartbeat_timeout,
             },
@@ -217,11 +217,11 @@ class Task:
     def _unreachable(self, address: str, error: OSError) -> Outcome:
         return Outcome(
             kind=TIMED_OUT if isinstance(error, TimeoutError) else RANK_LOST,
-            rank=self._place.rank,
-            host=self._place.host,
-            message=f"the task of rank {self._place.rank} on host {self._place.host} cannot reach that of rank 0 "
+            rank=self._topology.rank,
+            host=self._topology.host,
+            message=f"the task of rank {self._topology.rank} on host {self._topology.host} cannot reach that of rank 0 "
             f"at {address}: {error}",
-            order=self._place.rank,
+            order=self._topology.rank,
         )
 
     def _end_coordinator(self, coordinator: Coordinator, event_stream: EventStream) -> tuple[Mapping[str, Any], ...]:

@@ -13,7 +13,7 @@ _SIOCGIFADDR = 0x8915
 
 
 @dataclass(frozen=True)
-class Place:
+class Topology:
     """One rank among all.
 
     Attributes
@@ -36,8 +36,8 @@ class Place:
     host: str
 
 
-def assign(hosts: Sequence[str]) -> list[Place]:
-    """Return the places of all tasks, in the order of the tasks.
+def assign(hosts: Sequence[str]) -> list[Topology]:
+    """Return the topology of each task, in the order of the tasks.
 
     Ranks of one host are neighbours, as Horovod's hierarchical operations expect; task 0 is rank 0 and has the
     coordinator.
@@ -45,13 +45,13 @@ def assign(hosts: Sequence[str]) -> list[Place]:
     by_host: dict[str, list[int]] = {}
     for task, host in enumerate(hosts):
         by_host.setdefault(host, []).append(task)
-    places: dict[int, Place] = {}
+    topologies: dict[int, Topology] = {}
     groups = list(by_host.items())
     rank = 0
     for group, (host, tasks) in enumerate(groups):
         for local_rank, task in enumerate(tasks):
             peers = [number for number, (_, others) in enumerate(groups) if len(others) > local_rank]
-            places[task] = Place(
+            topologies[task] = Topology(
                 rank=rank,
                 size=len(hosts),
                 local_rank=local_rank,
@@ -61,7 +61,7 @@ def assign(hosts: Sequence[str]) -> list[Place]:
                 host=host,
             )
             rank += 1
-    return [places[task] for task in range(len(hosts))]
+    return [topologies[task] for task in range(len(hosts))]
 
 
 def host_of(address: str) -> str:

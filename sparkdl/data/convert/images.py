@@ -52,8 +52,8 @@ def decode(value: bytes | memoryview | Mapping[str, Any]) -> Image | None:
     return image
 
 
-def decode_rows(column: pa.Array, rooms: Sequence[Image]) -> list[tuple[int, ...] | None]:
-    """Put each image of a binary or image struct column into its room, (H, W, 3) uint8, if it has that size.
+def decode_rows(column: pa.Array, outs: Sequence[Image]) -> list[tuple[int, ...] | None]:
+    """Put each image of a binary or image struct column into its array of `outs`, (H, W, 3) uint8, if it has that size.
 
     Returns
     -------
@@ -61,16 +61,16 @@ def decode_rows(column: pa.Array, rooms: Sequence[Image]) -> list[tuple[int, ...
         Height and width of each image, whether it went in or not; None for null rows and what is no image.
     """
     shapes: list[tuple[int, ...] | None] = []
-    for value, room in zip(_values(column), rooms, strict=True):
+    for value, out in zip(_values(column), outs, strict=True):
         try:
             # Nothing else is done for an image: what waits here for its turn waits thousands of times a second.
             size = _jpeg_size(value)
-            if size == room.shape[:2]:
-                _decode_jpeg(value, room)
+            if size == out.shape[:2]:
+                _decode_jpeg(value, out)
             shapes.append(size)
         # It is no JPEG (a struct, a null), or an odd one.
         except (TypeError, ValueError):
-            shapes.append(_decode_slowly(value, room))
+            shapes.append(_decode_slowly(value, out))
     return shapes
 
 
@@ -96,12 +96,12 @@ def _pixels(value: bytes | memoryview | Mapping[str, Any]) -> Image | None:
     return _by_pillow(value) if pixels is None else pixels
 
 
-def _decode_slowly(value: bytes | memoryview | Mapping[str, Any] | None, room: Image) -> tuple[int, ...] | None:
+def _decode_slowly(value: bytes | memoryview | Mapping[str, Any] | None, out: Image) -> tuple[int, ...] | None:
     pixels = None if value is None else _pixels(value)
     if pixels is None:
         return None
-    if pixels.shape == room.shape:
-        room[...] = pixels
+    if pixels.shape == out.shape:
+        out[...] = pixels
     return pixels.shape[:2]
 
 
@@ -140,8 +140,8 @@ def _jpeg_size(value: bytes | memoryview) -> tuple[int, int]:
     return height, width
 
 
-def _decode_jpeg(value: bytes | memoryview, room: Image | None = None) -> Image:
-    pixels: Image = _module("simplejpeg").decode_jpeg(value, buffer=room)
+def _decode_jpeg(value: bytes | memoryview, out: Image | None = None) -> Image:
+    pixels: Image = _module("simplejpeg").decode_jpeg(value, buffer=out)
     return pixels
 
 

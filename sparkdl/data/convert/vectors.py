@@ -1,6 +1,6 @@
-"""Spark ML vectors, dense and sparse in one column, as entries: the places and values that are not 0.
+"""Spark ML vectors, dense and sparse in one column, as entries: the indices and values that are not 0.
 
-From Arrow (the struct type, size, indices, values that Spark keeps a vector in) to packed rows, which have room for a
+From Arrow (the struct type, size, indices, values that Spark keeps a vector in) to packed rows, which hold a
 fixed number of entries.
 """
 
@@ -21,12 +21,12 @@ _FIELDS = ["type", "size", "indices", "values"]
 
 
 class Entries(NamedTuple):
-    """The entries of n vectors, row by row, places ascending.
+    """The entries of n vectors, row by row, indices ascending.
 
     Attributes
     ----------
-    rows, places : array
-        (e,) int64: the vector of each entry, and its place from 0 on.
+    rows, indices : array
+        (e,) int64: the vector of each entry, and its index from 0 on.
     values : array
         (e,) float32.
     vectors : int
@@ -34,7 +34,7 @@ class Entries(NamedTuple):
     """
 
     rows: npt.NDArray[np.int64]
-    places: npt.NDArray[np.int64]
+    indices: npt.NDArray[np.int64]
     values: npt.NDArray[np.float32]
     vectors: int
 
@@ -53,15 +53,15 @@ def sizes(column: pa.StructArray) -> npt.NDArray[np.int64]:
 
 def entries_of(column: pa.StructArray) -> Entries:
     """Return the entries of a column; a null has none."""
-    _, _, indices, values = column.flatten()
+    _, _, stored, values = column.flatten()
     lengths = arrow.lengths(values)
     rows = np.repeat(np.arange(len(column)), lengths)
-    places = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    is_sparse = indices.is_valid().to_numpy(zero_copy_only=False)
-    places[np.repeat(is_sparse, lengths)] = arrow.leaf(indices).to_numpy(zero_copy_only=False)
+    indices = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    is_sparse = stored.is_valid().to_numpy(zero_copy_only=False)
+    indices[np.repeat(is_sparse, lengths)] = arrow.leaf(stored).to_numpy(zero_copy_only=False)
     numbers = arrow.leaf(values).to_numpy(zero_copy_only=False).astype(np.float32)
     kept = numbers != 0
-    return Entries(rows[kept], places[kept], numbers[kept], len(column))
+    return Entries(rows[kept], indices[kept], numbers[kept], len(column))
 
 
 def without_nulls(column: pa.StructArray, size: int) -> pa.StructArray:
@@ -74,8 +74,8 @@ def without_nulls(column: pa.StructArray, size: int) -> pa.StructArray:
     return pa.concat_arrays([column, zeros]).take(chosen)
 
 
-def packed(column: pa.StructArray, room: int, name: str) -> npt.NDArray[Any]:
-    """Return vectors as packed rows hold them: (n, room) of `ENTRY`.
+def packed(column: pa.StructArray, width: int, name: str) -> npt.NDArray[Any]:
+    """Return vectors as packed rows hold them: (n, width) of `ENTRY`.
 
     Raises
     ------
@@ -84,14 +84,14 @@ def packed(column: pa.StructArray, room: int, name: str) -> npt.NDArray[Any]:
     """
     entries = entries_of(column)
     lengths = np.bincount(entries.rows, minlength=entries.vectors)
-    if len(lengths) and lengths.max() > room:
+    if len(lengths) and lengths.max() > width:
         raise DataError(
-            f"column {name!r} has a vector of {lengths.max()} entries, {room} were the most when they were counted: "
+            f"column {name!r} has a vector of {lengths.max()} entries, {width} were the most when they were counted: "
             "the DataFrame changes each time it is computed, so cache or save it first"
         )
     slots = np.arange(len(entries.rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    stored = np.zeros((entries.vectors, room), dtype=ENTRY)
-    stored["f0"][entries.rows, slots] = entries.places + 1
+    stored = np.zeros((entries.vectors, width), dtype=ENTRY)
+    stored["f0"][entries.rows, slots] = entries.indices + 1
     stored["f1"][entries.rows, slots] = entries.values
     return stored
 

@@ -164,20 +164,20 @@ class _Footers:
     def _look(self, schema: pq.ParquetSchema, arrow: pa.Schema) -> _Seen:
         columns = self._task.columns
         leaves: dict[str, list[int]] = {}
-        for place in range(len(schema)):
-            leaf = schema.column(place)
+        for index in range(len(schema)):
+            leaf = schema.column(index)
             name = next((n for n in columns if leaf.path == n or leaf.path.startswith(n + ".")), None)
             if name is not None and leaf.max_definition_level:
-                leaves.setdefault(name, []).append(place)
+                leaves.setdefault(name, []).append(index)
         return _Seen(schema, self._wrong(arrow), leaves)
 
     def _wrong(self, schema: pa.Schema) -> str:
         for name, kind in zip(self._task.columns, self._task.kinds, strict=True):
-            place = schema.get_field_index(name)
-            if place < 0:
+            index = schema.get_field_index(name)
+            if index < 0:
                 return f"has no column {name!r}, the first file has"
-            if kind_of(schema.field(place).type) != kind:
-                return f"has column {name!r} as {schema.field(place).type}, the first file as {kind}"
+            if kind_of(schema.field(index).type) != kind:
+                return f"has column {name!r} as {schema.field(index).type}, the first file as {kind}"
         return ""
 
 
@@ -187,7 +187,7 @@ def _nulls(opened: pq.ParquetFile, leaves: Mapping[str, Sequence[int]]) -> dict[
     for group in range(opened.num_row_groups):
         row_group = opened.metadata.row_group(group)
         for name, places in leaves.items():
-            if all(_has_none(row_group.column(place)) for place in places):
+            if all(_has_none(row_group.column(index)) for index in places):
                 continue
             column = opened.read_row_group(group, columns=[name], use_threads=False).column(name)
             masks = [arrays.null_rows(chunk) for chunk in column.chunks]

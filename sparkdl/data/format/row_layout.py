@@ -86,7 +86,7 @@ class RowLayout:
         """The structured type; its members are called "0", "1", ... because a field may have any name."""
         return np.dtype(
             {
-                "names": [str(place) for place in range(len(self.slots))],
+                "names": [str(index) for index in range(len(self.slots))],
                 "formats": [(np.dtype(slot.dtype), slot.shape) for slot in self.slots],
                 "offsets": [slot.offset for slot in self.slots],
                 "itemsize": self.row_bytes,
@@ -120,13 +120,13 @@ class RowLayout:
     def pack(self, values: Mapping[str, npt.NDArray[Any]]) -> Rows:
         """Return rows, (n,) of `dtype`, from the (n, *shape) values of each field."""
         rows = np.zeros(len(next(iter(values.values()))), dtype=self.dtype)
-        for place, slot in enumerate(self.slots):
-            rows[str(place)] = values[slot.name]
+        for index, slot in enumerate(self.slots):
+            rows[str(index)] = values[slot.name]
         return rows
 
     def unpack(self, rows: Block) -> dict[str, npt.NDArray[Any]]:
         """Return the (n, *shape) values of each field, as views of the rows."""
-        return {slot.name: rows[str(place)] for place, slot in enumerate(self.slots)}
+        return {slot.name: rows[str(index)] for index, slot in enumerate(self.slots)}
 
     def empty(self, rows: int) -> list[npt.NDArray[Any]]:
         """Return one array (rows, *shape) for each slot, contiguous, not initialised."""

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparkdl.data.format.row_layout import Block, RowLayout
-from sparkdl.data.loading.shuffle_buffer import Read, WindowMemory
+from sparkdl.data.loading.shuffle_buffer import Read, ShuffleBuffer
 from sparkdl.data.sampling.plan import Plan, RowRange, Window
 
 Columns = list[npt.NDArray[Any]]
@@ -54,7 +54,7 @@ class ShuffledSteps:
         shards: Sequence[int],
         epoch: int,
         start_step: int,
-        memory: WindowMemory,
+        memory: ShuffleBuffer,
         run: int,
     ) -> None:
         self._plan = plan
@@ -72,12 +72,12 @@ class ShuffledSteps:
         for _, shard, window in heapq.merge(*map(self._needed, self._shards), key=lambda item: item[:2]):
             part = memory.take()
             self._shards[shard].placed.append((window, part))
-            places = np.empty(window.rows, dtype=np.int64)
-            places[self._plan.row_order(self._epoch, shard, window)] = np.arange(window.rows)
+            positions = np.empty(window.rows, dtype=np.int64)
+            positions[self._plan.row_order(self._epoch, shard, window)] = np.arange(window.rows)
             first = 0
             for wanted in window.ranges:
                 end = first + wanted.stop - wanted.start
-                yield Read(wanted, memory.target(part, places[first:end]))
+                yield Read(wanted, memory.target(part, positions[first:end]))
                 first = end
 
     def batches(self, blocks: Iterator[Block]) -> Iterator[Run]:
@@ -110,24 +110,24 @@ class ShuffledSteps:
         size = sum(shares)
         columns = self._empty(steps * size)
         by_step = [column.reshape(steps, size, *column.shape[1:]) for column in columns]
-        place = 0
+        position = 0
         for shard, share in zip(self._shards.values(), shares, strict=True):
-            end = place + share
-            while place < end:
+            end = position + share
+            while position < end:
                 if not shard.left:
                     shard.refill(blocks)
                 # Several steps are there whole, one may need the next window too.
-                count = min(end - place, shard.left // steps)
+                count = min(end - position, shard.left // steps)
                 for column, values in zip(by_step, shard.take(steps * count), strict=True):
-                    column[:, place : place + count] = values.reshape(steps, count, *column.shape[2:])
-                place += count
+                    column[:, position : position + count] = values.reshape(steps, count, *column.shape[2:])
+                position += count
         return columns
 
 
 class _Shard:
     """The rows of a shard's present window that are not given yet, in their order."""
 
-    def __init__(self, memory: WindowMemory, given: int) -> None:
+    def __init__(self, memory: ShuffleBuffer, given: int) -> None:
         self.placed: deque[tuple[Window, int]] = deque()
         self._memory = memory
         self._given = given
@@ -147,7 +147,7 @@ class _Shard:
     def refill(self, blocks: Iterator[Block]) -> None:
         if self._part is not None:
             self._memory.give_back(self._part)
-        # A window has been given its place when the first of its ranges comes, not before.
+        # A window has been given its part when the first of its ranges comes, not before.
         next(blocks)
         window, self._part = self.placed.popleft()
         for _ in window.ranges[1:]:
@@ -185,7 +185,7 @@ class OrderedSteps:
         for step in range(self._start_step, self._plan.steps):
             pieces = self._pieces(step)
             columns = self._empty(sum(stop - start for start, stop in pieces))
-            place = 0
+            position = 0
             for start, stop in pieces:
                 while held and held[0].stop <= start:
                     held.popleft()
@@ -198,9 +198,9 @@ class OrderedSteps:
                     if low < high:
                         for column, source in zip(columns, block.values, strict=True):
                             values = source[low - block.start : high - block.start]
-                            column[place : place + high - low] = values
-                        place += high - low
-            yield Run(columns, [place])
+                            column[position : position + high - low] = values
+                        position += high - low
+            yield Run(columns, [position])
 
     def _pieces(self, step: int) -> list[tuple[int, int]]:
         """The rows of these shards in a step; those of shards that follow each other as one piece."""

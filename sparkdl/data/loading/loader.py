@@ -15,7 +15,7 @@ from sparkdl.data.format.row_layout import RowLayout
 from sparkdl.data.loading.assembler import Columns, OrderedSteps, Run, ShuffledSteps
 from sparkdl.data.loading.buffer_pool import Recycled
 from sparkdl.data.loading.prefetch import Background
-from sparkdl.data.loading.shuffle_buffer import WindowMemory
+from sparkdl.data.loading.shuffle_buffer import ShuffleBuffer
 from sparkdl.data.readers import AHEAD, PETASTORM, Reader, ReaderMaker, import_soon, open_reader
 from sparkdl.data.sampling.plan import Plan
 from sparkdl.data.types import split_packed, type_of
@@ -56,7 +56,7 @@ class Batch(NamedTuple):
         """
         if not self.images:
             return inputs
-        return tuple(scaled(tensor) if place in self.images else tensor for place, tensor in enumerate(inputs))
+        return tuple(scaled(tensor) if index in self.images else tensor for index, tensor in enumerate(inputs))
 
 
 class Loader:
@@ -117,12 +117,12 @@ class Loader:
         self._decoded = manifest.format != PACKED
         self._layout = RowLayout.of(manifest.schema) if plan.rows else RowLayout((), 0)
         self._reader: Reader | None = None
-        self._memory: WindowMemory | None = None
+        self._memory: ShuffleBuffer | None = None
         self._columns = [
             (field, Recycled(type_of(field).decoded_shape(field) if self._decoded else slot.shape, slot.dtype))
             for slot, field in zip(self._layout.slots, manifest.schema.fields, strict=False)
         ]
-        self._images = tuple(place for place, field in enumerate(manifest.schema.inputs) if type_of(field).pixels)
+        self._images = tuple(index for index, field in enumerate(manifest.schema.inputs) if type_of(field).pixels)
         self._running: Background[list[Batch]] | None = None
         import_soon(reader)
 
@@ -146,13 +146,13 @@ class Loader:
         by_host = {file.host: file for file in reversed(self._manifest.files)}
         for host, file in sorted(by_host.items()):
             url = urls.join(self._manifest.url, file.path)
-            reader, place = f"rank {self._rank} on host {socket.gethostname()}", access.shown(url)
-            with access.explained(f"{place}, of which {reader} reads,", url, self._options):
+            reader, shown = f"rank {self._rank} on host {socket.gethostname()}", access.shown(url)
+            with access.explained(f"{shown}, of which {reader} reads,", url, self._options):
                 try:
                     found = urls.size(url, self._options)
                 except FileNotFoundError:
                     raise DataError(
-                        f"{reader} does not see {place}, written on host {host}: set cacheUrl to a folder that all "
+                        f"{reader} does not see {shown}, written on host {host}: set cacheUrl to a folder that all "
                         "hosts share (hdfs://..., s3://..., or a shared mount), or feed='direct', which needs none"
                     ) from None
             if found != file.bytes:
@@ -204,7 +204,7 @@ class Loader:
         memory, self._memory = self._memory, None
         steps: ShuffledSteps | OrderedSteps
         if self._plan.shuffle:
-            memory = memory or WindowMemory(self._plan, self._room, len(self._shards) + self._threads + AHEAD + 1)
+            memory = memory or ShuffleBuffer(self._plan, self._allocate, len(self._shards) + self._threads + AHEAD + 1)
             run = max(1, _RUN_BYTES // self._batch_bytes)
             steps = ShuffledSteps(self._plan, self._empty, self._shards, epoch, start_step, memory, run)
         else:
@@ -225,7 +225,7 @@ class Loader:
             if close is not None:
                 close()
 
-    def _room(self, rows: int) -> Columns:
+    def _allocate(self, rows: int) -> Columns:
         if self._decoded:
             return [type_of(field).empty(field, rows) for field in self._manifest.schema.fields]
         return self._layout.empty(rows)
@@ -258,11 +258,11 @@ class Loader:
             parts[field.role].append(split_packed(column, field, run.sizes))
         return [
             Batch(
-                tuple(tensors[place] for tensors in parts[INPUT]),
-                tuple(tensors[place] for tensors in parts[LABEL]),
-                parts[WEIGHT][0][place].reshape(-1) if parts[WEIGHT] else None,
-                self._plan.step_rows(first_step + place),
+                tuple(tensors[index] for tensors in parts[INPUT]),
+                tuple(tensors[index] for tensors in parts[LABEL]),
+                parts[WEIGHT][0][index].reshape(-1) if parts[WEIGHT] else None,
+                self._plan.step_rows(first_step + index),
                 self._images,
             )
-            for place in range(len(run.sizes))
+            for index in range(len(run.sizes))
         ]

@@ -1,7 +1,7 @@
-"""Room for the rows that a rank shuffles together, and how readers are told to fill it.
+"""The memory of the rows that a rank shuffles together, and how readers are told to fill it.
 
-Rows are shuffled on the way in: the threads that read put each row to the place from which it will be handed out, so
-that a batch is cut from memory that lies in order.
+Rows are shuffled on the way in: the threads that read scatter each row to the position from which it will be handed
+out, so that a batch is cut from memory that lies in order.
 """
 
 from __future__ import annotations
@@ -33,52 +33,52 @@ class Target(NamedTuple):
     ----------
     memory : list of array
         (n, *shape) for each slot of the layout, shared with other targets.
-    places : array
-        (rows of the range,) int64, which place each of them takes.
+    positions : array
+        (rows of the range,) int64, to which position of the memory each of them goes.
     """
 
     memory: list[Values]
-    places: Numbers
+    positions: Numbers
 
-    def put(self, slot: int, first: int, values: Values) -> None:
-        """Put the values of rows that follow each other, the first of them number `first` of the range."""
+    def scatter(self, slot: int, first: int, values: Values) -> None:
+        """Scatter the values of rows that follow each other, the first of them number `first` of the range."""
         if not values.size:
             return
-        places = self.places[first : first + len(values)]
-        # Every place is there; "clip" only spares numpy a check of each.
-        np.put(_whole_rows(self.memory[slot]), places, _whole_rows(np.ascontiguousarray(values)), mode="clip")
+        positions = self.positions[first : first + len(values)]
+        # Every position is there; "clip" only spares numpy a check of each.
+        np.put(_whole_rows(self.memory[slot]), positions, _whole_rows(np.ascontiguousarray(values)), mode="clip")
 
-    def put_packed(self, layout: RowLayout, first: int, rows: Rows) -> None:
-        """Put packed rows that follow each other, the first of them number `first` of the range."""
+    def scatter_packed(self, layout: RowLayout, first: int, rows: Rows) -> None:
+        """Scatter packed rows that follow each other, the first of them number `first` of the range."""
         for slot, values in enumerate(layout.unpack(rows).values()):
-            self.put(slot, first, values)
+            self.scatter(slot, first, values)
 
 
 class Read(NamedTuple):
-    """What a reader is asked for: the rows of a range, put into `target` if there is one, else handed on."""
+    """What a reader is asked for: the rows of a range, scattered into `target` if there is one, else handed on."""
 
     rows: RowRange
     target: Target | None
 
 
-class WindowMemory:
-    """Equal parts of one memory, each with room for any window of a plan.
+class ShuffleBuffer:
+    """Equal parts of one memory, each large enough for any window of a plan.
 
-    Memory that no window has touched is not resident, so that room for the largest window costs nothing.
+    Memory that no window has touched is not resident, so that a part for the largest window costs nothing.
 
     Parameters
     ----------
     plan : Plan
-    room : callable
-        Returns an array (n, *shape) for each slot, with room for so many rows, not initialised.
+    allocate : callable
+        Returns an array (n, *shape) for each slot, for so many rows, not initialised.
     windows : int
         Windows that are in use at once: one for each shard of the rank, and those that are read ahead.
     """
 
-    def __init__(self, plan: Plan, room: Callable[[int], list[Values]], windows: int) -> None:
+    def __init__(self, plan: Plan, allocate: Callable[[int], list[Values]], windows: int) -> None:
         self._rows = plan.most_window_rows
         self._windows = windows
-        self._memory = room(windows * self._rows)
+        self._memory = allocate(windows * self._rows)
         self.clear()
 
     def clear(self) -> None:
@@ -97,9 +97,9 @@ class WindowMemory:
         """Return the rows of a part, by slot."""
         return [values[part * self._rows : (part + 1) * self._rows] for values in self._memory]
 
-    def target(self, part: int, places: Numbers) -> Target:
-        """Return where rows go that take these places of a part."""
-        return Target(self._memory, places + part * self._rows)
+    def target(self, part: int, positions: Numbers) -> Target:
+        """Return where rows go that take these positions of a part."""
+        return Target(self._memory, positions + part * self._rows)
 
 
 def _whole_rows(values: Values) -> npt.NDArray[np.void]:

@@ -28,7 +28,7 @@ from sparkdl.schema import Field
 Rows = Values | Sequence[Values]
 """One array for all rows, or one for each."""
 
-KEPT_BYTES = 2 << 30
+CACHE_BYTES = 2 << 30
 """Decoded row groups of which pieces are still to come; beyond it the least recently used are decoded again."""
 
 
@@ -39,7 +39,7 @@ class ColumnFiles(RowGroupFiles):
         super().__init__(manifest, storage_options)
         self._fields = manifest.schema.fields
         self._columns = tuple(dict.fromkeys(name for field in self._fields for name in field.columns))
-        self._kept = _Kept()
+        self._groups_in_use = _DecodedGroups()
 
     def read(self, wanted: RowRange, target: Target | None = None) -> Block:
         """Return the values of a range, or put them into `target` and return nothing.
@@ -50,20 +50,20 @@ class ColumnFiles(RowGroupFiles):
         if wanted.start == 0 and wanted.stop == expected:
             group = self._decoded(wanted)
         else:
-            group = self._kept.get(wanted, expected, lambda: self._decoded(wanted))
+            group = self._groups_in_use.get(wanted, expected, lambda: self._decoded(wanted))
         try:
             if target is None:
                 return {str(slot): part.values(wanted.start, wanted.stop) for slot, part in enumerate(group.parts)}
             for start in range(wanted.start, wanted.stop, self._piece_rows):
                 stop = min(wanted.stop, start + self._piece_rows)
                 for slot, part in enumerate(group.parts):
-                    part.put(start, stop, target, slot, start - wanted.start)
+                    part.scatter(start, stop, target, slot, start - wanted.start)
         except DataError as error:
             raise self._located(error, wanted) from error
         return {}
 
     def close(self) -> None:
-        self._kept.clear()
+        self._groups_in_use.clear()
         super().close()
 
     def _decoded(self, wanted: RowRange) -> _Group:
@@ -114,9 +114,9 @@ class Part(ABC):
     def values(self, start: int, stop: int) -> Values:
         """Return those of some rows; they may share memory with Arrow."""
 
-    def put(self, start: int, stop: int, target: Target, slot: int, first: int) -> None:
-        """Put those of some rows into a slot of `target`, as rows from `first` on of its range."""
-        target.put(slot, first, self.values(start, stop))
+    def scatter(self, start: int, stop: int, target: Target, slot: int, first: int) -> None:
+        """Scatter those of some rows into a slot of `target`, as rows from `first` on of its range."""
+        target.scatter(slot, first, self.values(start, stop))
 
 
 class _Ready(Part):
@@ -133,7 +133,7 @@ class _Stacked(Part):
     """Columns that are turned into rows, by one call of Arrow for many rows, without Python's lock."""
 
     def __init__(self, columns: list[Values]) -> None:
-        names = [str(place) for place in range(len(columns))]
+        names = [str(index) for index in range(len(columns))]
         self._columns = pa.RecordBatch.from_arrays([pa.array(column) for column in columns], names)
 
     def values(self, start: int, stop: int) -> Values:
@@ -154,9 +154,9 @@ class Late(Part):
         self._make(self._column.slice(start, stop - start), self._field, values)
         return values
 
-    def put(self, start: int, stop: int, target: Target, slot: int, first: int) -> None:
+    def scatter(self, start: int, stop: int, target: Target, slot: int, first: int) -> None:
         memory = target.memory[slot]
-        rows = [memory[place] for place in target.places[first : first + stop - start].tolist()]
+        rows = [memory[index] for index in target.positions[first : first + stop - start].tolist()]
         self._make(self._column.slice(start, stop - start), self._field, rows)
 
 
@@ -167,7 +167,7 @@ class _Group(NamedTuple):
     bytes: int
 
 
-class _Waiting:
+class _InUse:
     """A row group of which pieces are still to come."""
 
     def __init__(self, rows: int) -> None:
@@ -176,17 +176,17 @@ class _Waiting:
         self.group: _Group | None = None
 
 
-class _Kept:
+class _DecodedGroups:
     """Decoded row groups that are read in several pieces; one thread decodes, others that want the same wait for it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._groups: OrderedDict[tuple[int, int], _Waiting] = OrderedDict()
+        self._groups: OrderedDict[tuple[int, int], _InUse] = OrderedDict()
 
     def get(self, wanted: RowRange, rows: int, decode: Callable[[], _Group]) -> _Group:
         key = (wanted.file, wanted.row_group)
         with self._lock:
-            waiting = self._groups.setdefault(key, _Waiting(rows))
+            waiting = self._groups.setdefault(key, _InUse(rows))
             self._groups.move_to_end(key)
         with waiting.lock:
             if waiting.group is None:
@@ -197,7 +197,7 @@ class _Kept:
             # A shard takes the pieces of a group in order, and a group's end is the end of its last piece.
             if waiting.left <= 0 or wanted.stop == rows:
                 self._groups.pop(key, None)
-            while sum(w.group.bytes for w in self._groups.values() if w.group is not None) > KEPT_BYTES:
+            while sum(w.group.bytes for w in self._groups.values() if w.group is not None) > CACHE_BYTES:
                 oldest = next((k for k in self._groups if k != key), None)
                 if oldest is None:
                     break

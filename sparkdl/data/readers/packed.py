@@ -50,13 +50,13 @@ class RowGroupFiles:
         if target is None:
             return self._packed(wanted) if start is None else self._bytes(wanted, start, np.empty(count, self._dtype))
         if start is None:
-            target.put_packed(self._layout, 0, self._packed(wanted))
+            target.scatter_packed(self._layout, 0, self._packed(wanted))
             return {}
         piece = np.empty(self._piece_rows, self._dtype)
         for first in range(0, count, len(piece)):
             rows = piece[: count - first]
             rows = self._bytes(wanted, start + first * self._layout.row_bytes, rows)
-            target.put_packed(self._layout, first, rows)
+            target.scatter_packed(self._layout, first, rows)
         return {}
 
     def _packed(self, wanted: RowRange) -> Rows:

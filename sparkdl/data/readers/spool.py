@@ -95,7 +95,7 @@ class SpooledRows:
         if target is None:
             return rows
         for first in range(0, len(rows), self._piece_rows):
-            target.put_packed(self._layout, first, rows[first : first + self._piece_rows])
+            target.scatter_packed(self._layout, first, rows[first : first + self._piece_rows])
         return {}
 
     def close(self) -> None:

@@ -195,9 +195,9 @@ class Plan:
         if start < stop:
             order = self._file_order
             first, last = order.place_of(start), order.place_of(stop - 1)
-            for place in range(first, last + 1):
-                if order.rows_at(place):
-                    yield int(order.starts[place]), order.whole(place)
+            for index in range(first, last + 1):
+                if order.rows_at(index):
+                    yield int(order.starts[index]), order.whole(index)
 
     def windows(self, epoch: int, shard: int, from_row: int = 0) -> Iterator[Window]:
         """Yield the windows of a shard in an epoch, but for those that end at or before its row `from_row`."""
@@ -229,15 +229,15 @@ class Plan:
 
     @staticmethod
     def _between(order: _GroupOrder, start: int, stop: int) -> Iterator[RowRange]:
-        place = order.place_of(start) if start < stop else 0
+        index = order.place_of(start) if start < stop else 0
         while start < stop:
-            rows = order.rows_at(place)
-            inside = start - int(order.starts[place])
+            rows = order.rows_at(index)
+            inside = start - int(order.starts[index])
             end = min(rows, inside + stop - start)
             if end > inside:
-                yield order.whole(place)._replace(start=inside, stop=end)
+                yield order.whole(index)._replace(start=inside, stop=end)
             start += end - inside
-            place += 1
+            index += 1
 
     @cached_property
     def _file_order(self) -> _GroupOrder:
@@ -265,11 +265,11 @@ class _GroupOrder:
         """The group that holds the row; groups without rows hold none."""
         return int(np.searchsorted(self.ends, row, side="right"))
 
-    def rows_at(self, place: int) -> int:
-        return int(self._rows[place])
+    def rows_at(self, index: int) -> int:
+        return int(self._rows[index])
 
-    def whole(self, place: int) -> RowRange:
-        return RowRange(int(self._files[place]), int(self._numbers[place]), 0, int(self._rows[place]))
+    def whole(self, index: int) -> RowRange:
+        return RowRange(int(self._files[index]), int(self._numbers[index]), 0, int(self._rows[index]))
 
 
 @lru_cache(maxsize=4)

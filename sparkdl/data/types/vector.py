@@ -98,7 +98,7 @@ class VectorType(ArrayType):
 
 def _of_entries(entries: vectors.Entries, size: int, as_sparse: bool) -> torch.Tensor:
     if as_sparse:
-        indices = torch.from_numpy(np.stack([entries.rows, entries.places]))
+        indices = torch.from_numpy(np.stack([entries.rows, entries.indices]))
         # Rows and indices ascend, and none comes twice: so much Spark's vectors promise.
         return torch.sparse_coo_tensor(
             indices,
@@ -108,5 +108,5 @@ def _of_entries(entries: vectors.Entries, size: int, as_sparse: bool) -> torch.T
             check_invariants=False,
         )
     dense = np.zeros((entries.vectors, size), dtype=np.float32)
-    dense[entries.rows, entries.places] = entries.values
+    dense[entries.rows, entries.indices] = entries.values
     return torch.from_numpy(dense)
