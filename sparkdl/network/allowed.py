@@ -77,6 +77,8 @@ def refusal(cls: type, *, called: bool = False) -> str:
             return f"{which} is none of torch's layers, and may hold a program"
     if called and cls in _OF_LAYERS:
         return "it copies a layer, which no call in a file can give, any number of times"
+    if called and issubclass(cls, nn.ParameterDict):
+        return "it sets an attribute of any name that it is called with"
     if not called or is_reviewed(cls) or cls.__module__.startswith(_VOUCHED) or registered(name_of(cls)) is cls:
         return ""
     if not _is_installed(cls.__module__):
@@ -110,6 +112,25 @@ def attribute_refusal(cls: type, name: Any) -> str:
         # What an instance may have in place of its class's value is data, and never what is called or computed.
         if defined is not _ABSENT and (callable(defined) or hasattr(type(defined), "__get__")):
             return f"{name} is defined by the class {base.__qualname__}"
+    return ""
+
+
+def instance_refusal(module: nn.Module) -> str:
+    """Return why a network that a call of a file has made may not be used, or "" where it may; lazy layers have sizes.
+
+    The layers of torch set no attributes by the names in their arguments, as far as is known; what they have set is
+    looked at all the same. What the user's own classes do is their matter.
+    """
+    if not is_reviewed(type(module)):
+        return ""
+    fresh = vars(nn.Module())
+    for layer in module.modules():
+        for name, value in vars(layer).items():
+            if name in HOOKS and value and value != fresh[name]:
+                return f"{name} holds something"
+            reason = "" if name in fresh else attribute_refusal(type(layer), name)
+            if reason:
+                return reason
     return ""
 
 

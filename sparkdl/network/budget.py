@@ -17,6 +17,8 @@ _SPARE = 256 << 20
 _TIMES = 8
 _EACH = 16 << 10
 """Bytes of a tensor besides its numbers, with its part of the layer: many small ones fill memory too."""
+_MOST_OPERATIONS = 10**12
+"""Of the forward pass that tells the sizes of lazy layers: a minute or so on a CPU."""
 
 
 _MAKERS = frozenset(
@@ -57,6 +59,15 @@ class Budget(TorchFunctionMode):
         super().__init__()
         allowed = _SPARE + _TIMES * sum(_size(tensor) for tensor in weights)
         self._limit = self._left = allowed if limited else sys.maxsize
+        self._limited = limited
+
+    def check_operations(self, count: int) -> None:
+        """Refuse a computation of more than `_MOST_OPERATIONS` floating point operations."""
+        if count > _MOST_OPERATIONS and self._limited:
+            raise BudgetError(
+                f"its sizes follow from a computation of {count:.1g} operations, {_MOST_OPERATIONS:.0g} are allowed: "
+                "the file is damaged, or made to take forever; if it is your own, load with trusted=True"
+            )
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from sparkdl.errors import NetworkError
-from sparkdl.network.allowed import may_be_called, network_class
+from sparkdl.network.allowed import instance_refusal, may_be_called, network_class
 from sparkdl.network.budget import Budget, BudgetError
 from sparkdl.network.check import is_lazy, materialised
 from sparkdl.network.registry import find
@@ -152,8 +152,13 @@ def _restore_call(
         raise NetworkError(
             f"{name} called with the saved moduleParams {reprlib.repr(params)} raised {type(error).__name__}: {error}"
         ) from error
+    if type(module) is not cls and not trusted:
+        raise NetworkError(f"{name} called with the saved moduleParams is a {type(module).__name__}")
     if is_lazy(module):
         _materialise(module, partial(cls, **params), schema, budget)
+    reason = "" if trusted else instance_refusal(module)
+    if reason:
+        raise NetworkError(f"{name} called with the saved moduleParams is refused: {reason}")
     assign(module, own)
     frozen = set(body.get("frozen", ()))
     for parameter_name, parameter in module.named_parameters():
@@ -162,15 +167,19 @@ def _restore_call(
 
 
 def _materialise(module: nn.Module, make: Callable[[], nn.Module], schema: DataSchema, budget: Budget) -> None:
+    from torch.utils.flop_counter import FlopCounterMode  # A quarter of a second, for lazy layers alone.
+
     # The sizes of the inputs come from a file too: a twin is sent through its first batch without memory.
     try:
-        with seeded(0), budget, torch.device("meta"):
+        with seeded(0), budget, torch.device("meta"), FlopCounterMode(display=False) as computed:
             materialised(make(), schema, 0)
     except BudgetError:
         raise
     except Exception:
         # It computes with values. What it takes besides its layers and its inputs is not known.
         pass
+    else:
+        budget.check_operations(computed.get_total_flops())
     with budget:
         materialised(module, schema, 0)
 

@@ -150,7 +150,7 @@ def _by_name(
             raise
         raise NetworkError(f"module={name!r} does not fit inputs of the shapes {shapes}: {error}") from error
     params = {**sizes, **module_params}
-    return _called(cls, params, seed), params
+    return _called(cls, params, seed, name, module_params), params
 
 
 def named_network(name: str) -> type[SizedModule]:
@@ -175,20 +175,31 @@ def size_arguments(name: str) -> set[str]:
     return set(named_network(name).sizes(((1, 4, 4),), 1, {})) - {"outputs"}
 
 
-def _called(make: Any, params: Mapping[str, Any], seed: int) -> nn.Module:
+def _called(
+    make: Any,
+    params: Mapping[str, Any],
+    seed: int,
+    name: str = "",
+    given: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """Call a class or a function; messages show its `name` and what the user has `given`, where that is less."""
     is_other_class = isinstance(make, type) and not issubclass(make, nn.Module)
     if is_other_class or not callable(make):
         raise SettingError(
             f"module={make!r} is neither a name in sparkdl.nn nor an nn.Module, a class of them or a function"
         )
-    label = getattr(make, "__qualname__", repr(make))
+    label = repr(name) if name else getattr(make, "__qualname__", repr(make))
+    shown = dict(params if given is None else given)
     try:
         with seeded(seed):
             made = make(**params)
+    except NetworkError as error:
+        # One of sparkdl.nn, which says itself what is wrong.
+        raise NetworkError(f"module={label}, moduleParams={shown!r}: {error}") from error
     except Exception as error:
-        raised, place = in_a_line(error), place_of(error)
+        raised, where = in_a_line(error), place_of(error)
         raise NetworkError(
-            f"module={label} called with moduleParams={dict(params)!r} raised {raised}{place and f' ({place})'}"
+            f"module={label} called with moduleParams={shown!r} raised {raised}{where and f' ({where})'}"
         ) from error
     if not isinstance(made, nn.Module):
         raise NetworkError(f"module={label} returned {type(made).__name__}: it must return an nn.Module")

@@ -27,6 +27,10 @@ _MEMBERS: dict[str, tuple[type, ...]] = {
 """Attributes of every ``nn.Module`` that hold others by name, and what they hold beside None."""
 
 
+_MOST_PATHS = 1_000_000
+"""Ways from a network to its layers, those to the layers inside of a shared one counted again for each."""
+
+
 def describe_structure(module: nn.Module) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """Return the JSON form of a network and its tensors by name.
 
@@ -53,6 +57,7 @@ def rebuild_structure(structure: Mapping[str, Any], tensors: Mapping[str, torch.
     built = decode(dict(structure), _Builder(tensors).special)
     if not isinstance(built, nn.Module):
         raise NetworkError("the description of the network does not begin with a layer")
+    _check_paths(built)
     return built
 
 
@@ -193,6 +198,23 @@ class _Builder:
         made = nn.Parameter(saved, value["grad"]) if value["parameter"] else saved.requires_grad_(value["grad"])
         self._made[name] = made
         return made
+
+
+def _check_paths(network: nn.Module) -> None:
+    """Refuse a network in which layers that are shared are reached in more ways than torch could ever go.
+
+    ``module.eval()`` and ``module.to()`` go into a shared layer once for each way that leads there.
+    """
+    ways: dict[int, int] = {}
+
+    def count(module: nn.Module) -> int:
+        if id(module) not in ways:
+            ways[id(module)] = _MOST_PATHS + 1  # A layer inside of itself.
+            ways[id(module)] = 1 + sum(count(child) for child in module.children())
+        return ways[id(module)]
+
+    if count(network) > _MOST_PATHS:
+        raise NetworkError("its layers hold each other in more ways than a network can: the file is damaged")
 
 
 def _bare(cls: type[nn.Module], name: str) -> nn.Module:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -37,6 +38,12 @@ Special = Callable[[Any, str], Any]
 
 _SEQUENCES: dict[type, str] = {tuple: "tuple", set: "set", frozenset: "frozenset", torch.Size: "size"}
 _MAKERS: dict[str, type] = {name: kind for kind, name in _SEQUENCES.items()}
+
+
+_HASHED = ("set", "frozenset")
+_OWN_HASH = sys.hash_info.modulus
+_MOST_OTHER_KEYS = 1_000
+"""In one dict: a thousand keys with equal hashes take some hundredths of a second."""
 
 
 class UndescribableError(NetworkError):
@@ -96,9 +103,13 @@ def decode(value: Any, special: Callable[[str, dict[str, Any]], Any] | None = No
         return {key: decode(item, special) for key, item in value.items()}
     kind, body = value["$"], value.get("v")
     if kind in _MAKERS:
-        return _MAKERS[kind](decode(item, special) for item in body or ())
+        items = [decode(item, special) for item in body or ()]
+        if kind in _HASHED:
+            _check_keys(items)
+        return _MAKERS[kind](items)
     if kind in ("dict", "ordered"):
         pairs = [(decode(key, special), decode(item, special)) for key, item in body or ()]
+        _check_keys([key for key, _ in pairs])
         return OrderedDict(pairs) if kind == "ordered" else dict(pairs)
     if kind in _LEAVES and isinstance(body, str):
         return _LEAVES[kind](body)
@@ -107,6 +118,14 @@ def decode(value: Any, special: Callable[[str, dict[str, Any]], Any] | None = No
     if special is not None:
         return special(kind, value)
     raise NetworkError(f"a description holds a value of the unknown kind {kind!r}: it was written by a later sparkdl")
+
+
+def _check_keys(keys: Sequence[Any]) -> None:
+    """Refuse keys that are made to have equal hashes: a dict of many of them takes forever."""
+    # Python's hash of a text is not known outside of the process, that of a small number is the number itself.
+    others = sum(not isinstance(key, str) and not (type(key) is int and abs(key) < _OWN_HASH) for key in keys)
+    if others > _MOST_OTHER_KEYS:
+        raise NetworkError(f"a description holds {others:,} keys of a kind that {_MOST_OTHER_KEYS} are allowed of")
 
 
 def _tagged(kind: str, body: Any) -> dict[str, Any]:

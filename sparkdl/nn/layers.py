@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ def activation_layer(name: str) -> nn.Module:
     NetworkError
         Names the activations that there are.
     """
-    kind = ACTIVATIONS.get(name)
+    kind = ACTIVATIONS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise NetworkError(f"activation={name!r} is not known: {did_you_mean(str(name), ACTIVATIONS)}")
     return kind()
@@ -57,7 +58,8 @@ def whole_number(name: str, value: Any) -> int:
     NetworkError
         It is no positive whole number.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 1:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_number or value != int(value) or value < 1:
         raise NetworkError(invalid(name, value, "an integer >= 1"))
     return int(value)
 
@@ -66,6 +68,8 @@ def whole_numbers(name: str, values: Any) -> list[int]:
     """Return sizes as a list of int; one number stands for a list of one."""
     if isinstance(values, int | float):
         values = [values]
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise NetworkError(invalid(name, values, "a list of integers >= 1"))
     return [whole_number(f"each of {name}", value) for value in values]
 
 
@@ -77,7 +81,7 @@ def checked_dropout(dropout: float) -> float:
     NetworkError
         It lies outside of [0, 1).
     """
-    if not 0 <= dropout < 1:
+    if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise NetworkError(invalid("dropout", dropout, "a number >= 0 and < 1"))
     return float(dropout)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from torch.nn.modules.loss import _Loss
 from sparkdl.errors import DataError, NetworkError, SettingError, did_you_mean
 from sparkdl.train.config import Named, TrainConfig
 from sparkdl.train.losses import CLASS_FUNCTIONS, CLASS_LOSSES, LOSSES
+from sparkdl.train.optim import signature_of
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,7 @@ def _of_class(
             raise SettingError("classWeights and lossParams['weight'] say the same thing: give one of them")
         given["weight"] = class_weights
     try:
-        if "reduction" in inspect.signature(kind).parameters:
+        if "reduction" in signature_of(kind):
             given["reduction"] = "none"
         made = kind(**given)
     except (TypeError, ValueError) as error:

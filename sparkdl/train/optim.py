@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MethodType
 from typing import Any
 
@@ -98,7 +98,7 @@ def make_optimizer(config: TrainConfig, parameters: Sequence[nn.Parameter]) -> O
     maker: Any = optimizer_class(given) if isinstance(given, str) else given
     label = given if isinstance(given, str) else getattr(given, "__name__", repr(given))
     if isinstance(maker, type):
-        accepted = inspect.signature(maker).parameters
+        accepted = signature_of(maker)
         if "lr" in accepted:
             params.setdefault("lr", config.learning_rate)
         # One call for all parameters: several times cheaper for small networks, the same results up to rounding.
@@ -207,9 +207,17 @@ def schedule_class(name: str) -> Callable[..., Any]:
     return there[name.lower()]
 
 
+def signature_of(maker: Any) -> Mapping[str, inspect.Parameter]:
+    """Return the arguments of a class or a function by name; none where it does not tell, as some built-in ones."""
+    try:
+        return inspect.signature(maker).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
 def filled(kind: Any, params: dict[str, Any], config: TrainConfig, total_steps: int) -> dict[str, Any]:
     """Add to the arguments of a schedule's class what it needs and follows from the other settings."""
-    accepted = inspect.signature(kind).parameters
+    accepted = signature_of(kind)
     if "total_steps" in accepted and not {"total_steps", "epochs"} & set(params):
         params["total_steps"] = total_steps
     if "T_max" in accepted:

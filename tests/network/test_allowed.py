@@ -18,10 +18,11 @@ from torch.nn import functional
 from sparkdl import register
 from sparkdl.errors import NetworkError
 from sparkdl.network import Reference, describe, resolve, restore
-from sparkdl.network.allowed import attribute_refusal, may_be_called, network_class, refusal
+from sparkdl.network.allowed import attribute_refusal, instance_refusal, may_be_called, network_class, refusal
 from sparkdl.network.description import PICKLE
 from sparkdl.network.registry import find, name_of
 from sparkdl.network.resolve import CLASS, STRUCTURE
+from sparkdl.network.values import decode
 from sparkdl.schema import ARRAY, INPUT, DataSchema, Field
 from sparkdl.train.callbacks import Callback
 
@@ -344,3 +345,75 @@ def test_every_layer_of_torch_comes_back() -> None:
         assert repr(back) == repr(module)
         assert vars(back).keys() == vars(module).keys()
         assert back.state_dict().keys() == module.state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"_forward_hooks": {"1": {"$": "function", "v": "torch.exp"}}, "forward": {"$": "function", "v": "torch.exp"}},
+        {"__class__": {"$": "class", "v": "torch.nn.modules.container:Sequential"}},
+        {"train": {"$": "class", "v": LINEAR}},
+        {"eval": 5},
+    ],
+)
+def test_a_layer_that_sets_attributes_by_its_arguments_is_not_called(parameters: dict[str, Any]) -> None:
+    name = "torch.nn.modules.container:ParameterDict"
+    call = {"kind": CLASS, "name": name, "params": {"parameters": parameters}, "frozen": []}
+    with pytest.raises(NetworkError, match="ParameterDict is refused: it sets an attribute of any name"):
+        restore(call, {}, SCHEMA)
+
+
+def test_what_a_call_has_made_is_looked_at() -> None:
+    for name, value in (("_forward_hooks", {1: torch.exp}), ("eval", 5), ("_anything_new", None)):
+        made = nn.Linear(2, 2)
+        setattr(made, name, value)
+        assert bool(instance_refusal(nn.Sequential(made))) == (name != "_anything_new")
+    assert instance_refusal(nn.LSTM(2, 2)) == ""
+    assert instance_refusal(Own()) == ""
+
+
+def test_a_network_that_is_saved_holds_a_parameter_dict() -> None:
+    made = nn.ParameterDict({"a": nn.Parameter(torch.ones(2))})
+    described = describe(made, Reference(STRUCTURE))
+    assert torch.equal(restore(described.json, described.tensors, SCHEMA).module["a"], torch.ones(2))
+
+
+def nested_twice(depth: int, innermost: list[Any]) -> dict[str, Any]:
+    """Layers that hold the same layer on two ways, `depth` times: a file of some kilobytes."""
+
+    def layer(name: str, modules: list[Any]) -> dict[str, Any]:
+        state = {"training": False, "_modules": {"$": "dict", "v": modules}}
+        return {"$": "layer", "class": "torch.nn.modules.container:Sequential", "id": name, "state": state}
+
+    node = layer("a0", innermost)
+    for number in range(1, depth + 1):
+        one = layer(f"b{number}", [["0", node]])
+        other = layer(f"c{number}", [["0", {"$": "same_layer", "v": f"a{number - 1}"}]])
+        node = layer(f"a{number}", [["0", one], ["1", other]])
+    return {"kind": STRUCTURE, "structure": node}
+
+
+def test_layers_that_hold_each_other_in_too_many_ways_are_refused() -> None:
+    assert len(list(restore(nested_twice(3, []), {}, SCHEMA).module.eval().modules())) == 10
+    for depth, innermost in ((25, []), (30, []), (1, [["0", {"$": "same_layer", "v": "a1"}]])):
+        with pytest.raises(NetworkError, match="hold each other in more ways|which this sparkdl does not know"):
+            restore(nested_twice(depth, innermost), {}, SCHEMA)
+
+
+def test_a_layer_inside_of_itself_is_refused() -> None:
+    inner = {"$": "dict", "v": [["0", {"$": "same_layer", "v": "top"}]]}
+    top = {"$": "layer", "class": "torch.nn.modules.container:Sequential", "id": "top", "state": {"_modules": inner}}
+    with pytest.raises(NetworkError, match="hold each other in more ways"):
+        restore({"kind": STRUCTURE, "structure": top}, {}, SCHEMA)
+
+
+def test_keys_that_are_made_to_collide_are_refused() -> None:
+    modulus = sys.hash_info.modulus
+    for kind, items in (
+        ("dict", [[i * modulus, 0] for i in range(2_000)]),
+        ("set", [i * modulus for i in range(2_000)]),
+    ):
+        with pytest.raises(NetworkError, match="keys of a kind that 1000 are allowed of"):
+            decode({"$": kind, "v": items})
+    many = [[i, 0] for i in range(50_000)]
+    assert len(decode({"$": "dict", "v": many})) == 50_000

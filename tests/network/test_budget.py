@@ -124,3 +124,11 @@ def test_outputs_of_lazy_layers_are_counted_before_they_are_made() -> None:
     described = describe(made.module, made.reference)
     with pytest.raises(BudgetError):
         restore(described.json, described.tensors, schema(1, 1000, 1000, kind=IMAGE))
+
+
+def test_a_lazy_layer_whose_sizes_take_forever_to_compute_is_refused() -> None:
+    params = {"out_channels": 1, "kernel_size": 3_000_000, "padding": 3_000_000}
+    call = {"kind": "class", "name": "torch.nn.modules.conv:LazyConv1d", "params": params, "frozen": []}
+    weights = {"weight": torch.zeros(1), "bias": torch.zeros(1)}
+    with pytest.raises(BudgetError, match="follow from a computation of .* operations, 1e\\+12 are allowed"):
+        restore(call, weights, schema(1, 2))
