@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import torch
 
 from sparkdl.data.convert import arrow, tensors
-from sparkdl.data.types.column_type import ColumnType, Shaped
+from sparkdl.data.types.column_type import ColumnType, Shaped, Values
 from sparkdl.schema import DATE, SCALAR, STACKED, TIMESTAMP, TIMESTAMP_NTZ, Field
 
 if TYPE_CHECKING:
@@ -70,6 +70,9 @@ class ScalarType(ColumnType):
 
     def filled(self, column: pa.Array, field: Field, value: float) -> pa.Array:
         return filled_numbers(column, field.dtype, value)
+
+    def decoded(self, columns: Sequence[pa.Array], field: Field) -> Values:
+        return arrow.dense(columns[0], field.dtype, (1,))
 
     def tensor(self, columns: Sequence[pa.Array], field: Field) -> torch.Tensor:
         return tensors.dense(columns[0], field.dtype, (1,))
