@@ -237,17 +237,23 @@ def test_local_rows_without_spark(tmp_path: Path, spark: SparkSession) -> None:
         def forward(self, x: torch.Tensor, v: torch.Tensor, i: torch.Tensor) -> torch.Tensor:
             return torch.cat((x, v, i), 1)
 
-    model = model_of(lambda: Sum(), *fields, fill_value=0.5, pad_value=9.0)
-    model._set(handleInvalid="skip")
-    model._input_columns = lambda: [("a", "b"), ("v",), ("i",)]  # type: ignore[method-assign]
+    def predicted(**missing: float) -> pd.DataFrame:
+        model = model_of(lambda: Sum(), *fields, **missing)
+        model._set(handleInvalid="skip")
+        model._input_columns = lambda: [("a", "b"), ("v",), ("i",)]  # type: ignore[method-assign]
+        return model._local().predict(rows)
+
     rows = pd.DataFrame(
         {"a": [1, 2, 3], "b": [None, 5.0, 6.0], "v": [[1.0, None], Vectors.dense(2.0), None], "i": [7, 8, 9]},
         index=[10, 11, 12],
     )
     rows["b"] = rows["b"].astype(object).where(rows["b"].notna(), None)
-    out = model._local().predict(rows)
-    assert out.index.tolist() == [10, 11]
-    assert [list(p) for p in out["prediction"]] == [[1, 0.5, 1, 0.5, 7], [2, 5, 2, 9, 8]]
+    out = predicted(fill_value=0.5, pad_value=9.0)
+    assert out.index.tolist() == [10, 11, 12]
+    assert [list(p) for p in out["prediction"]] == [[1, 0.5, 1, 0.5, 7], [2, 5, 2, 9, 8], [3, 6, 0.5, 0.5, 9]]
+    out = predicted(pad_value=9.0)
+    assert out.index.tolist() == [11]
+    assert [list(p) for p in out["prediction"]] == [[2, 5, 2, 9, 8]]
 
 
 def test_local_model_is_loaded_without_a_session(tmp_path: Path, spark: SparkSession) -> None:
