@@ -28,7 +28,7 @@ from sparkdl.estimators.model import load_local
 from sparkdl.network import check, resolve
 from sparkdl.schema import ARRAY, INPUT, SCALAR, STACKED, VECTOR, DataSchema, Field
 
-ROOT = str(Path(__file__).resolve().parent.parent)
+ROOT = str(Path(__file__).resolve().parents[2])
 HISTORY = [{"epoch": 1, "loss": 0.5, "val_loss": float("nan")}, {"epoch": 2, "loss": 0.25}]
 
 

@@ -120,4 +120,4 @@ def test_a_session_without_a_jvm(tmp_path: Path) -> None:
     assert "DIRECT True" in done.stdout
     assert "LEFT []" in done.stdout
     # The rows of the fit lay in a folder of the server's host.
-    assert not [path for path in tasks.glob("sparkdl-*") if not path.name.startswith("sparkdl-warm-")]
+    assert not [path for path in tasks.glob("sparkdl-*") if not path.name.startswith("sparkdl-prefork-")]

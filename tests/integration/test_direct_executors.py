@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # the task: no file can be opened.
 APART = """
 from sparkdl.cluster.spool import spool_file
-holding._opened = lambda offered: None
+spool_file._opened = lambda offered: None
 """
 
 PROGRAM = """

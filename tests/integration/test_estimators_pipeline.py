@@ -58,7 +58,7 @@ def places(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def folders(places: Path) -> set[str]:
     """Names of the folders with rows; the address of the server that forks ranks is none."""
-    return {path.name for path in places.glob("sparkdl*") if not path.name.startswith("sparkdl-warm-")}
+    return {path.name for path in places.glob("sparkdl*") if not path.name.startswith("sparkdl-prefork-")}
 
 
 @pytest.fixture

@@ -53,7 +53,9 @@ def clean(good: DataFrame, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> 
         time.sleep(0.2)
     assert ranks() == []
     # The server that forks ranks may stay for a minute, and its address with it.
-    ours = {path.name for path in temporary.glob("sparkdl*")} - {path.name for path in temporary.glob("sparkdl-warm-*")}
+    ours = {path.name for path in temporary.glob("sparkdl*")} - {
+        path.name for path in temporary.glob("sparkdl-prefork-*")
+    }
     assert ours == set()
 
 

@@ -140,7 +140,9 @@ def test_readme_installs_builds_and_trains_on_the_newest_packages(machine: Path)
 def check_notebook(installed: Path) -> None:
     """Train in the kernel that README makes: a Jupyter of another environment starts it by its name."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-    NotebookClient(notebook, timeout=600, kernel_name="sparkdl").execute()
+    NotebookClient(
+        notebook, timeout=600, kernel_name="sparkdl", resources={"metadata": {"path": str(installed.parent)}}
+    ).execute()
     outputs = notebook.cells[0].outputs
     found = json.loads("".join(output.text for output in outputs if output.get("name") == "stdout").splitlines()[-1])
     assert found["where"].startswith(f"{installed}/")

@@ -120,7 +120,7 @@ def connect_server(env: Mapping[str, str], path: Sequence[str]) -> socket.socket
 
 def server_folder() -> Path:
     """Return the folder of this user's servers on this host; it exists while there is one."""
-    return Path(tempfile.gettempdir()) / f"sparkdl-warm-{os.getuid()}"
+    return Path(tempfile.gettempdir()) / f"sparkdl-prefork-{os.getuid()}"
 
 
 def peer_uid(sock: socket.socket) -> int:

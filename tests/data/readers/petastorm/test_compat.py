@@ -20,7 +20,7 @@ from pyspark.sql import SparkSession
 
 from sparkdl.data.readers.petastorm import compat
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 
 compat.apply()
 
