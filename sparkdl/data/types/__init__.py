@@ -7,10 +7,10 @@ the same tensor wherever it goes. To add a kind of column, write a module with a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from sparkdl.data.types.array import ArrayType
 from sparkdl.data.types.column_type import ColumnType, Shaped, Values
@@ -19,6 +19,9 @@ from sparkdl.data.types.mask import MaskType
 from sparkdl.data.types.number import ScalarType, StackedType
 from sparkdl.data.types.vector import VectorType
 from sparkdl.schema import Field
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["TYPES", "ColumnType", "Shaped", "Values", "from_packed", "split_packed", "to_tensor", "type_of"]
 

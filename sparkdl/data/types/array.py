@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
 
-from sparkdl.data.convert import arrow, tensors
+from sparkdl.data.convert import arrow
 from sparkdl.data.types.column_type import ColumnType, Shaped, Values
 from sparkdl.data.types.number import arrow_dtype, arrow_times, filled_numbers
 from sparkdl.errors import DataError
 from sparkdl.schema import ARRAY, Field
 
 if TYPE_CHECKING:
+    import torch
     from pyspark.sql import Column
     from pyspark.sql.types import DataType
 
@@ -85,6 +85,8 @@ class ArrayType(ColumnType):
         return values.reshape(len(column), *field.shape)
 
     def tensor(self, columns: Sequence[pa.Array], field: Field) -> torch.Tensor:
+        from sparkdl.data.convert import tensors
+
         (column,) = columns
         dims = arrow.depth(column.type)
         if dims != len(field.shape):

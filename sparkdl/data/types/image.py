@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import torch
 
 from sparkdl.data.convert import images
-from sparkdl.data.convert.tensors import scaled
 from sparkdl.data.types.column_type import ColumnType, Shaped, Values
 from sparkdl.errors import DataError
 from sparkdl.schema import IMAGE, IMAGE_PARTS, Field
 
 if TYPE_CHECKING:
+    import torch
     from pyspark.sql import Column
     from pyspark.sql.types import DataType
 
@@ -77,6 +76,10 @@ class ImageType(ColumnType):
         return decoded.transpose(0, 3, 1, 2)
 
     def tensor(self, columns: Sequence[pa.Array], field: Field) -> torch.Tensor:
+        import torch
+
+        from sparkdl.data.convert.tensors import scaled
+
         decoded = images.decode_all(columns[0])
         broken = sum(image is None for image in decoded)
         if broken:
@@ -94,6 +97,8 @@ class ImageType(ColumnType):
         return scaled(torch.from_numpy(stacked))
 
     def from_packed(self, values: Values, field: Field) -> torch.Tensor:
+        import torch
+
         return torch.from_numpy(values)
 
     def decode(self, column: pa.Array, field: Field, out: Values | Sequence[Values]) -> None:

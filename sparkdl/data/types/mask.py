@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 
 from sparkdl.data.convert import arrow
 from sparkdl.data.types.column_type import ColumnType, Shaped, Values
 from sparkdl.schema import MASK, VECTOR, Field
 
 if TYPE_CHECKING:
+    import torch
     from pyspark.sql import Column
     from pyspark.sql.types import DataType
 
@@ -53,11 +53,18 @@ class MaskType(ColumnType):
         return "uint8"
 
     def packed(self, column: pa.Array, field: Field) -> Values:
-        return self.tensor([column], field).to(torch.uint8).numpy()
+        return self._own(column, field).view(np.uint8)
 
     def tensor(self, columns: Sequence[pa.Array], field: Field) -> torch.Tensor:
-        sizes = torch.from_numpy(arrow.dense(arrow.sizes(columns[0]), "int64", ()).copy())
-        return torch.arange(field.shape[0]) < sizes[:, None]
+        import torch
+
+        return torch.from_numpy(self._own(columns[0], field))
 
     def from_packed(self, values: Values, field: Field) -> torch.Tensor:
+        import torch
+
         return torch.from_numpy(values).to(torch.bool)
+
+    def _own(self, column: pa.Array, field: Field) -> npt.NDArray[np.bool_]:
+        own: npt.NDArray[np.bool_] = np.arange(field.shape[0]) < arrow.dense(arrow.sizes(column), "int64", ())[:, None]
+        return own

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 
-from sparkdl.data.convert import arrow, tensors
+from sparkdl.data.convert import arrow
 from sparkdl.data.types.column_type import ColumnType, Shaped, Values
 from sparkdl.schema import DATE, SCALAR, STACKED, TIMESTAMP, TIMESTAMP_NTZ, Field
 
 if TYPE_CHECKING:
+    import torch
     from pyspark.sql import Column
     from pyspark.sql.types import DataType
 
@@ -75,6 +75,8 @@ class ScalarType(ColumnType):
         return arrow.dense(columns[0], field.dtype, (1,))
 
     def tensor(self, columns: Sequence[pa.Array], field: Field) -> torch.Tensor:
+        from sparkdl.data.convert import tensors
+
         return tensors.dense(columns[0], field.dtype, (1,))
 
 
@@ -113,6 +115,10 @@ class StackedType(ColumnType):
         return arrow.row_shapes(column, 1)
 
     def tensor(self, columns: Sequence[pa.Array], field: Field) -> torch.Tensor:
+        import torch
+
+        from sparkdl.data.convert import tensors
+
         if len(columns) == 1:
             return tensors.dense(columns[0], field.dtype, tensors.one_shape(columns[0], field))
         values = np.empty((len(columns[0]), len(columns)), dtype=field.dtype)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
 
 from sparkdl.data.convert import vectors
 from sparkdl.data.types.array import ArrayType
@@ -17,6 +16,7 @@ from sparkdl.errors import DataError
 from sparkdl.schema import ENTRY, VECTOR, Field
 
 if TYPE_CHECKING:
+    import torch
     from pyspark.sql import Column
     from pyspark.sql.types import DataType
 
@@ -97,6 +97,8 @@ class VectorType(ArrayType):
 
 
 def _of_entries(entries: vectors.Entries, size: int, as_sparse: bool) -> torch.Tensor:
+    import torch
+
     if as_sparse:
         indices = torch.from_numpy(np.stack([entries.rows, entries.indices]))
         # Rows and indices ascend, and none comes twice: so much Spark's vectors promise.

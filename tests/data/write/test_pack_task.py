@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -159,3 +161,25 @@ def test_hashes_of_all_rows_are_added_up_those_that_are_not_written_too(tmp_path
     (content,) = [entry for entry in entries if entry["split"] == CONTENT]
     assert content["rows"] == 6
     assert content["total"] % (1 << 64) == 2 * ((1 << 62) + 1) % (1 << 64)
+
+
+def test_rows_are_packed_without_torch(tmp_path: Path) -> None:
+    """Importing it takes each Python worker of Spark seconds."""
+    program = """
+import sys
+import pyarrow as pa
+from sparkdl.data.write.pack_task import WriteTask
+from sparkdl.data.direct.block_task import BlockTask
+from sparkdl.schema import *
+fields = (Field("a", INPUT, ARRAY, ("a",), "float32", (3,)), Field("m", INPUT, MASK, ("a",), "bool", (3,), (ARRAY,)),
+    Field("s", INPUT, SCALAR, ("s",), "int64", (1,)))
+batch = pa.RecordBatch.from_arrays([pa.array([[1.0, None], None], pa.list_(pa.float32())), pa.array([2, None], pa.int32()),
+    pa.array([None, 4])], ["c0", "c1", "c2"])
+task = WriteTask(DataSchema(fields), url=sys.argv[1], fill_value=7.0, pad_value=0.0)
+(entry,) = task.write(iter([batch]), 0, 0)
+print(entry["file"]["row_groups"], "torch" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.split() == ["[2]", "False"], done.stdout + done.stderr
