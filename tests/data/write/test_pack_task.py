@@ -173,8 +173,8 @@ from sparkdl.data.direct.block_task import BlockTask
 from sparkdl.schema import *
 fields = (Field("a", INPUT, ARRAY, ("a",), "float32", (3,)), Field("m", INPUT, MASK, ("a",), "bool", (3,), (ARRAY,)),
     Field("s", INPUT, SCALAR, ("s",), "int64", (1,)))
-batch = pa.RecordBatch.from_arrays([pa.array([[1.0, None], None], pa.list_(pa.float32())), pa.array([2, None], pa.int32()),
-    pa.array([None, 4])], ["c0", "c1", "c2"])
+columns = [pa.array([[1.0, None], None], pa.list_(pa.float32())), pa.array([2, None], pa.int32()), pa.array([None, 4])]
+batch = pa.RecordBatch.from_arrays(columns, ["c0", "c1", "c2"])
 task = WriteTask(DataSchema(fields), url=sys.argv[1], fill_value=7.0, pad_value=0.0)
 (entry,) = task.write(iter([batch]), 0, 0)
 print(entry["file"]["row_groups"], "torch" in sys.modules)
@@ -182,4 +182,4 @@ print(entry["file"]["row_groups"], "torch" in sys.modules)
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
     )
-    assert done.stdout.split() == ["[2]", "False"], done.stdout + done.stderr
+    assert done.stdout.split() == ["(2,)", "False"], done.stdout + done.stderr
