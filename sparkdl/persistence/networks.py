@@ -1,4 +1,4 @@
-"""A network in a folder: ``network.json``, ``weights.pt`` and, for classes that others may lack, ``network.pkl``."""
+"""A network in a folder: ``network.json``, its weights and, for classes that others may lack, ``network.pkl``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from sparkdl.errors import NetworkError, PersistenceError
 from sparkdl.network import Network, Reference, describe, restore
 from sparkdl.persistence.reading import read_object, sentence
 from sparkdl.persistence.trusted import is_trusted
-from sparkdl.persistence.weights import read_tensors, write_tensors
+from sparkdl.persistence.weights import read_weights, write_weights
 from sparkdl.schema import DataSchema
 
 JSON_FILE = "network.json"
-WEIGHTS_FILE = "weights.pt"
 PICKLE_FILE = "network.pkl"
 
 
@@ -39,7 +38,7 @@ def write_network(module: nn.Module, reference: Reference, folder: Path) -> None
         )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / JSON_FILE).write_text(json.dumps(description.json, allow_nan=False))
-    write_tensors(description.tensors, folder / WEIGHTS_FILE)
+    write_weights(description.tensors, folder)
     if description.skeleton is not None:
         (folder / PICKLE_FILE).write_bytes(description.skeleton)
 
@@ -53,7 +52,7 @@ def read_network(folder: Path, schema: DataSchema) -> Network:
         If a class is not known here (says which import to add), or a file is damaged.
     """
     body = read_object(folder / JSON_FILE)
-    tensors = read_tensors(folder / WEIGHTS_FILE)
+    tensors = read_weights(folder)
     pickled = folder / PICKLE_FILE
     skeleton = pickled.read_bytes if is_trusted() and pickled.is_file() else None
     try:

@@ -26,7 +26,8 @@ from sparkdl.version import __version__
 if TYPE_CHECKING:
     from typing import Self
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: weights are in a file of the safetensors format. Version 1 is read as well."""
 
 S = TypeVar("S", bound="Savable")
 
@@ -155,9 +156,9 @@ def read_stage(cls: type[S], folder: Path, path: str) -> S:
         metadata = _metadata(folder)
         _check_class(cls, str(metadata.get("class")))
         version = metadata.get("formatVersion")
-        if version != FORMAT_VERSION:
+        if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
             raise PersistenceError(
-                f"it has format version {version}, this sparkdl {__version__} reads {FORMAT_VERSION}: "
+                f"it has format version {version}, this sparkdl {__version__} reads 1 to {FORMAT_VERSION}: "
                 f"load it with sparkdl {metadata.get('sparkdlVersion', 'of another version')}"
             )
         stage = cls()

@@ -62,6 +62,18 @@ def read_torch_file(path: Path) -> dict[str, Tensor]:
     return content
 
 
+def tensor_within(numbers: torch.UntypedStorage, dtype: torch.dtype, offset: int, size: Any, stride: Any) -> Tensor:
+    """Return a tensor in memory that is there.
+
+    Raises
+    ------
+    PersistenceError
+        If it reaches out of it, or has more numbers than are there.
+    """
+    _check(_Storage(numbers, dtype), offset, size, stride)
+    return torch.empty(0, dtype=dtype).set_(numbers, offset, size, stride)
+
+
 _STORAGES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -130,8 +142,7 @@ class _Reader(pickle._Unpickler):
 def _strided(storage: _Storage, offset: int, size: Any, stride: Any, grad: Any, hooks: Any, bits: Any = None) -> Tensor:
     if bits:
         raise PersistenceError("it has a tensor that is not what its numbers say")
-    _check(storage, offset, size, stride)
-    return torch.empty(0, dtype=storage.dtype).set_(storage.numbers, offset, size, stride)
+    return tensor_within(storage.numbers, storage.dtype, offset, size, stride)
 
 
 def _untyped(storage: _Storage, offset: int, size: Any, stride: Any, *more: Any) -> Tensor:

@@ -156,7 +156,7 @@ def test_directories_that_hold_something_else(spark: SparkSession, tmp_path: Pat
             {"class": "sparkdl.TorchRegressionModel"},
             "holds a sparkdl.TorchRegressionModel, not a sparkdl.TorchModel: load",
         ),
-        ({"formatVersion": 2, "sparkdlVersion": "7.0"}, "format version 2, .* load it with sparkdl 7.0"),
+        ({"formatVersion": 3, "sparkdlVersion": "7.0"}, "format version 3, .* load it with sparkdl 7.0"),
         ({"schema": "none"}, "its schema is damaged"),
         ({"paramMap": {"batchSize": -1}}, "batchSize=-1"),
     ):

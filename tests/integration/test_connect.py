@@ -115,7 +115,7 @@ def test_a_session_without_a_jvm(tmp_path: Path) -> None:
     assert "exists already: use write().overwrite()" in refused["exists"]
     assert "over Spark Connect a stage is saved to an absolute path without a scheme" in refused["scheme"]
     assert "there is nothing to load" in refused["nothing"]
-    assert "FILES ['history.json', 'metadata', 'network.json', 'weights.pt']" in done.stdout
+    assert "FILES ['history.json', 'metadata', 'network.json', 'weights.safetensors']" in done.stdout
     assert "ACCURACY 1.0" in done.stdout
     assert "DIRECT True" in done.stdout
     assert "LEFT []" in done.stdout

@@ -82,14 +82,14 @@ def test_a_pickle_in_place_of_any_file_runs_nothing(form: str, model: Path, esti
             path.write_bytes(whole)
             tried.add(path.name)
         read_stage(cls, folder, str(folder))
-    assert tried >= {"part-00000", "network.json", "weights.pt", "history.json"}
+    assert tried >= {"part-00000", "network.json", "weights.safetensors", "history.json"}
     assert not ran.exists()
 
 
 def test_files_that_are_put_beside_are_not_opened(model: Path, estimator: Path, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     for folder in (model, estimator, estimator / "params" / "module-0"):
-        for name in ("network.pkl", "weights.pkl", "__init__.py", "sitecustomize.py"):
+        for name in ("network.pkl", "weights.pkl", "weights.pt", "__init__.py", "sitecustomize.py"):
             (folder / name).write_bytes(pickle.dumps(Bomb(ran)))
     read_stage(TorchModel, model, str(model))
     read_stage(TorchRegressor, estimator, str(estimator))
@@ -155,7 +155,8 @@ def test_params_that_refer_to_code(value: Any, estimator: Path, tmp_path: Path) 
 
 
 def test_programs_of_torch_are_no_networks_of_a_stage(model: Path, tmp_path: Path) -> None:
-    """TorchScript and pt2 files are programs; weights.pt is read by what makes tensors and nothing else."""
+    """TorchScript and pt2 files are programs; weights are read by what makes tensors and nothing else."""
+    (model / "weights.safetensors").unlink()
     network = nn.Linear(3, 2)
     torch.jit.save(torch.jit.script(network), str(model / "weights.pt"))  # type: ignore[no-untyped-call]
     with pytest.raises(PersistenceError, match="weights.pt cannot be read as tensors"):

@@ -15,7 +15,7 @@ from torch import nn
 from sparkdl.errors import PersistenceError
 from sparkdl.network import Reference, resolve
 from sparkdl.persistence import read_network, trusted, write_network
-from sparkdl.persistence.weights import read_tensors, write_tensors
+from sparkdl.persistence.weights import read_tensors, read_weights, write_weights
 from sparkdl.schema import ARRAY, INPUT, DataSchema, Field
 
 SCHEMA = DataSchema((Field("x", INPUT, ARRAY, ("x",), "float32", (4,)),))
@@ -32,7 +32,7 @@ class Bomb:
 def test_round_trip(tmp_path: Path) -> None:
     made = resolve("mlp", {"hidden": [3]}, SCHEMA, 2)
     write_network(made.module, made.reference, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["network.json", "weights.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["network.json", "weights.safetensors"]
     back = read_network(tmp_path, SCHEMA)
     torch.testing.assert_close(back.module(torch.ones(2, 4)), made.module(torch.ones(2, 4)))
     assert back.reference == made.reference
@@ -40,10 +40,10 @@ def test_round_trip(tmp_path: Path) -> None:
 
 def test_tensors_keep_what_they_share_and_leave_the_rest(tmp_path: Path) -> None:
     base = torch.arange(6.0)
-    write_tensors(
-        {"a": base, "b": base, "bf16": torch.ones(2, dtype=torch.bfloat16), "scalar": torch.tensor(3)}, tmp_path / "w"
+    write_weights(
+        {"a": base, "b": base, "bf16": torch.ones(2, dtype=torch.bfloat16), "scalar": torch.tensor(3)}, tmp_path
     )
-    back = read_tensors(tmp_path / "w")
+    back = read_weights(tmp_path)
     assert back["a"].data_ptr() == back["b"].data_ptr()
     assert back["bf16"].dtype == torch.bfloat16
     assert back["scalar"].shape == ()

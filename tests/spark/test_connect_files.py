@@ -14,7 +14,7 @@ from sparkdl.spark.connect_files import _below, _literal, check_space, upload
     ("path", "url", "expected"),
     [
         ("file:/a/b c/m/metadata/part-0", "/a/b c/m", "metadata/part-0"),
-        ("file:/a/m/weights.pt", "file:///a//m/", "weights.pt"),
+        ("file:/a/m/weights.safetensors", "file:///a//m/", "weights.safetensors"),
         ("hdfs://name:8020/a/m/params/x-0/w", "hdfs://name:8020/a/m", "params/x-0/w"),
         ("hdfs://name:8020/user/me/m/w", "m", "w"),
         ("s3a://bucket/m/m/w", "s3a://bucket/m", "m/w"),
