@@ -11,7 +11,7 @@ from typing import Any
 
 from sparkdl.errors import PersistenceError, SparkDLError
 
-_MOST_JSON = 64 << 20
+_MOST_JSON = 16 << 20
 """Bytes; in memory JSON takes many times what it takes in a file."""
 
 _MOST_SHOWN = 2000

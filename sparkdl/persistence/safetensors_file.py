@@ -22,7 +22,7 @@ from sparkdl.errors import PersistenceError
 from sparkdl.persistence.torch_file import tensor_within
 
 _METADATA = "sparkdl"
-_MOST_HEADER = 64 << 20
+_MOST_HEADER = 16 << 20
 _MOST_DIMENSIONS = 64
 _ALIGNMENT = 16
 _DTYPES = {
@@ -145,8 +145,8 @@ def _span(name: str, tensor: Tensor) -> _Span | None:
     last = sum((length - 1) * step for length, step in zip(tensor.shape, tensor.stride(), strict=True))
     if not tensor.numel() or tensor.numel() > last + 1 or tensor.is_conj() or tensor.is_neg():
         return None
-    begin = tensor.storage_offset() * tensor.itemsize
-    return _Span(begin, begin + (last + 1) * tensor.itemsize, name, tensor)
+    begin = int(tensor.storage_offset()) * tensor.itemsize
+    return _Span(begin, begin + int(last + 1) * tensor.itemsize, name, tensor)
 
 
 def _fits(tensor: Tensor) -> bool:

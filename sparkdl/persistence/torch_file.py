@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sparkdl.errors import PersistenceError
 
-_MOST_PICKLED = 64 << 20
+_MOST_PICKLED = 16 << 20
 _MOST_DIMENSIONS = 64
 _CHUNK = 4 << 20
 _OPCODES = (
@@ -32,6 +32,12 @@ _OPCODES = (
     pickle.LONG_BINPUT, pickle.BINGET, pickle.LONG_BINGET, pickle.GLOBAL, pickle.BINPERSID, pickle.REDUCE,
 )  # fmt: skip
 """What stands in such a file. None of them takes memory by a length that is not there."""
+_BYTES_OF = {
+    **dict.fromkeys((pickle.EMPTY_DICT, pickle.REDUCE), 32),
+    **dict.fromkeys((pickle.MARK, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3), 5),
+}
+"""Opcodes of one byte that make larger objects, and how many bytes of a file there are to each of them at least."""
+_SPARE = 256
 
 
 def read_torch_file(path: Path) -> dict[str, Tensor]:
@@ -98,13 +104,29 @@ class _Storage(NamedTuple):
     dtype: torch.dtype
 
 
+def _limited(opcode: bytes) -> Callable[[Any], None]:
+    load: Callable[[Any], None] = pickle._Unpickler.dispatch[opcode[0]]
+    if opcode not in _BYTES_OF:
+        return load
+
+    def limited(reader: _Reader) -> None:
+        reader.left[opcode] -= 1
+        if reader.left[opcode] < 0:
+            raise PersistenceError("its pickle makes more objects than tensors need")
+        load(reader)
+
+    return limited
+
+
 class _Reader(pickle._Unpickler):
     """Python's own unpickler, reduced to the opcodes and the names that tensors are written with."""
 
-    dispatch = {opcode[0]: pickle._Unpickler.dispatch[opcode[0]] for opcode in _OPCODES}
+    dispatch = {opcode[0]: _limited(opcode) for opcode in _OPCODES}
 
     def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
-        super().__init__(io.BytesIO(archive.read(f"{folder}data.pkl")))
+        pickled = archive.read(f"{folder}data.pkl")
+        super().__init__(io.BytesIO(pickled))
+        self.left = {opcode: _SPARE + len(pickled) // least for opcode, least in _BYTES_OF.items()}
         self._archive, self._folder = archive, folder
         self._storages: dict[str, torch.UntypedStorage] = {}
 

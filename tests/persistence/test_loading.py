@@ -232,8 +232,8 @@ def test_what_does_not_fit_together_is_an_error_of_the_saved_model(model: Path) 
 
 def test_json_that_is_larger_than_any_of_ours(model: Path) -> None:
     with open(model / "network.json", "r+b") as file:
-        file.truncate((64 << 20) + 1)
-    with pytest.raises(PersistenceError, match="network.json is missing or is not JSON: .*at most 67,108,864 bytes"):
+        file.truncate((16 << 20) + 1)
+    with pytest.raises(PersistenceError, match="network.json is missing or is not JSON: .*at most 16,777,216 bytes"):
         read_stage(TorchModel, model, str(model))
 
 
@@ -251,5 +251,5 @@ def test_a_network_that_contains_itself_is_an_error(model: Path) -> None:
         model / "network.json",
         lambda body: replaced(body, body["structure"]["state"]["_modules"]["v"][1][1], inner),
     )
-    with pytest.raises(PersistenceError, match="RecursionError"):
+    with pytest.raises(PersistenceError, match="hold each other in more ways"):
         read_stage(TorchModel, model, str(model))

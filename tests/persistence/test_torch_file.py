@@ -177,3 +177,24 @@ def test_a_folder_or_a_pipe_is_no_file(tmp_path: Path) -> None:
     for name in ("pipe", "folder", "nothing"):
         with pytest.raises(PersistenceError, match="it is no file"):
             read_tensors(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        pickle.PROTO + b"\x02" + pickle.EMPTY_DICT * (1 << 20) + pickle.STOP,
+        pickle.PROTO + b"\x02" + pickle.MARK * (1 << 20) + pickle.STOP,
+        pickle.PROTO + b"\x02" + pickle.EMPTY_TUPLE + pickle.TUPLE1 * (1 << 20) + pickle.STOP,
+    ],
+    ids=["dicts", "marks", "tuples"],
+)
+def test_more_objects_than_tensors_need_are_refused(pickled: bytes, tmp_path: Path) -> None:
+    path = with_pickle(lambda _: pickled, tmp_path / "weights.pt")
+    with pytest.raises(PersistenceError, match="makes more objects than tensors need"):
+        read_torch_file(path)
+
+
+def test_many_small_tensors_are_read(tmp_path: Path) -> None:
+    tensors = {str(number): torch.zeros(()) for number in range(5_000)}
+    torch.save(tensors, tmp_path / "weights.pt")
+    assert read_torch_file(tmp_path / "weights.pt").keys() == tensors.keys()
