@@ -145,7 +145,7 @@ def _span(name: str, tensor: Tensor) -> _Span | None:
     last = sum((length - 1) * step for length, step in zip(tensor.shape, tensor.stride(), strict=True))
     if not tensor.numel() or tensor.numel() > last + 1 or tensor.is_conj() or tensor.is_neg():
         return None
-    begin = tensor.storage_offset() * tensor.itemsize
+    begin = int(tensor.storage_offset()) * tensor.itemsize
     return _Span(begin, begin + (last + 1) * tensor.itemsize, name, tensor)
 
 
