@@ -24,7 +24,10 @@ def wanted(frame: DataFrame, **settings: Any) -> RowsWanted:
     return RowsWanted(schema_of(frame.schema, inputs=[("x", ("x",))], labels=["y"], weight=None), **settings)
 
 
-def test_rows_are_written_once_and_removed_after_the_last_fit(frame: DataFrame) -> None:
+def test_rows_are_written_once_and_removed_after_the_last_fit(
+    frame: DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "sparkdl.fitting")
     shared = SharedRows(frame, [wanted(frame)] * 3)
     folders: set[str] = set()
 
@@ -42,6 +45,7 @@ def test_rows_are_written_once_and_removed_after_the_last_fit(frame: DataFrame) 
     assert Path(folder).exists()
     fit()
     assert folders == {folder}
+    assert caplog.messages == ["the rows of this fit come by feed='parquet'"]
     assert not Path(folder).exists()
 
 

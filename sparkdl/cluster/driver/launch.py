@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import secrets
 import time
@@ -15,7 +16,14 @@ from pyspark.sql import SparkSession
 from sparkdl.cluster.driver import results
 from sparkdl.cluster.driver.barrier_job import BarrierJob
 from sparkdl.cluster.driver.event_server import EventServer
-from sparkdl.cluster.driver.failures import SparkFailure, failed_task, from_spark, raise_failure, worth_another_try
+from sparkdl.cluster.driver.failures import (
+    SparkFailure,
+    failed_task,
+    first_failure,
+    from_spark,
+    raise_failure,
+    worth_another_try,
+)
 from sparkdl.cluster.driver.local_job import LocalJob
 from sparkdl.cluster.driver.spec import Ranks
 from sparkdl.cluster.job import OK, Job, Outcome
@@ -25,6 +33,8 @@ from sparkdl.comm.registry import spec_for
 from sparkdl.events import Listener, PhaseStarted, from_record
 from sparkdl.spark import session as spark_session
 from sparkdl.spark.barrier import barrier_slots
+
+_log = logging.getLogger(__name__)
 
 _POLL = 0.5
 _UNLIMITED = 1 << 40
@@ -133,6 +143,7 @@ def launch_local(
     job = replace(ranks.job(function, kwargs), local_master=True, max_result_bytes=_UNLIMITED)
     inbox: queue.Queue[Mapping[str, Any] | None] = queue.Queue(10_000)
     waited = _Waited(listener or Listener())
+    _log.info("starting %d ranks on this host, backend %s", job.num_procs, job.backend)
     with EventServer("127.0.0.1", job.secret, inbox, job.num_procs) as events:
         running = LocalJob(replace(job, driver=("127.0.0.1", events.port)), inbox)
         try:
@@ -180,13 +191,17 @@ def _attempts(
         except SparkFailure as failure:
             if not failure.executor_lost or attempt >= max_restarts:
                 raise failure.error from None if failure.explained else failure.__cause__
+            cause = str(failure.error)
         else:
             if all(outcome.kind == OK for outcome in outcomes) and len(outcomes) == job.num_procs:
                 return outcomes, waited
             if not worth_another_try(outcomes) or attempt >= max_restarts:
                 raise_failure(outcomes)
+            lost = first_failure(outcomes)
+            cause = f"rank {lost.rank} on host {lost.host} {lost.message}"
         attempt += 1
         job = _next_attempt(job, barrier_slots(spark, ranks.task_resources), min_procs)
+        _log.info("restart %d of %d with %d ranks: %s", attempt, max_restarts, job.num_procs, cause)
         listener.on_event(PhaseStarted("wait", f"restart {attempt} of {max_restarts} with {job.num_procs} ranks"))
 
 
@@ -197,6 +212,7 @@ def _run_job(
     waited = _Waited(listener)
     host = spark_session.driver_host(spark)
     waited.say("wait", "" if host else "over Spark Connect progress comes at the end")
+    _log.info("launching a barrier job of %d ranks, backend %s", job.num_procs, job.backend)
     bind = spark_session.conf(spark, "spark.driver.bindAddress", host) if host else "127.0.0.1"
     with EventServer(bind or "127.0.0.1", job.secret, inbox, job.num_procs) as events:
         addressed = replace(job, driver=(host, events.port) if host else None)

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 import socket
@@ -26,6 +27,8 @@ from sparkdl.cluster.messages import ForkRank, Prewarm, to_text
 from sparkdl.cluster.rank.process import Ends, RankProcess, new_folder
 from sparkdl.cluster.task.bootstrap import version_of
 from sparkdl.comm.registry import BACKENDS
+
+_log = logging.getLogger(__name__)
 
 PATIENCE = 120.0
 """Seconds that a client waits for its fork; the server may still be importing torch."""
@@ -108,13 +111,16 @@ def connect_server(env: Mapping[str, str], path: Sequence[str]) -> socket.socket
             # A socket's address holds 107 bytes, fewer than a temporary folder of YARN's has.
             address = Path(f"/proc/self/fd/{descriptor}") / name
             with contextlib.suppress(OSError):
-                return _connect(address)
+                return _reused(address, name)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             with contextlib.suppress(OSError):
-                return _connect(address)
+                return _reused(address, name)
             _start(address, folder / name, env, path)
-            return _connect(address)
-    except (OSError, subprocess.SubprocessError):
+            server = _connect(address)
+            _log.info("prefork server %s started", name)
+            return server
+    except (OSError, subprocess.SubprocessError) as error:
+        _log.info("no prefork server %s: %s", name, error)
         return None
 
 
@@ -135,6 +141,12 @@ def _key(env: Mapping[str, str]) -> str:
     packages = [version_of(name) for name in ("torch", *(name for spec in BACKENDS.values() for name in spec.packages))]
     identity = [sys.version, sys.prefix, sparkdl.__version__, str(sparkdl.__file__), packages, sorted(read.items())]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
+
+
+def _reused(address: Path, name: str) -> socket.socket:
+    server = _connect(address)
+    _log.info("prefork server %s reused", name)
+    return server
 
 
 def _connect(address: Path) -> socket.socket:

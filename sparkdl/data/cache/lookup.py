@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,9 @@ from sparkdl.storage import access, leases, urls
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -93,8 +97,10 @@ def keep(
             content = store.call(cache.take, name, checksum, store.holder)
             if content is not None:
                 dataset = _dataset_of(content, store.url(name), store.lease, time.perf_counter() - started)
+                _log.info("cache hit: packed rows %s are used again", name)
                 return Kept(dataset, True, partial(store.call, cache.leave, name, store.holder))
     name = cache.new_entry(key)
+    _log.info("cache miss: rows are packed into %s (%d entries of the same key hold others)", name, len(there))
     store.call(cache.begin, name, store.holder)
     try:
         dataset = materialize(

@@ -203,7 +203,9 @@ def test_a_rank_that_leaves_has_failed(spark, how, sentence):
         run(spark, main)
 
 
-def test_a_lost_rank_is_started_again_and_a_users_error_is_not(spark, tmp_path):
+def test_a_lost_rank_is_started_again_and_a_users_error_is_not(spark, tmp_path, caplog):
+    caplog.set_level("INFO", "sparkdl.cluster.driver")
+
     def main(context, folder):
         attempts = os.path.join(folder, f"attempt-{context.rank}")
         with open(attempts, "a") as file:
@@ -217,6 +219,9 @@ def test_a_lost_rank_is_started_again_and_a_users_error_is_not(spark, tmp_path):
     assert [e.detail for e in heard.events if isinstance(e, PhaseStarted) and "restart" in e.detail] == [
         "restart 1 of 1 with 2 ranks"
     ]
+    first, restart, second = caplog.messages
+    assert first == second == "launching a barrier job of 2 ranks, backend horovod"
+    assert restart.startswith("restart 1 of 1 with 2 ranks: rank 1 on host ")
 
 
 def test_ranks_that_do_not_come_in_time(spark):
@@ -400,7 +405,9 @@ def test_a_result_without_a_place_is_refused_with_the_setting(spark, monkeypatch
         run(spark, main, num_procs=1)
 
 
-def test_ranks_on_the_drivers_host_without_spark():
+def test_ranks_on_the_drivers_host_without_spark(caplog):
+    caplog.set_level("INFO", "sparkdl.cluster.driver")
+
     def main(context):
         import horovod.torch as hvd
         import torch
@@ -413,6 +420,7 @@ def test_ranks_on_the_drivers_host_without_spark():
     kwargs = {"main": main, "arguments": {}, "pass_context": True}
     assert launch_local(CALL, kwargs, Ranks(2, verbosity="all"), listener=heard).value == 2.0
     assert sorted((e.rank, e.line) for e in heard.events if isinstance(e, RankOutput)) == [(0, "shown"), (1, "shown")]
+    assert caplog.messages == ["starting 2 ranks on this host, backend horovod"]
 
 
 def test_cuda_is_refused_where_there_is_none(spark):

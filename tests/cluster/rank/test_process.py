@@ -147,7 +147,8 @@ def prefork_folder(tmp_path, monkeypatch):
         psutil.Process(pid).kill()
 
 
-def test_a_fork_is_as_isolated_as_a_fresh_interpreter(prefork_folder):
+def test_a_fork_is_as_isolated_as_a_fresh_interpreter(prefork_folder, caplog):
+    caplog.set_level("INFO", "sparkdl.cluster.prefork")
     env = {**os.environ, "MARK": "1", "OMP_NUM_THREADS": "1"}
     seen = []
     for number in (1, 2):
@@ -162,7 +163,8 @@ def test_a_fork_is_as_isolated_as_a_fresh_interpreter(prefork_folder):
     assert len({d for triple in draws for d in triple}) == 9
     assert len({s.pop("cwd") for s in (*seen, fresh)}) == 3
     assert seen[0] == seen[1] == fresh
-    assert len(list(server_folder().glob("*.sock"))) == 1
+    (server,) = server_folder().glob("*.sock")
+    assert caplog.messages == [f"prefork server {server.name} {how}" for how in ("started", "reused")]
 
 
 def loaded(context):
@@ -214,10 +216,12 @@ def server_pids(folder):
     return [pid for pid, parent in found.items() if parent not in found]
 
 
-def test_a_folder_that_others_may_enter_is_not_used(prefork_folder):
+def test_a_folder_that_others_may_enter_is_not_used(prefork_folder, caplog):
+    caplog.set_level("INFO", "sparkdl.cluster.prefork")
     server_folder().mkdir(mode=0o755)
     server_folder().chmod(0o755)
     assert start_preforked(dict(os.environ), sys.path, __name__) is None
+    assert "is not this user's own" in caplog.text
 
 
 def test_a_server_that_does_not_answer_is_given_up(prefork_folder, monkeypatch):

@@ -35,7 +35,8 @@ def rows(spark: SparkSession, changed: Column | None = None) -> DataFrame:
     return table.join(F.broadcast(vectors), "k")
 
 
-def test_the_same_rows_are_written_once(spark: SparkSession, tmp_path: Path) -> None:
+def test_the_same_rows_are_written_once(spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "sparkdl")
     place = Place(str(tmp_path), spark)
     df = rows(spark)
     first = keep(df, fields_of(df), place, count_classes=["y"])
@@ -44,6 +45,7 @@ def test_the_same_rows_are_written_once(spark: SparkSession, tmp_path: Path) -> 
     by_task = replace(place, one_host=False, url=str(tmp_path / ".." / tmp_path.name))
     second = keep(again, fields_of(again), by_task, count_classes=["y"])
     assert [first.reused, second.reused] == [False, True]
+    assert [text.partition(":")[0] for text in caplog.messages] == ["cache miss", "cache hit"]
     assert len(list(tmp_path.iterdir())) == 1
     one, two = first.dataset.train, second.dataset.train
     assert (one.hash, one.files, one.counts) == (two.hash, two.files, two.counts)
