@@ -16,6 +16,7 @@ from sparkdl.preflight.backend import check_backend
 from sparkdl.preflight.cluster import check_cluster
 from sparkdl.preflight.gpus import check_gpus, will_have_gpus
 from sparkdl.report.logs import LogPrinter
+from sparkdl.spark.facts import SessionFacts
 from sparkdl.spark.session import active_session
 
 __all__ = ["HorovodRunner"]
@@ -141,10 +142,11 @@ class HorovodRunner:
         printer = Listeners([LogPrinter()])
         ranks, resources, visible = self._ranks, self._ranks.task_resources, visible_gpus(os.environ)
         spark = active_session() if self._np > 0 else None
-        gpus = will_have_gpus(spark, ranks.num_procs, device=ranks.device, visible=visible, resources=resources)
-        check_backend(spark, ranks.backend, ranks.num_procs, gpus=gpus, remedy=_OTHER_BACKEND)
-        if spark is None:
+        facts = None if spark is None else SessionFacts.read(spark)
+        gpus = will_have_gpus(facts, ranks.num_procs, device=ranks.device, visible=visible, resources=resources)
+        check_backend(facts, ranks.backend, ranks.num_procs, gpus=gpus, remedy=_OTHER_BACKEND)
+        if spark is None or facts is None:
             return launch_local(_CALL, arguments, ranks, listener=printer)
-        check_cluster(spark, self._np, resources, name="np")
-        check_gpus(spark, self._np, device=ranks.device, visible=visible, resources=resources, name="np")
-        return launch(spark, _CALL, arguments, ranks, listener=printer)
+        check_cluster(spark, facts, self._np, resources, name="np")
+        check_gpus(facts, self._np, device=ranks.device, visible=visible, resources=resources, name="np")
+        return launch(spark, facts, _CALL, arguments, ranks, listener=printer)

@@ -45,6 +45,7 @@ from sparkdl.preflight.rows import check_rows
 from sparkdl.preflight.settings import check_settings
 from sparkdl.scoring.outputs import GenericHead, Head
 from sparkdl.scoring.transform import added_fields
+from sparkdl.spark.facts import SessionFacts
 from sparkdl.spark.session import conf_bool
 from sparkdl.train.losses import CLASSES, compares
 
@@ -80,8 +81,8 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         return made
 
     def _fit(self, dataset: DataFrame) -> M:
-        checked = self._check(dataset)
-        return self._fit_rows(dataset, SharedRows(dataset, [checked.rows]), checked)
+        checked = self._check(dataset, SessionFacts.read(dataset.sparkSession))
+        return self._fit_rows(dataset, SharedRows(dataset, [checked.rows], checked.facts), checked)
 
     def fitMultiple(self, dataset: DataFrame, paramMaps: Sequence[ParamMap]) -> Iterator[tuple[int, M]]:
         """Fit a model for each ParamMap; those that agree on the rows share one writing of them.
@@ -90,8 +91,9 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         fails, and when the iterator is dropped.
         """
         stages = [self.copy(each) for each in paramMaps]
-        checked = [stage._check(dataset) for stage in stages]
-        shared = SharedRows(dataset, [each.rows for each in checked])
+        facts = SessionFacts.read(dataset.sparkSession)
+        checked = [stage._check(dataset, facts) for stage in stages]
+        shared = SharedRows(dataset, [each.rows for each in checked], facts)
 
         def fit_one(index: int) -> M:
             return stages[index]._fit_rows(dataset, shared, checked[index], (index + 1, len(stages)))
@@ -105,33 +107,33 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
     ) -> M:
         with report_of(self, frame, checked.seconds, number, self._varied) as report:
             report.notice(checked.backend.notice)
-            prewarm(frame.sparkSession, _WORK)
+            prewarm(frame.sparkSession, checked.facts, _WORK)
             report.phase("materialize")
             with shared.use(checked.rows) as rows:
                 report.phase("check")
                 prepared = self._prepare(frame, rows)
                 report.phase("start")
-                trained = self._launch(frame, prepared, rows, checked.backend.name, report)
+                trained = self._launch(frame, checked, prepared, rows, report)
             report.phase("build")
             model = self._build(prepared, trained, frame.schema)
             report.keep(model, frame)
         model.fitSeconds = dict(report.seconds)
         return model
 
-    def _check(self, frame: DataFrame) -> Checked:
+    def _check(self, frame: DataFrame, facts: SessionFacts) -> Checked:
         """Refuse what settings, columns, packages and cluster already show; return what goes on from there."""
         began = time.monotonic()
-        spark, ranks, resources = frame.sparkSession, self.getNumProcs(), self.getTaskResources()
-        foreseen = self._foresee(frame.schema, conf_bool(spark, "spark.sql.caseSensitive", False))
+        ranks, resources = self.getNumProcs(), self.getTaskResources()
+        foreseen = self._foresee(frame.schema, facts.case_sensitive)
         check_sendable(sent_to_ranks(self, foreseen.module))
         device, visible = self.getDevice(), visible_gpus(os.environ)
-        gpus = will_have_gpus(spark, ranks, device=device, visible=visible, resources=resources)
-        backend = choose_backend(spark, self.getBackend(), ranks, gpus=gpus)
-        check_cluster(spark, ranks, resources)
-        check_gpus(spark, ranks, device=device, precision=self.getPrecision(), visible=visible, resources=resources)
+        gpus = will_have_gpus(facts, ranks, device=device, visible=visible, resources=resources)
+        backend = choose_backend(facts, self.getBackend(), ranks, gpus=gpus)
+        check_cluster(frame.sparkSession, facts, ranks, resources)
+        check_gpus(facts, ranks, device=device, precision=self.getPrecision(), visible=visible, resources=resources)
         if self.getFeed() != "direct":
-            check_place(spark, self.getCacheUrl(), self.getStorageOptions())
-        return Checked(foreseen.wanted, backend, time.monotonic() - began)
+            check_place(facts, self.getCacheUrl(), self.getStorageOptions())
+        return Checked(facts, foreseen.wanted, backend, time.monotonic() - began)
 
     def transformSchema(self, schema: StructType) -> StructType:
         """Return the schema of what the model's `transform` will return for a DataFrame of this one.
@@ -239,20 +241,23 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         return Prepared(network, config, schema, outputs, work)
 
     def _launch(
-        self, frame: DataFrame, prepared: Prepared, rows: Dataset, backend: str, report: FitReport
+        self, frame: DataFrame, checked: Checked, prepared: Prepared, rows: Dataset, report: FitReport
     ) -> dict[str, Any]:
-        spark, blocks = frame.sparkSession, rows.blocks
+        spark, facts, blocks = frame.sparkSession, checked.facts, rows.blocks
         ranks = Ranks(
             self.getNumProcs(),
-            backend=backend,
+            backend=checked.backend.name,
             device=self.getDevice(),
             start_timeout=self.getStartTimeout(),
             heartbeat_timeout=self.getHeartbeatTimeout(),
             task_resources=self.getTaskResources(),
         )
-        with result_folder(spark, prepared.network.module, self.getCacheUrl(), self.getStorageOptions()) as folder:
+        with result_folder(
+            spark, facts, prepared.network.module, self.getCacheUrl(), self.getStorageOptions()
+        ) as folder:
             launched = launch(
                 spark,
+                facts,
                 _WORK,
                 prepared.work,
                 ranks,

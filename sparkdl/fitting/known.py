@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sparkdl.preflight.backend import Chosen
     from sparkdl.preflight.dry_run import Shapes
     from sparkdl.schema import DataSchema
+    from sparkdl.spark.facts import SessionFacts
     from sparkdl.train.config import TrainConfig
 
 _SENT = (
@@ -47,12 +48,14 @@ class Checked:
 
     Attributes
     ----------
+    facts : SessionFacts
     rows : RowsWanted
     backend : Chosen
     seconds : float
         That the checks took.
     """
 
+    facts: SessionFacts
     rows: RowsWanted
     backend: Chosen
     seconds: float

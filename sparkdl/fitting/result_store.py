@@ -10,7 +10,7 @@ from torch import nn
 
 from sparkdl.cluster.driver.results import ResultFolder
 from sparkdl.errors import ClusterError
-from sparkdl.spark.session import RESULT_SIZE, result_limit, shares_host
+from sparkdl.spark.facts import RESULT_SIZE, SessionFacts
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -21,7 +21,11 @@ _AROUND = 1 << 20
 
 @contextmanager
 def result_folder(
-    spark: SparkSession, module: nn.Module, cache_url: str | None, storage_options: Mapping[str, Any]
+    spark: SparkSession,
+    facts: SessionFacts,
+    module: nn.Module,
+    cache_url: str | None,
+    storage_options: Mapping[str, Any],
 ) -> Iterator[ResultFolder | None]:
     """Give the folder in which rank 0 may leave the weights, where they could be too large for Spark; then remove it.
 
@@ -31,6 +35,7 @@ def result_folder(
     Parameters
     ----------
     spark : SparkSession
+    facts : SessionFacts
     module : nn.Module
         The network.
     cache_url : str or None
@@ -41,15 +46,15 @@ def result_folder(
     ClusterError
         If there is no place that all hosts share.
     """
-    limit = result_limit(spark)
+    limit = facts.result_limit
     size = weights_bytes(module)
-    if shares_host(spark) or not limit or size + _AROUND <= limit:
+    if facts.shares_host or not limit or size + _AROUND <= limit:
         yield None
         return
     from sparkdl.data.write import choose_place
 
     try:
-        place = choose_place(spark, cache_url, storage_options)
+        place = choose_place(spark, facts, cache_url, storage_options)
     except ClusterError as error:
         raise ClusterError(
             f"the network has {size:,} bytes of weights, this driver takes {limit:,} (half of {RESULT_SIZE}), "

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from sparkdl.data.write import Dataset
+    from sparkdl.spark.facts import SessionFacts
 
 _log = logging.getLogger(__name__)
 
@@ -66,10 +67,13 @@ class SharedRows:
         The rows.
     announced : sequence of RowsWanted
         One for each fit that will come.
+    facts : SessionFacts
+        Of the session of `frame`.
     """
 
-    def __init__(self, frame: DataFrame, announced: Sequence[RowsWanted]) -> None:
+    def __init__(self, frame: DataFrame, announced: Sequence[RowsWanted], facts: SessionFacts) -> None:
         self._frame = frame
+        self._facts = facts
         self._announced = list(announced)
         self._written: list[_Written] = []
         self._lock = threading.Lock()
@@ -80,7 +84,7 @@ class SharedRows:
         written = self._enter(wanted)
         failed = True
         try:
-            yield written.dataset_of(self._frame)
+            yield written.dataset_of(self._frame, self._facts)
             failed = False
         finally:
             self._leave(written, failed)
@@ -125,20 +129,20 @@ class _Written:
         self._place = ExitStack()
         self._dataset: Dataset | None = None
 
-    def dataset_of(self, frame: DataFrame) -> Dataset:
+    def dataset_of(self, frame: DataFrame, facts: SessionFacts) -> Dataset:
         with self._lock:
             if self._dataset is None:
-                self._dataset = self._write(frame)
+                self._dataset = self._write(frame, facts)
             return self._dataset
 
     def remove(self) -> None:
         self._place.close()
 
-    def _write(self, frame: DataFrame) -> Dataset:
+    def _write(self, frame: DataFrame, facts: SessionFacts) -> Dataset:
         from sparkdl.data.cache.lookup import keep, keeping_base
         from sparkdl.data.write import choose_place, materialize
 
-        wanted, spark = self.wanted, frame.sparkSession
+        wanted = self.wanted
         _log.info("the rows of this fit come by feed=%r", wanted.feed)
         how: dict[str, Any] = {
             "validation_column": wanted.validation_column,
@@ -147,16 +151,17 @@ class _Written:
             "count_classes": wanted.count_classes,
             "fill_value": wanted.fill_value,
             "pad_value": wanted.pad_value,
+            "case_sensitive": facts.case_sensitive,
         }
         if wanted.feed == "direct":
             from sparkdl.data.direct.writer import pack
 
-            packed = pack(frame, wanted.schema, **how)
+            packed = pack(frame, wanted.schema, records_per_batch=facts.records_per_batch, **how)
             if packed.blocks is not None:
                 self._place.callback(packed.blocks.close)
             return packed
-        place = choose_place(spark, wanted.cache_url, wanted.storage_options)
-        base = keeping_base(spark, wanted.cache_url)
+        place = choose_place(frame.sparkSession, facts, wanted.cache_url, wanted.storage_options)
+        base = keeping_base(facts, wanted.cache_url)
         if base is not None:
             kept = keep(frame, wanted.schema, replace(place, url=base), **how)
             self._place.callback(kept.close)

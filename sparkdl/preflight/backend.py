@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyspark.sql import SparkSession
-
 from sparkdl.comm.registry import AUTO, backends_for, spec_for
 from sparkdl.errors import SettingError
-from sparkdl.spark import session as spark_session
+from sparkdl.spark.facts import SessionFacts
 
 
 @dataclass(frozen=True)
@@ -27,12 +25,12 @@ class Chosen:
     notice: str = ""
 
 
-def choose_backend(spark: SparkSession, wanted: str, num_procs: int, *, gpus: bool = False) -> Chosen:
+def choose_backend(facts: SessionFacts, wanted: str, num_procs: int, *, gpus: bool = False) -> Chosen:
     """Return the backend of a fit: the wanted one, or for "auto" the first that the driver's Python can use.
 
     Parameters
     ----------
-    spark : SparkSession
+    facts : SessionFacts
     wanted : str
         "auto", or the name of a backend.
     num_procs : int
@@ -46,7 +44,7 @@ def choose_backend(spark: SparkSession, wanted: str, num_procs: int, *, gpus: bo
         As `check_backend`.
     """
     if wanted != AUTO:
-        check_backend(spark, wanted, num_procs, gpus=gpus, remedy="set backend='torch' or leave backend='auto'")
+        check_backend(facts, wanted, num_procs, gpus=gpus, remedy="set backend='torch' or leave backend='auto'")
         return Chosen(spec_for(wanted, num_procs).name)
     specs = [spec_for(name, num_procs) for name in backends_for(num_procs) if name != AUTO]
     problems = [spec.problem(gpus) for spec in specs]
@@ -58,12 +56,12 @@ def choose_backend(spark: SparkSession, wanted: str, num_procs: int, *, gpus: bo
     return Chosen(spec.name, f"{notice}: to get {specs[0].title}, run {preferred.command}")
 
 
-def check_backend(spark: SparkSession | None, name: str, num_procs: int, *, gpus: bool, remedy: str) -> None:
+def check_backend(facts: SessionFacts | None, name: str, num_procs: int, *, gpus: bool, remedy: str) -> None:
     """Refuse a backend that the driver's Python lacks something for.
 
     Parameters
     ----------
-    spark : SparkSession or None
+    facts : SessionFacts or None
         None: the ranks run on this host, without Spark.
     name : str
         That was asked for.
@@ -79,9 +77,9 @@ def check_backend(spark: SparkSession | None, name: str, num_procs: int, *, gpus
         Names what is missing and the command that brings it.
     """
     # The ranks of a Connect client never run in its Python, and those of a cluster may have another build, for GPUs.
-    if spark is not None and spark_session.is_connect(spark):
+    if facts is not None and facts.connect:
         return
-    here = spark is None or spark_session.shares_host(spark)
+    here = facts is None or facts.shares_host
     problem = spec_for(name, num_procs).problem(gpus and here)
     if problem is not None:
         raise SettingError(f"invalid backend={name!r}: {problem.found}: run {problem.command}, or {remedy}")

@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from pyspark.sql import SparkSession
 
 from sparkdl.errors import ClusterError, SettingError, invalid
-from sparkdl.spark import session as spark_session
 from sparkdl.spark.barrier import barrier_slots
+from sparkdl.spark.facts import DYNAMIC_ALLOCATION, SessionFacts
 
-_DYNAMIC = "spark.dynamicAllocation.enabled"
 _REGISTERING = 20.0
 """Seconds in which the executors of a fresh application may still register."""
 
 
 def check_cluster(
     spark: SparkSession,
+    facts: SessionFacts,
     num_procs: int,
     resources: Mapping[str, float] | None = None,
     *,
@@ -29,6 +29,7 @@ def check_cluster(
     Parameters
     ----------
     spark : SparkSession
+    facts : SessionFacts
         Over Spark Connect only the settings are looked at: they may promise slots, or leave their number unknown.
     num_procs : int
     resources : mapping of str to float, optional
@@ -48,16 +49,16 @@ def check_cluster(
     """
     if num_procs < 1:
         raise SettingError(invalid(name, num_procs, "an integer >= 1"))
-    if not spark_session.is_local(spark) and spark_session.conf_bool(spark, _DYNAMIC, False):
+    if not facts.local and facts.dynamic_allocation:
         raise ClusterError(
-            f"{_DYNAMIC}=true, and Spark runs no barrier stage with it (SPARK-24942): "
+            f"{DYNAMIC_ALLOCATION}=true, and Spark runs no barrier stage with it (SPARK-24942): "
             "set it to false for this application"
         )
-    slots = barrier_slots(spark, resources)
-    deadline = time.monotonic() + (0 if spark_session.is_local(spark) else patience)
+    slots = barrier_slots(spark, facts, resources)
+    deadline = time.monotonic() + (0 if facts.local else patience)
     while slots is not None and slots < num_procs and time.monotonic() < deadline:
         time.sleep(0.5)
-        slots = barrier_slots(spark, resources)
+        slots = barrier_slots(spark, facts, resources)
     if slots is not None and slots < num_procs:
         slot = "slot" if num_procs == 1 else "slots"
         each = "".join(f", {amount:g} {what}" for what, amount in (resources or {}).items())

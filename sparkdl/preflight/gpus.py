@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pyspark.sql import SparkSession
-
 from sparkdl.comm.installed import torch_has_gpus
 from sparkdl.errors import ClusterError, SettingError
-from sparkdl.spark import session as spark_session
+from sparkdl.spark.facts import TASK_GPUS, SessionFacts
 
 _GPU = "gpu"
-_OF_TASKS = "spark.task.resource.gpu.amount"
 
 
 def will_have_gpus(
-    spark: SparkSession | None,
+    facts: SessionFacts | None,
     num_procs: int,
     *,
     device: str,
@@ -26,7 +23,7 @@ def will_have_gpus(
 
     Parameters
     ----------
-    spark : SparkSession or None
+    facts : SessionFacts or None
         None: the ranks run on this host, without Spark.
     num_procs : int
     device : str
@@ -38,13 +35,13 @@ def will_have_gpus(
     """
     if device == "cpu":
         return False
-    if spark is not None and _of_tasks(spark, resources):
+    if facts is not None and _of_tasks(facts, resources):
         return True
-    return (spark is None or spark_session.shares_host(spark)) and len(visible) >= num_procs and torch_has_gpus()
+    return (facts is None or facts.shares_host) and len(visible) >= num_procs and torch_has_gpus()
 
 
 def check_gpus(
-    spark: SparkSession,
+    facts: SessionFacts,
     num_procs: int,
     *,
     device: str,
@@ -57,7 +54,7 @@ def check_gpus(
 
     Parameters
     ----------
-    spark : SparkSession
+    facts : SessionFacts
         Over Spark Connect a setting that is not there may only be hidden: then the tasks find out.
     num_procs : int
     device : str
@@ -80,9 +77,9 @@ def check_gpus(
     """
     if device == "cpu" or (device != "cuda" and precision != "fp16"):
         return
-    if _of_tasks(spark, resources) or spark_session.is_connect(spark):
+    if _of_tasks(facts, resources) or facts.connect:
         return
-    if spark_session.is_local(spark):
+    if facts.local:
         found = f"{name}={num_procs} on a local master, whose host shows {len(visible)}"
         remedy = f"lower {name}" if visible else "make GPUs visible (CUDA_VISIBLE_DEVICES)"
         if len(visible) >= num_procs:
@@ -91,8 +88,8 @@ def check_gpus(
             found = "the torch in the driver's Python is built for CPUs"
             remedy = "run pip install --force-reinstall torch"
     else:
-        found = f"the tasks are given none ({_OF_TASKS} is not set)"
-        remedy = f"set {_OF_TASKS}, or taskResources={{'gpu': 1}}"
+        found = f"the tasks are given none ({TASK_GPUS} is not set)"
+        remedy = f"set {TASK_GPUS}, or taskResources={{'gpu': 1}}"
     if precision == "fp16":
         raise SettingError(
             f"precision='fp16' needs a GPU for each rank, and {found}: {remedy}, or take 'bf16' or 'float32'"
@@ -100,6 +97,6 @@ def check_gpus(
     raise ClusterError(f"device='cuda' needs a GPU for each rank, and {found}: {remedy}, or use device='auto'")
 
 
-def _of_tasks(spark: SparkSession, resources: Mapping[str, float] | None) -> bool:
+def _of_tasks(facts: SessionFacts, resources: Mapping[str, float] | None) -> bool:
     """Whether Spark gives GPUs to the tasks."""
-    return bool((resources or {}).get(_GPU) or float(spark_session.conf(spark, _OF_TASKS, "0") or 0))
+    return bool((resources or {}).get(_GPU) or facts.task_gpus)

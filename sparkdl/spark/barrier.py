@@ -11,7 +11,8 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from sparkdl.errors import ClusterError
-from sparkdl.spark.session import conf_int, is_connect, is_local, registered_slots, task_slots
+from sparkdl.spark.facts import SessionFacts
+from sparkdl.spark.session import registered_slots, task_slots
 
 CPUS = "cpus"
 
@@ -21,6 +22,7 @@ _PROFILES: dict[tuple[str, tuple[tuple[str, float], ...]], Any] = {}
 
 def collect_barrier(
     spark: SparkSession,
+    facts: SessionFacts,
     task: Callable[[Iterator[Any]], Iterator[Any]],
     size: int,
     schema: str,
@@ -32,6 +34,7 @@ def collect_barrier(
     Parameters
     ----------
     spark : SparkSession
+    facts : SessionFacts
     task : callable
         As for ``DataFrame.mapInArrow``.
     size : int
@@ -43,19 +46,20 @@ def collect_barrier(
         Rows for the tasks, and the columns in which those of one task agree; one row of no meaning for each by default.
     """
     rows = spark.range(0, size, 1, size) if dealt is None else dealt[0].repartition(size, *dealt[1])
-    profile = profile_of(spark, resources)
+    profile = profile_of(spark, facts, resources)
     chosen = {} if profile is None else {"profile": profile}
     done: Any = rows.mapInArrow(task, schema, barrier=True, **chosen)
     found: list[Any] = done.collect()
     return found
 
 
-def profile_of(spark: SparkSession, resources: Mapping[str, float] | None) -> Any:
+def profile_of(spark: SparkSession, facts: SessionFacts, resources: Mapping[str, float] | None) -> Any:
     """Return the resource profile for tasks that get these resources; None where they get what the session says.
 
     Parameters
     ----------
     spark : SparkSession
+    facts : SessionFacts
     resources : mapping of str to float or None
         Amount by name: "cpus", and those that the executors have ("gpu").
 
@@ -69,16 +73,16 @@ def profile_of(spark: SparkSession, resources: Mapping[str, float] | None) -> An
     shown = ", ".join(f"{name}: {amount:g}" for name, amount in resources.items())
     if "profile" not in inspect.signature(DataFrame.mapInArrow).parameters:
         raise ClusterError(f"taskResources={{{shown}}} needs pyspark 4.0 or later: {_REMEDY}")
-    if is_local(spark):
+    if facts.local:
         raise ClusterError(f"taskResources={{{shown}}} needs a cluster, a local master has one kind of task: {_REMEDY}")
     # Every profile that is made stays with the application, so equal ones are made once.
-    key = (_application(spark), tuple(sorted(resources.items())))
+    key = (_application(spark, facts), tuple(sorted(resources.items())))
     if key not in _PROFILES:
-        _PROFILES[key] = _registered(spark, resources, shown)
+        _PROFILES[key] = _registered(spark, facts, resources, shown)
     return _PROFILES[key]
 
 
-def barrier_slots(spark: SparkSession, resources: Mapping[str, float] | None = None) -> int | None:
+def barrier_slots(spark: SparkSession, facts: SessionFacts, resources: Mapping[str, float] | None = None) -> int | None:
     """Return how many tasks with these resources the cluster can run at once; None where nobody can tell.
 
     Raises
@@ -86,28 +90,28 @@ def barrier_slots(spark: SparkSession, resources: Mapping[str, float] | None = N
     ClusterError
         As `profile_of`.
     """
-    profile = profile_of(spark, resources)
+    profile = profile_of(spark, facts, resources)
     if profile is None:
-        return task_slots(spark)
-    return None if is_connect(spark) else registered_slots(spark, profile)
+        return task_slots(spark, facts)
+    return None if facts.connect else registered_slots(spark, profile)
 
 
-def _application(spark: SparkSession) -> str:
+def _application(spark: SparkSession, facts: SessionFacts) -> str:
     connected: Any = spark
-    return str(connected.session_id if is_connect(spark) else spark.sparkContext.applicationId)
+    return str(connected.session_id if facts.connect else spark.sparkContext.applicationId)
 
 
-def _registered(spark: SparkSession, resources: Mapping[str, float], shown: str) -> Any:
+def _registered(spark: SparkSession, facts: SessionFacts, resources: Mapping[str, float], shown: str) -> Any:
     from pyspark.resource import ResourceProfileBuilder, TaskResourceRequests
 
     # Spark fails on a profile that does not say how many CPUs a task takes.
-    requests = TaskResourceRequests().cpus(int(resources.get(CPUS, conf_int(spark, "spark.task.cpus", 1))))
+    requests = TaskResourceRequests().cpus(int(resources.get(CPUS, facts.task_cpus)))
     for name, amount in resources.items():
         if name != CPUS:
             requests = requests.resource(name, amount)
     profile = ResourceProfileBuilder().require(requests).build
     try:
-        if is_connect(spark):
+        if facts.connect:
             # Asking for its number is what makes the server register it.
             _ = profile.id
         else:

@@ -6,14 +6,16 @@ import contextlib
 import re
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyspark
 from pyspark.sql import SparkSession
 
 from sparkdl.errors import ClusterError
 
-RESULT_SIZE = "spark.driver.maxResultSize"
+if TYPE_CHECKING:
+    from sparkdl.spark.facts import SessionFacts
+
 _changing = threading.Lock()
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 
@@ -78,11 +80,6 @@ def conf_bytes(spark: SparkSession, key: str, default: str) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def result_limit(spark: SparkSession) -> int:
-    """Return how many bytes a rank may send back: half of what Spark takes for one job; 0 for any number."""
-    return conf_bytes(spark, RESULT_SIZE, "1g") // 2
-
-
 @contextlib.contextmanager
 def with_conf(spark: SparkSession, key: str, value: str) -> Iterator[None]:
     """Give a SQL setting of the session another value for a moment; one thread at a time."""
@@ -108,12 +105,12 @@ def is_local(spark: SparkSession) -> bool:
 
     Over Connect that JVM is the server, on whatever host it runs.
     """
-    return re.fullmatch(r"local(\[.*\])?", master(spark) or "") is not None
+    return is_local_master(master(spark))
 
 
-def shares_host(spark: SparkSession) -> bool:
-    """Return whether this process and all tasks are sure to run on one host."""
-    return is_local(spark) and not is_connect(spark)
+def is_local_master(url: str | None) -> bool:
+    """Return whether a master's URL is that of `is_local`."""
+    return re.fullmatch(r"local(\[.*\])?", url or "") is not None
 
 
 def worker_python(spark: SparkSession) -> tuple[str, str]:
@@ -134,23 +131,23 @@ def default_fs(spark: SparkSession) -> str | None:
     return str(spark.sparkContext._jsc.hadoopConfiguration().get("fs.defaultFS"))
 
 
-def task_slots(spark: SparkSession) -> int | None:
+def task_slots(spark: SparkSession, facts: SessionFacts) -> int | None:
     """Return how many tasks the cluster can run at once; None where nobody can tell (executors to come).
 
     Spark's own count over the registered executors (cores and GPUs), or what `spark.executor.instances` and
     `spark.executor.cores` promise, whichever is more; over Connect only what the settings promise.
     """
-    present = 0 if is_connect(spark) else registered_slots(spark)
-    if present and is_local(spark):
+    present = 0 if facts.connect else registered_slots(spark)
+    if present and facts.local:
         return present
-    per_task = conf_int(spark, "spark.task.cpus", 1)
-    threads = re.fullmatch(r"local(?:\[\s*(\d+)\s*(?:,.*)?\])?", master(spark) or "")
+    per_task = facts.task_cpus
+    threads = re.fullmatch(r"local(?:\[\s*(\d+)\s*(?:,.*)?\])?", facts.master or "")
     if threads is not None:
         return int(threads[1] or 1) // per_task
-    simulated = re.fullmatch(r"local-cluster\[\s*(\d+)\s*,\s*(\d+)\s*,.*\]", master(spark) or "")
+    simulated = re.fullmatch(r"local-cluster\[\s*(\d+)\s*,\s*(\d+)\s*,.*\]", facts.master or "")
     if simulated is not None:
         return int(simulated[1]) * (int(simulated[2]) // per_task)
-    promised = conf_int(spark, "spark.executor.instances", 0) * (conf_int(spark, "spark.executor.cores", 1) // per_task)
+    promised = facts.executor_instances * (facts.executor_cores // per_task)
     return max(present, promised) or None
 
 

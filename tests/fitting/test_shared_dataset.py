@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from sparkdl.data import clear_cache
 from sparkdl.data.write import schema_of
 from sparkdl.fitting.shared_dataset import RowsWanted, SharedRows
+from sparkdl.spark.facts import SessionFacts
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def test_rows_are_written_once_and_removed_after_the_last_fit(
     frame: DataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "sparkdl.fitting")
-    shared = SharedRows(frame, [wanted(frame)] * 3)
+    shared = SharedRows(frame, [wanted(frame)] * 3, SessionFacts.read(frame.sparkSession))
     folders: set[str] = set()
 
     def fit() -> None:
@@ -50,7 +51,7 @@ def test_rows_are_written_once_and_removed_after_the_last_fit(
 
 
 def test_a_fit_that_fails_removes_them_and_the_next_writes_them_again(frame: DataFrame) -> None:
-    shared = SharedRows(frame, [wanted(frame)] * 2)
+    shared = SharedRows(frame, [wanted(frame)] * 2, SessionFacts.read(frame.sparkSession))
     folders = []
 
     def fail() -> None:
@@ -73,7 +74,7 @@ def test_rows_of_a_direct_feed_are_shared_and_dropped_after_the_last_fit(spark: 
         return int(spark.sparkContext._jsc.getPersistentRDDs().size())
 
     before = kept()
-    shared = SharedRows(frame, [wanted(frame, feed="direct")] * 3)
+    shared = SharedRows(frame, [wanted(frame, feed="direct")] * 3, SessionFacts.read(frame.sparkSession))
     rows = []
     for _ in range(2):
         with shared.use(wanted(frame, feed="direct")) as dataset:
@@ -95,7 +96,7 @@ def test_rows_below_a_cache_url_are_kept_for_other_sessions(frame: DataFrame, tm
     settings = {"cache_url": tmp_path.as_uri(), "validation_fraction": 0.3, "seed": 3}
     hashes = []
     for _ in range(2):
-        with SharedRows(frame, []).use(wanted(frame, **settings)) as rows:
+        with SharedRows(frame, [], SessionFacts.read(frame.sparkSession)).use(wanted(frame, **settings)) as rows:
             assert rows.validation is not None
             hashes.append((rows.train.hash, rows.validation.hash))
             assert clear_cache(str(tmp_path)) == []

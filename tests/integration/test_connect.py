@@ -21,13 +21,15 @@ from pyspark.ml import Pipeline, PipelineModel
 from pyspark.sql import SparkSession
 from sparkdl import HorovodRunner, SparkDLError, TorchClassificationModel, TorchClassifier
 from sparkdl.spark import files, session
+from sparkdl.spark.facts import SessionFacts
 
 folder = Path(sys.argv[1])
 tempfile.tempdir = str(folder / "client")
 Path(tempfile.tempdir).mkdir()
 spark = SparkSession.builder.getOrCreate()
-assert session.is_connect(spark) and session.is_local(spark) and not session.shares_host(spark)
-assert session.task_slots(spark) == 2
+facts = SessionFacts.read(spark)
+assert facts.connect and facts.local and not facts.shares_host
+assert session.task_slots(spark, facts) == 2
 
 def refused(name, call):
     try:

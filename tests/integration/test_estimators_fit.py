@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,25 @@ def classifier(**settings: Any) -> TorchClassifier:
 
 def weights(model: Any) -> Tensor:
     return torch.cat([value.flatten() for value in model.network.state_dict().values()])
+
+
+@pytest.mark.parametrize("feed", ["parquet", "direct"])
+def test_a_fit_reads_a_setting_of_the_session_once(
+    points: DataFrame, feed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = type(points.sparkSession.conf)
+    read, asked = settings.get, Counter[str]()
+
+    def count(conf: Any, key: str, *default: Any) -> Any:
+        # pyspark reads settings of its own.
+        if sys._getframe(1).f_globals["__name__"].startswith("sparkdl"):
+            asked[key] += 1
+        return read(conf, key, *default)
+
+    monkeypatch.setattr(settings, "get", count)
+    classifier(epochs=1, backend="local", feed=feed).fit(points)
+    assert asked["spark.sql.caseSensitive"] == 1
+    assert [key for key, times in asked.items() if times > 1] == []
 
 
 def test_two_ranks_learn_what_one_learns(points: DataFrame) -> None:

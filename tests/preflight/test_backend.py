@@ -9,6 +9,7 @@ import pytest
 
 from sparkdl.errors import SettingError
 from sparkdl.preflight.backend import Chosen, check_backend, choose_backend
+from sparkdl.spark.facts import SessionFacts
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -24,19 +25,19 @@ except SettingError as error:
 
 
 def test_auto_is_horovod_where_the_driver_has_it(spark) -> None:
-    assert choose_backend(spark, "auto", 2) == Chosen("horovod")
-    assert choose_backend(spark, "horovod", 2) == Chosen("horovod")
+    assert choose_backend(SessionFacts.read(spark), "auto", 2) == Chosen("horovod")
+    assert choose_backend(SessionFacts.read(spark), "horovod", 2) == Chosen("horovod")
 
 
 def test_what_is_wanted_is_taken_and_one_rank_needs_none(spark) -> None:
-    assert choose_backend(spark, "torch", 2) == Chosen("torch")
+    assert choose_backend(SessionFacts.read(spark), "torch", 2) == Chosen("torch")
     for wanted in ("auto", "horovod", "torch", "local"):
-        assert choose_backend(spark, wanted, 1) == Chosen("local")
+        assert choose_backend(SessionFacts.read(spark), wanted, 1) == Chosen("local")
 
 
 def test_another_name_is_refused(spark) -> None:
     with pytest.raises(SettingError, match="invalid backend='mpi': expected 'horovod', 'torch' or 'local'"):
-        check_backend(spark, "mpi", 2, gpus=False, remedy="")
+        check_backend(SessionFacts.read(spark), "mpi", 2, gpus=False, remedy="")
 
 
 def test_a_horovod_without_nccl_is_none_for_gpus(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from sparkdl.errors import ClusterError
 from sparkdl.spark.barrier import barrier_slots, collect_barrier, profile_of
+from sparkdl.spark.facts import SessionFacts
 
 
 def meet(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -23,7 +24,10 @@ def meet(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def test_all_tasks_run_at_once(spark: SparkSession) -> None:
-    assert [row["seen"] for row in collect_barrier(spark, meet, 2, "seen string")] == ["0,1", "0,1"]
+    assert [row["seen"] for row in collect_barrier(spark, SessionFacts.read(spark), meet, 2, "seen string")] == [
+        "0,1",
+        "0,1",
+    ]
 
 
 def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -41,7 +45,9 @@ def test_rows_that_agree_go_to_one_task(spark: SparkSession) -> None:
     rows = spark.range(400, numPartitions=3).selectExpr("id % 40 as key", "id as value")
     found = [
         (row["key"], row["task"])
-        for row in collect_barrier(spark, count, 2, "key long, task long", None, (rows, ["key"]))
+        for row in collect_barrier(
+            spark, SessionFacts.read(spark), count, 2, "key long, task long", None, (rows, ["key"])
+        )
     ]
     assert len(found) == 400
     assert len(set(found)) == 40
@@ -49,8 +55,8 @@ def test_rows_that_agree_go_to_one_task(spark: SparkSession) -> None:
 
 
 def test_resources_of_their_own_need_a_cluster(spark: SparkSession) -> None:
-    assert profile_of(spark, {}) is None
-    assert barrier_slots(spark, None) == 2
+    assert profile_of(spark, SessionFacts.read(spark), {}) is None
+    assert barrier_slots(spark, SessionFacts.read(spark), None) == 2
     # On pyspark 3.5 the version is named, else the master.
     with pytest.raises(ClusterError, match=r"taskResources=\{cpus: 1, gpu: 0.5\} needs .*: leave taskResources out"):
-        barrier_slots(spark, {"cpus": 1, "gpu": 0.5})
+        barrier_slots(spark, SessionFacts.read(spark), {"cpus": 1, "gpu": 0.5})

@@ -17,6 +17,7 @@ from sparkdl.cluster.task.bootstrap import make_task
 from sparkdl.spark import files
 from sparkdl.spark import session as spark_session
 from sparkdl.spark.barrier import collect_barrier
+from sparkdl.spark.facts import SessionFacts
 
 _SCHEMA = "task int, part int, parts int, data binary"
 _CANCELLED = 30.0
@@ -30,6 +31,7 @@ class BarrierJob:
     Parameters
     ----------
     spark : SparkSession
+    facts : SessionFacts
     job : Job
     inbox : queue of dict or None
         Is given None when the job is over.
@@ -42,12 +44,14 @@ class BarrierJob:
     def __init__(
         self,
         spark: SparkSession,
+        facts: SessionFacts,
         job: Job,
         inbox: queue.Queue[Mapping[str, Any] | None],
         resources: Mapping[str, float] | None = None,
         ingest: Ingest | None = None,
     ) -> None:
         self._spark = spark
+        self._facts = facts
         self._job = job
         self._inbox = inbox
         self._resources = resources
@@ -78,7 +82,7 @@ class BarrierJob:
         self._thread.join(_CANCELLED)
 
     def _task(self, data: bytes) -> Callable[[Iterator[Any]], Iterator[Any]]:
-        if len(data) > _INLINE and spark_session.is_connect(self._spark):
+        if len(data) > _INLINE and self._facts.connect:
             return make_task(b"", files.send_bytes(self._spark, data))
         return make_task(data)
 
@@ -87,7 +91,8 @@ class BarrierJob:
             with spark_session.job_tag(self._spark, self._tag):
                 task = self._task(self._job.to_bytes())
                 dealt = None if self._ingest is None else (self._ingest.rows, self._ingest.by)
-                rows = collect_barrier(self._spark, task, self._job.num_procs, _SCHEMA, self._resources, dealt)
+                size, resources = self._job.num_procs, self._resources
+                rows = collect_barrier(self._spark, self._facts, task, size, _SCHEMA, resources, dealt)
                 self._outcomes = from_rows(rows)
         except BaseException as error:
             self._error = error

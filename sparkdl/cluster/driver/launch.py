@@ -27,12 +27,13 @@ from sparkdl.cluster.driver.failures import (
 from sparkdl.cluster.driver.local_job import LocalJob
 from sparkdl.cluster.driver.spec import Ranks
 from sparkdl.cluster.job import OK, Job, Outcome
-from sparkdl.cluster.prefork.prewarm import prefork_allowed, prewarm
+from sparkdl.cluster.prefork.prewarm import prewarm
 from sparkdl.cluster.spool.ingest import Ingest
 from sparkdl.comm.registry import spec_for
 from sparkdl.events import Listener, PhaseStarted, from_record
-from sparkdl.spark import session as spark_session
 from sparkdl.spark.barrier import barrier_slots
+from sparkdl.spark.facts import SessionFacts
+from sparkdl.spark.session import host_of_task
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class Launched:
 
 def launch(
     spark: SparkSession,
+    facts: SessionFacts,
     function: str,
     kwargs: Mapping[str, Any],
     ranks: Ranks,
@@ -79,6 +81,7 @@ def launch(
     ----------
     spark : SparkSession
         Classic or Connect.
+    facts : SessionFacts
     function : str
         "module:name", importable on the ranks; called there as ``function(context, **kwargs)`` with a `RankContext`.
     kwargs : mapping
@@ -115,19 +118,19 @@ def launch(
         If an executor cannot run a rank, or the job was cancelled.
     """
     begun = time.monotonic()
-    here = results.local_folder() if result_folder is None and spark_session.shares_host(spark) else None
+    here = results.local_folder() if result_folder is None and facts.shares_host else None
     folder = result_folder or here
     job = replace(
         ranks.job(function, kwargs),
         result_folder=b"" if folder is None else cloudpickle.dumps(folder),
-        local_master=spark_session.is_local(spark),
-        prefork=prefork_allowed(spark),
-        max_result_bytes=spark_session.result_limit(spark) or _UNLIMITED,
+        local_master=facts.local,
+        prefork=facts.warm_ranks,
+        max_result_bytes=facts.result_limit or _UNLIMITED,
         ingest=None if ingest is None else ingest.to_json(),
     )
-    prewarm(spark, job.function, job.env)
+    prewarm(spark, facts, job.function, job.env)
     try:
-        outcomes, waited = _attempts(spark, job, listener or Listener(), ranks, max_restarts, min_procs, ingest)
+        outcomes, waited = _attempts(spark, facts, job, listener or Listener(), ranks, max_restarts, min_procs, ingest)
         value = _value_of(outcomes, spark, result_folder, job.max_result_bytes)
     finally:
         if here is not None:
@@ -176,6 +179,7 @@ class _Waited:
 
 def _attempts(
     spark: SparkSession,
+    facts: SessionFacts,
     job: Job,
     listener: Listener,
     ranks: Ranks,
@@ -187,7 +191,7 @@ def _attempts(
     attempt = 0
     while True:
         try:
-            outcomes, waited = _run_job(spark, job, listener, ranks.task_resources, ingest)
+            outcomes, waited = _run_job(spark, facts, job, listener, ranks.task_resources, ingest)
         except SparkFailure as failure:
             if not failure.executor_lost or attempt >= max_restarts:
                 raise failure.error from None if failure.explained else failure.__cause__
@@ -200,23 +204,27 @@ def _attempts(
             lost = first_failure(outcomes)
             cause = f"rank {lost.rank} on host {lost.host} {lost.message}"
         attempt += 1
-        job = _next_attempt(job, barrier_slots(spark, ranks.task_resources), min_procs)
+        job = _next_attempt(job, barrier_slots(spark, facts, ranks.task_resources), min_procs)
         _log.info("restart %d of %d with %d ranks: %s", attempt, max_restarts, job.num_procs, cause)
         listener.on_event(PhaseStarted("wait", f"restart {attempt} of {max_restarts} with {job.num_procs} ranks"))
 
 
 def _run_job(
-    spark: SparkSession, job: Job, listener: Listener, resources: Mapping[str, float], ingest: Ingest | None
+    spark: SparkSession,
+    facts: SessionFacts,
+    job: Job,
+    listener: Listener,
+    resources: Mapping[str, float],
+    ingest: Ingest | None,
 ) -> tuple[list[Outcome], _Waited]:
     inbox: queue.Queue[Mapping[str, Any] | None] = queue.Queue(10_000)
     waited = _Waited(listener)
-    host = spark_session.driver_host(spark)
+    host = facts.driver_host
     waited.say("wait", "" if host else "over Spark Connect progress comes at the end")
     _log.info("launching a barrier job of %d ranks, backend %s", job.num_procs, job.backend)
-    bind = spark_session.conf(spark, "spark.driver.bindAddress", host) if host else "127.0.0.1"
-    with EventServer(bind or "127.0.0.1", job.secret, inbox, job.num_procs) as events:
+    with EventServer(facts.bind_address or "127.0.0.1", job.secret, inbox, job.num_procs) as events:
         addressed = replace(job, driver=(host, events.port) if host else None)
-        running = BarrierJob(spark, addressed, inbox, resources, ingest)
+        running = BarrierJob(spark, facts, addressed, inbox, resources, ingest)
         try:
             _hear(running, inbox, waited)
         except BaseException:
@@ -226,7 +234,7 @@ def _run_job(
             outcomes = running.result()
         except Exception as error:
             task = failed_task(error)
-            host = spark_session.host_of_task(spark, *task) if task is not None else None
+            host = host_of_task(spark, *task) if task is not None else None
             raise from_spark(error, job.num_procs, host) from error
         _hear_rest(events, inbox, outcomes, waited)
     return outcomes, waited

@@ -10,17 +10,11 @@ from collections.abc import Mapping
 from pyspark.sql import SparkSession
 
 from sparkdl.cluster.prefork.client import prewarm_server
-from sparkdl.spark import session as spark_session
-
-_CONF = "spark.sparkdl.warmRanks"
-
-
-def prefork_allowed(spark: SparkSession) -> bool:
-    """Return whether ranks may be forked from a prefork server, by the Spark conf `spark.sparkdl.warmRanks`."""
-    return spark_session.conf_bool(spark, _CONF, True)
+from sparkdl.spark.facts import SessionFacts
+from sparkdl.spark.session import worker_python
 
 
-def prewarm(spark: SparkSession, function: str, env: Mapping[str, str] | None = None) -> bool:
+def prewarm(spark: SparkSession, facts: SessionFacts, function: str, env: Mapping[str, str] | None = None) -> bool:
     """Let this host import torch while Spark still reads data or starts its workers; return whether it does.
 
     Only on a `local` master of this very process, and only where Spark's workers are this very Python: elsewhere the
@@ -29,21 +23,22 @@ def prewarm(spark: SparkSession, function: str, env: Mapping[str, str] | None = 
     Parameters
     ----------
     spark : SparkSession
+    facts : SessionFacts
     function : str
         "module:name", as `launch` will be given it.
     env : mapping of str to str, optional
         What the ranks will have besides, as `launch` is given it.
     """
-    if not spark_session.shares_host(spark) or not prefork_allowed(spark):
+    if not facts.shares_host or not facts.warm_ranks:
         return False
-    program, hash_seed = spark_session.worker_python(spark)
+    program, hash_seed = worker_python(spark)
     workers = shutil.which(program)
     if workers is None or os.path.abspath(workers) != os.path.abspath(sys.executable):
         return False
     # As Spark's workers will have it, or the task would ask for another server.
     whole = {
         **os.environ,
-        "OMP_NUM_THREADS": str(spark_session.conf_int(spark, "spark.task.cpus", 1)),
+        "OMP_NUM_THREADS": str(facts.task_cpus),
         "PYTHONHASHSEED": hash_seed,
         **(env or {}),
     }

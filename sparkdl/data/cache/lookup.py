@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 from sparkdl.data.cache import store as cache
 from sparkdl.data.format.manifest import Manifest
 from sparkdl.data.write.fingerprint import content_of
-from sparkdl.data.write.staging import CACHE_CONF, Place
+from sparkdl.data.write.staging import Place
 from sparkdl.data.write.writer import Dataset, materialize
 from sparkdl.schema import DataSchema
+from sparkdl.spark.facts import SessionFacts
 from sparkdl.spark.one_task import in_one_task
-from sparkdl.spark.session import conf
 from sparkdl.storage import access, leases, urls
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 
 _log = logging.getLogger(__name__)
@@ -47,9 +47,9 @@ class Kept:
         self._leave()
 
 
-def keeping_base(spark: SparkSession, cache_url: str | None) -> str | None:
+def keeping_base(facts: SessionFacts, cache_url: str | None) -> str | None:
     """Return the folder below which rows are kept: `cache_url`, else the conf; None where neither is set."""
-    base = cache_url or conf(spark, CACHE_CONF)
+    base = cache_url or facts.cache_url
     return urls.local_path(base) if base and urls.is_local(base) else base
 
 
@@ -64,6 +64,7 @@ def keep(
     count_classes: Sequence[str] = (),
     fill_value: float | None = None,
     pad_value: float | None = None,
+    case_sensitive: bool = False,
 ) -> Kept:
     """Return the rows of `df` as `materialize` writes them: those that are there already, or new ones.
 
@@ -113,6 +114,7 @@ def keep(
             count_classes=count_classes,
             fill_value=fill_value,
             pad_value=pad_value,
+            case_sensitive=case_sensitive,
             checksum=True,
         )
         store.call(cache.publish, name, _content_of(dataset))

@@ -21,7 +21,8 @@ from sparkdl.data.types import type_of
 from sparkdl.data.write import check_place, choose_place, materialize, schema_of
 from sparkdl.errors import ClusterError, DataError, SettingError, invalid
 from sparkdl.schema import DataSchema, Field
-from sparkdl.spark.session import active_session, conf_bool, task_slots
+from sparkdl.spark.facts import SessionFacts
+from sparkdl.spark.session import active_session, task_slots
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -70,22 +71,25 @@ def make_spark_converter(
         There is no place that all hosts share.
     """
     _check_dtype(dtype)
-    spark = df.sparkSession
+    facts = SessionFacts.read(df.sparkSession)
     types = dict(df.dtypes)
     schema = schema_of(
         df.schema,
         inputs=[(name, (name,)) for name in df.columns],
         labels=(),
         weight=None,
-        case_sensitive=conf_bool(spark, "spark.sql.caseSensitive", False),
+        case_sensitive=facts.case_sensitive,
     )
     if not schema.fields:
         raise DataError("the DataFrame has no columns: a converter needs one at least")
     schema = DataSchema(tuple(_as_dtype(field, types[field.name], dtype) for field in schema.fields))
-    check_place(spark, cache_url, storage_options)
+    check_place(facts, cache_url, storage_options)
     with ExitStack() as failure:
-        place = failure.enter_context(choose_place(spark, cache_url, storage_options))
-        train = materialize(df, schema, place, fill_value=fill_value, pad_value=pad_value).train
+        place = failure.enter_context(choose_place(df.sparkSession, facts, cache_url, storage_options))
+        written = materialize(
+            df, schema, place, fill_value=fill_value, pad_value=pad_value, case_sensitive=facts.case_sensitive
+        )
+        train = written.train
         for field in train.schema.fields:
             _check_counts(field, train.counts[field.name])
         removal = failure.pop_all()
@@ -137,7 +141,7 @@ def _read_footers(task: FooterTask) -> list[dict[str, Any]]:
         spark = None
     if spark is None:
         return task.read(range(files))
-    parts = min(files, 2 * (task_slots(spark) or _PARTS))
+    parts = min(files, 2 * (task_slots(spark, SessionFacts.read(spark)) or _PARTS))
     rows = spark.range(0, files, 1, parts).mapInArrow(task, RESULT_SCHEMA).collect()
     return [entry for row in rows for entry in json.loads(row["entry"])]
 

@@ -17,16 +17,15 @@ from sparkdl.data.format.manifest import Manifest
 from sparkdl.data.write.writer import Dataset, entries_of, manifests, selected
 from sparkdl.errors import ClusterError
 from sparkdl.schema import DataSchema
-from sparkdl.spark.session import conf_int, with_conf
+from sparkdl.spark.facts import RECORDS_PER_BATCH, SPARK_RECORDS_PER_BATCH
+from sparkdl.spark.session import with_conf
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
 PLACE = "the blocks of feed='direct'"
 """Stands in messages where a folder stands for rows that are written."""
 
-_RECORDS_CONF = "spark.sql.execution.arrow.maxRecordsPerBatch"
-_RECORDS = 10_000
 _BATCH_BYTES = 64 << 20
 _CACHED_CONF = "spark.sql.inMemoryColumnarStorage.batchSize"
 _CACHED_BYTES = 256 << 10
@@ -65,12 +64,14 @@ def pack(
     df: DataFrame,
     schema: DataSchema,
     *,
+    records_per_batch: int,
     validation_column: str | None = None,
     validation_fraction: float = 0.0,
     seed: int = 0,
     count_classes: Sequence[str] = (),
     fill_value: float | None = None,
     pad_value: float | None = None,
+    case_sensitive: bool = False,
 ) -> Dataset:
     """Pack the rows of `df` into blocks that Spark keeps on its disks, and count what they hold.
 
@@ -81,6 +82,8 @@ def pack(
     ----------
     df, schema
         As for `materialize`; so are the others.
+    records_per_batch : int
+        Rows that the session puts into an Arrow batch.
 
     Raises
     ------
@@ -95,6 +98,7 @@ def pack(
         validation_fraction=validation_fraction,
         fill_value=fill_value,
         pad_value=pad_value,
+        case_sensitive=case_sensitive,
     )
     task = BlockTask(
         schema,
@@ -104,7 +108,7 @@ def pack(
         count_classes=tuple(count_classes),
         fill_value=fill_value,
         pad_value=pad_value,
-        piece_bytes=piece_bytes_of(df.sparkSession),
+        piece_bytes=piece_bytes_of(records_per_batch),
     )
     # Java's serializer holds a hundred of the batches that Spark makes of these rows, for each task that runs: 400 MiB
     # of them. How many rows make one is part of the plan, which is made here.
@@ -128,7 +132,7 @@ def pack(
     )
 
 
-def piece_bytes_of(spark: SparkSession) -> int:
+def piece_bytes_of(records: int) -> int:
     """Return the size of the pieces of a block with which an Arrow batch of Spark stays below 64 MiB.
 
     Raises
@@ -136,12 +140,11 @@ def piece_bytes_of(spark: SparkSession) -> int:
     ClusterError
         The session's setting puts too many rows into a batch.
     """
-    records = conf_int(spark, _RECORDS_CONF, _RECORDS)
     most = _BATCH_BYTES // _LEAST_PIECE
     if not 0 < records <= most:
         raise ClusterError(
-            f"{_RECORDS_CONF}={records} would put too many rows of feed='direct' into one batch: set it to a number "
-            f"from 1 to {most:,} ({_RECORDS:,} is Spark's default), or use feed='parquet'"
+            f"{RECORDS_PER_BATCH}={records} would put too many rows of feed='direct' into one batch: set it to a "
+            f"number from 1 to {most:,} ({SPARK_RECORDS_PER_BATCH:,} is Spark's default), or use feed='parquet'"
         )
     return min(_MOST_PIECE, _BATCH_BYTES // records // 8 * 8)
 

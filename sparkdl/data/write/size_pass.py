@@ -13,7 +13,6 @@ from sparkdl.data.types import type_of
 from sparkdl.data.write.fields import declared_sizes
 from sparkdl.schema import ENTRY, INPUT, DataSchema, Field
 from sparkdl.spark.columns import vector_entries, vector_size
-from sparkdl.spark.session import conf_bool
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -27,7 +26,9 @@ def can_pad(field: Field) -> bool:
     return field.role == INPUT and type_of(field).paddable and len(field.shape) == 1
 
 
-def measured(df: DataFrame, schema: DataSchema, fill_value: float | None, pad_value: float | None) -> DataSchema:
+def measured(
+    df: DataFrame, schema: DataSchema, fill_value: float | None, pad_value: float | None, case_sensitive: bool
+) -> DataSchema:
     """Return the schema with the lengths of what is padded, and with room for the entries of sparse vectors.
 
     One pass over the rows if something is padded or a vector is wide, else none. How wide vectors are their metadata
@@ -39,7 +40,7 @@ def measured(df: DataFrame, schema: DataSchema, fill_value: float | None, pad_va
     if fill_value:
         # A null vector would become one without zeros.
         return schema
-    wide = _wide(df, wide)
+    wide = _wide(df, wide, case_sensitive)
     greatest = _greatest(
         df, [measure for f in wide for measure in (vector_entries(f.columns[0]), vector_size(f.columns[0]))]
     )
@@ -66,9 +67,8 @@ def _with_room(field: Field, entries: int, size: int) -> Field:
     return replace(field, entries=max(1, entries)) if entries * np.dtype(ENTRY).itemsize < stored_whole else field
 
 
-def _wide(df: DataFrame, vectors: Sequence[Field]) -> list[Field]:
+def _wide(df: DataFrame, vectors: Sequence[Field], case_sensitive: bool) -> list[Field]:
     """Those that may have many numbers."""
-    case_sensitive = conf_bool(df.sparkSession, "spark.sql.caseSensitive", False)
     declared = declared_sizes(df.schema, DataSchema(tuple(vectors)), case_sensitive)
     unknown = [f for f in vectors if f.name not in declared]
     if unknown:

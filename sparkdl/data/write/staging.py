@@ -11,14 +11,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from sparkdl.errors import ClusterError
+from sparkdl.spark.facts import CACHE_CONF, SessionFacts
 from sparkdl.spark.one_task import in_one_task
-from sparkdl.spark.session import conf, default_fs, is_connect
 from sparkdl.storage import access, urls
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-CACHE_CONF = "spark.sparkdl.cacheUrl"
 _DEFAULT_FS = "fs.defaultFS"
 
 
@@ -74,7 +73,7 @@ class Place:
         in_one_task(self.spark, remove)
 
 
-def check_place(spark: SparkSession, cache_url: str | None, storage_options: Mapping[str, Any] | None = None) -> None:
+def check_place(facts: SessionFacts, cache_url: str | None, storage_options: Mapping[str, Any] | None = None) -> None:
     """Refuse a folder for the rows that cannot be used, as far as this can be told without a job.
 
     What another host has to open, a task opens before any row is touched; where driver and tasks share the host, it is
@@ -87,12 +86,12 @@ def check_place(spark: SparkSession, cache_url: str | None, storage_options: Map
     ClusterError
         It cannot be opened, or there is none.
     """
-    name, base = _configured(spark, cache_url)
+    name, base = _configured(facts, cache_url)
     if not base:
-        _shared(spark)
+        _shared(facts)
         return
     access.check_form(name, base)
-    if not _one_host(spark):
+    if not _one_host(facts):
         return
     if not urls.is_local(base):
         access.check_package(name, base)
@@ -101,7 +100,12 @@ def check_place(spark: SparkSession, cache_url: str | None, storage_options: Map
         access.probe(base)
 
 
-def choose_place(spark: SparkSession, cache_url: str | None, storage_options: Mapping[str, Any] | None = None) -> Place:
+def choose_place(
+    spark: SparkSession,
+    facts: SessionFacts,
+    cache_url: str | None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Place:
     """Return the private folder for the rows of one fit.
 
     It lies below `cache_url`; else below the conf ``spark.sparkdl.cacheUrl``; else, on a local master, in the temporary
@@ -114,15 +118,15 @@ def choose_place(spark: SparkSession, cache_url: str | None, storage_options: Ma
         None of these is there.
     """
     options = dict(storage_options or {})
-    one_host = _one_host(spark)
-    setting, base = _configured(spark, cache_url)
+    one_host = _one_host(facts)
+    setting, base = _configured(facts, cache_url)
     name = f"sparkdl-{uuid.uuid4().hex}"
     if base:
         named = _named(setting, base)
         if urls.is_local(base):
             base = urls.local_path(base)
         return Place(urls.join(base, name), spark, options, one_host, named)
-    shared = _shared(spark)
+    shared = _shared(facts)
     if shared is not None:
         return Place(urls.join(shared, "tmp", name), spark, options, one_host=False, named=_named(_DEFAULT_FS, shared))
     if one_host:
@@ -130,30 +134,30 @@ def choose_place(spark: SparkSession, cache_url: str | None, storage_options: Ma
     return Place(in_one_task(spark, lambda: tempfile.mkdtemp(prefix="sparkdl-")), spark, options, one_host=False)
 
 
-def _is_local(spark: SparkSession) -> bool:
+def _is_local(facts: SessionFacts) -> bool:
     """Whether all tasks run on one host; those of local-cluster do too."""
-    return (conf(spark, "spark.master") or "").startswith("local")
+    return (facts.master or "").startswith("local")
 
 
-def _one_host(spark: SparkSession) -> bool:
+def _one_host(facts: SessionFacts) -> bool:
     """Whether that host is the driver's."""
-    return _is_local(spark) and not is_connect(spark)
+    return _is_local(facts) and not facts.connect
 
 
-def _configured(spark: SparkSession, cache_url: str | None) -> tuple[str, str | None]:
+def _configured(facts: SessionFacts, cache_url: str | None) -> tuple[str, str | None]:
     """Return the folder that is set for the rows, after the name of the setting."""
-    return ("cacheUrl", cache_url) if cache_url else (CACHE_CONF, conf(spark, CACHE_CONF))
+    return ("cacheUrl", cache_url) if cache_url else (CACHE_CONF, facts.cache_url)
 
 
 def _named(name: str, url: str) -> str:
     return f"{name}={access.shown(url)!r}"
 
 
-def _shared(spark: SparkSession) -> str | None:
+def _shared(facts: SessionFacts) -> str | None:
     """Return the default file system, where hosts share it; None: driver or tasks have a host of their own."""
-    if _is_local(spark):
+    if _is_local(facts):
         return None
-    shared = default_fs(spark) or conf(spark, "spark.hadoop.fs.defaultFS")
+    shared = facts.default_fs
     if shared is None or urls.is_local(shared):
         raise ClusterError(
             "there is no place that all hosts share for the rows of this fit: set cacheUrl, or the Spark conf "

@@ -72,6 +72,7 @@ def materialize(
     count_classes: Sequence[str] = (),
     fill_value: float | None = None,
     pad_value: float | None = None,
+    case_sensitive: bool = False,
     checksum: bool = False,
 ) -> Dataset:
     """Write the rows of `df` as packed Parquet files into `place` and count what they hold.
@@ -97,7 +98,8 @@ def materialize(
         Scalar labels whose values are counted.
     fill_value, pad_value : float, optional
         For nulls in inputs; behind the elements of 1-D arrays and vectors that are shorter than the longest.
-
+    case_sensitive : bool
+        As ``spark.sql.caseSensitive``.
     checksum : bool
         Add up a hash of all rows on the way, those that cannot be packed too.
 
@@ -116,6 +118,7 @@ def materialize(
         validation_fraction=validation_fraction,
         fill_value=fill_value,
         pad_value=pad_value,
+        case_sensitive=case_sensitive,
         checksum=checksum,
     )
     task = WriteTask(
@@ -146,6 +149,7 @@ def selected(
     validation_fraction: float,
     fill_value: float | None,
     pad_value: float | None,
+    case_sensitive: bool,
     checksum: bool = False,
 ) -> tuple[DataFrame, DataSchema]:
     """Return the columns that a task packs, and the schema with what had to be known of the rows before.
@@ -158,7 +162,7 @@ def selected(
             raise SettingError("validationIndicatorCol and validationFraction are both set: set one")
     check_fill(schema, fill_value, pad_value)
     hashed = [row_hash(schema, validation_column, fill_value).alias(HASH_COLUMN)] if checksum else []
-    schema = measured(df, schema, fill_value, pad_value)
+    schema = measured(df, schema, fill_value, pad_value, case_sensitive)
     columns = [type_of(f).expression(f).alias(input_column(n)) for n, f in enumerate(schema.fields)] + hashed
     if validation_column is not None:
         columns.append(column(validation_column).alias(SPLIT_COLUMN))

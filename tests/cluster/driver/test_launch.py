@@ -19,6 +19,7 @@ from sparkdl.cluster.prefork.client import server_folder
 from sparkdl.cluster.prefork.prewarm import prewarm
 from sparkdl.errors import ClusterError, RankError, RankLostError, StartTimeoutError
 from sparkdl.events import EpochEnded, Listener, PhaseStarted, RankOutput, UserMessage, to_record
+from sparkdl.spark.facts import SessionFacts
 
 CALL = "sparkdl.cluster.rank.user_main:call"
 
@@ -36,7 +37,7 @@ class Heard(Listener):
 def run(spark, main, *, num_procs=2, listener=None, arguments=None, max_restarts=0, result_folder=None, **options):
     kwargs = {"main": main, "arguments": arguments or {}, "pass_context": True}
     how = {"listener": listener, "max_restarts": max_restarts, "result_folder": result_folder}
-    return launch(spark, CALL, kwargs, Ranks(num_procs, **options), **how)
+    return launch(spark, SessionFacts.read(spark), CALL, kwargs, Ranks(num_procs, **options), **how)
 
 
 def leftovers(since: float) -> list[str]:
@@ -361,7 +362,7 @@ def test_without_the_prefork_server_ranks_are_fresh_interpreters(spark):
 
 
 def test_the_driver_of_a_local_master_starts_the_server_that_the_tasks_use(spark):
-    assert prewarm(spark, CALL)
+    assert prewarm(spark, SessionFacts.read(spark), CALL)
     before = {path.name for path in server_folder().glob("*.sock")}
     assert run(spark, lambda context: context.rank, num_procs=1).value == 0
     assert {path.name for path in server_folder().glob("*.sock")} <= before
@@ -398,7 +399,7 @@ def test_a_result_without_a_place_is_refused_with_the_setting(spark, monkeypatch
     def main(context):
         return bytes(3_000_000)
 
-    monkeypatch.setattr("sparkdl.spark.session.shares_host", lambda spark: False)
+    monkeypatch.setattr(SessionFacts, "shares_host", False)
     with pytest.raises(
         ClusterError, match=r"rank 0 returned 3,000,\d+ bytes, but this driver takes 2,000,000 \(half of"
     ):

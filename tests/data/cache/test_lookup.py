@@ -17,8 +17,8 @@ from sparkdl.data.cache.lookup import keep, keeping_base
 from sparkdl.data.sampling.plan import Plan
 from sparkdl.data.write import Place, schema_of
 from sparkdl.data.write.fingerprint import content_of
-from sparkdl.data.write.staging import CACHE_CONF
 from sparkdl.schema import DataSchema
+from sparkdl.spark.facts import CACHE_CONF, SessionFacts
 from sparkdl.storage import leases
 
 
@@ -120,10 +120,10 @@ def test_a_program_that_died_while_writing_is_written_again_and_cleaned_up(
 
 
 def test_rows_are_kept_where_param_or_conf_say(spark: SparkSession, tmp_path: Path) -> None:
-    assert keeping_base(spark, None) is None
+    assert keeping_base(SessionFacts.read(spark), None) is None
     spark.conf.set(CACHE_CONF, tmp_path.as_uri())
     try:
-        assert keeping_base(spark, None) == str(tmp_path)
-        assert keeping_base(spark, "s3://bucket/rows") == "s3://bucket/rows"
+        assert keeping_base(SessionFacts.read(spark), None) == str(tmp_path)
+        assert keeping_base(SessionFacts.read(spark), "s3://bucket/rows") == "s3://bucket/rows"
     finally:
         spark.conf.unset(CACHE_CONF)

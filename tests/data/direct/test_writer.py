@@ -18,6 +18,7 @@ from sparkdl.data.direct.writer import pack, piece_bytes_of
 from sparkdl.data.write import Place, materialize, schema_of
 from sparkdl.errors import ClusterError, DataError
 from sparkdl.schema import DataSchema
+from sparkdl.spark.facts import SessionFacts
 
 HOW = {"validation_fraction": 0.3, "seed": 8, "count_classes": ("y",)}
 
@@ -46,7 +47,7 @@ def test_the_manifests_are_those_of_files(spark: SparkSession, tmp_path: Path) -
     key = "spark.sql.inMemoryColumnarStorage.batchSize"
     frame, before, setting = frame_of(spark), kept(spark), spark.conf.get(key)
     files = materialize(frame, schema(frame), Place(str(tmp_path), spark), **HOW)
-    packed = pack(frame, schema(frame), **HOW)
+    packed = pack(frame, schema(frame), records_per_batch=10_000, **HOW)
     assert packed.blocks is not None
     assert packed.validation is not None
     assert files.validation is not None
@@ -71,7 +72,7 @@ def other_each_time(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatc
 
 def test_rows_that_were_lost_and_come_back_as_others_are_refused(spark: SparkSession) -> None:
     frame = spark.range(50, numPartitions=1).mapInArrow(other_each_time, "x double, y double")
-    packed = pack(frame, schema(frame))
+    packed = pack(frame, schema(frame), records_per_batch=10_000)
     assert packed.blocks is not None
     with tempfile.TemporaryFile() as file:
         ingest_rows(arrow(packed.blocks.frame), file.fileno(), packed.blocks.arguments)
@@ -83,13 +84,13 @@ def test_rows_that_were_lost_and_come_back_as_others_are_refused(spark: SparkSes
 def test_a_dataframe_that_fails_leaves_nothing(spark: SparkSession) -> None:
     frame, before = frame_of(spark).withColumn("y", F.raise_error(F.lit("mine")).cast("double")), kept(spark)
     with pytest.raises(Exception, match="mine"):
-        pack(frame, schema(frame))
+        pack(frame, schema(frame), records_per_batch=10_000)
     assert kept(spark) == before
 
 
 def test_no_rows_are_no_blocks(spark: SparkSession) -> None:
     frame = frame_of(spark).where("y > 5")
-    packed = pack(frame, schema(frame))
+    packed = pack(frame, schema(frame), records_per_batch=10_000)
     assert packed.blocks is not None
     assert (packed.train.rows, packed.validation, packed.blocks.arguments["files"]) == (0, None, [])
     packed.blocks.close()
@@ -101,10 +102,10 @@ def test_an_arrow_batch_of_spark_stays_small(spark: SparkSession, records: str, 
     before = spark.conf.get(key)
     spark.conf.set(key, records)
     try:
-        assert piece_bytes_of(spark) == piece
+        assert piece_bytes_of(SessionFacts.read(spark).records_per_batch) == piece
         for refused in ("0", "-1", "65537"):
             spark.conf.set(key, refused)
             with pytest.raises(ClusterError, match=f"{key}={refused} would put too many rows"):
-                piece_bytes_of(spark)
+                piece_bytes_of(SessionFacts.read(spark).records_per_batch)
     finally:
         spark.conf.set(key, before)
