@@ -30,7 +30,7 @@ OWNERS = {
 HEADER = '''"""Made by docs/make_params.py from the declarations in {name}.py: change those."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypedDict, Unpack
 
 import torch
 from pyspark.ml.param import Param
@@ -87,7 +87,12 @@ def stub_of(name: str) -> str:
 
 
 def stub_lines(cls: type) -> Iterator[str]:
-    """Yield the lines of one class in a stub."""
+    """Yield the lines of one class in a stub, before a stage those of its keywords."""
+    if cls.__module__ == stages.__name__ and new_keywords(cls):
+        base = keywords_name(parent) if (parent := stage_above(cls)) else "TypedDict"
+        yield f"class {keywords_name(cls)}({base}, total=False):"
+        yield from (f"    {name}: {taken(setting)} | None" for name, setting in sorted(new_keywords(cls).items()))
+        yield ""
     yield f"class {cls.__name__}({', '.join(base.__name__ for base in cls.__bases__)}):"
     empty = True
     for name, setting in declared(cls).items():
@@ -99,14 +104,29 @@ def stub_lines(cls: type) -> Iterator[str]:
         yield f"    {name}: Param[{kind}]" + ignored("assignment", kind, spark_kind)
         yield f"    def get{upper}(self) -> {result}: ..." + ignored("override", result, spark_kind)
         yield f"    def set{upper}(self, value: {taken(setting)} | None) -> Self: ..."
-    if cls.__module__ == stages.__name__:
+    if cls.__module__ == stages.__name__ and new_keywords(cls):
         empty = False
-        keywords = [f"        {name}: {taken(s)} | None = ...," for name, s in sorted(all_of(cls).items())]
-        yield from ("    def __init__(", "        self,", "        *,", *keywords, "    ) -> None: ...")
-        yield from ("    def setParams(  # type: ignore[override]", "        self,", "        *,", *keywords)
-        yield "    ) -> Self: ..."
+        yield f"    def __init__(self, **params: Unpack[{keywords_name(cls)}]) -> None: ..."
+        yield f"    def setParams(self, **params: Unpack[{keywords_name(cls)}]) -> Self: ...  # type: ignore[override]"
     if empty:
         yield "    ..."
+
+
+def stage_above(cls: type) -> type | None:
+    """Return the stage that a stage extends, None for the one that all extend."""
+    return next((base for base in cls.__bases__ if base.__module__ == stages.__name__), None)
+
+
+def new_keywords(cls: type) -> dict[str, Setting]:
+    """Return the Settings of a stage that the stage it extends lacks."""
+    parent = stage_above(cls)
+    known = all_of(parent) if parent else {}
+    return {name: setting for name, setting in all_of(cls).items() if name not in known}
+
+
+def keywords_name(cls: type) -> str:
+    """Return the name of the TypedDict of a stage's keywords, which only type checkers know."""
+    return f"_{cls.__name__.removesuffix('Params')}Keywords"
 
 
 def spark_kind_of(cls: type, name: str) -> str | None:

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 SNIPPET = """
+from sparkdl import TorchClassifier, TorchEstimator, TorchRegressor
 from sparkdl.params.stages import ClassifierParams
 
 stage = ClassifierParams(epochs=3, module="mlp", moduleParams={"hidden": [8]}, metrics=["accuracy"])
@@ -19,7 +20,18 @@ reveal_type(stage.getWeightCol())
 reveal_type(stage.setParams(numProcs=2))
 stage.setEpochs("three")
 ClassifierParams(epoch=3)
+TorchEstimator(epochs=3, labelCols=["a", "b"]).setParams(outputCols=["c"], labelCol="a")
+TorchClassifier(numProcs=2, numClasses=3).setParams(classWeights="balanced")
+TorchRegressor(labelCol="y").setParams(batchSize=32)
+TorchEstimator(numClasses=3)
+TorchClassifier(labelCols=["a"])
+TorchRegressor(epochs="three")
+TorchEstimator().setParams(epoch=3)
+TorchClassifier().setParams(numClasses="three")
+TorchRegressor().setParams(labelCols=["a"])
 """
+# Its lines with a wrong keyword or a wrong type.
+WRONG = ["9", "10", "14", "15", "16", "17", "18", "19"]
 
 
 def test_stubs_and_table_are_up_to_date() -> None:
@@ -43,7 +55,7 @@ def test_mypy_sees_accessors_and_keywords(tmp_path: Path) -> None:
     )
     lines = [line.split("program.py:")[1] for line in done.stdout.splitlines() if "program.py:" in line]
 
-    assert [line.split(": ", 1)[0] for line in lines if "error" in line] == ["8", "9"], done.stdout
+    assert [line.split(": ", 1)[0] for line in lines if "error" in line] == WRONG, done.stdout
     assert lines[0].endswith(('int"', 'builtins.int"'))
     assert "str | None" in lines[1]
     assert "ClassifierParams" in lines[2]
