@@ -84,5 +84,5 @@ site: env
 
 clean:
 	rm -rf .venv .uv .versions build dist site *.egg-info results demo-results mlruns mlflow.db spark-warehouse metastore_db derby.log
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

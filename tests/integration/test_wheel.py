@@ -55,9 +55,12 @@ def uv() -> str:
     return found
 
 
-def run(*command: str, cwd: Path) -> str:
-    """Return what a command prints, which knows no paths to packages."""
+def run(*command: str, cwd: Path, active: Path | None = None) -> str:
+    """Return what a command prints, which knows no paths to packages but those of an environment that is `active`."""
     known = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYSPARK", "VIRTUAL"))}
+    if active is not None:
+        # Spark's workers are the python3 of the path.
+        known["PATH"] = f"{active / 'bin'}{os.pathsep}{known['PATH']}"
     done = subprocess.run(command, cwd=cwd, env=known, capture_output=True, text=True, timeout=1500, check=False)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
@@ -84,7 +87,7 @@ def test_wheel_trains_and_scores_in_a_fresh_environment(wheel: Path, tmp_path: P
         run(uv(), "venv", "--quiet", "--python", sys.executable, str(installed), cwd=tmp_path)
         constraints = str(ROOT / "constraints.txt")
         run(uv(), "pip", "install", "--quiet", "--python", python, "-c", constraints, str(wheel), cwd=tmp_path)
-        found = json.loads(run(python, str(program), cwd=tmp_path).splitlines()[-1])
+        found = json.loads(run(python, str(program), cwd=tmp_path, active=installed).splitlines()[-1])
     finally:
         # Some gigabytes, and pytest keeps the folders of three runs.
         shutil.rmtree(installed, ignore_errors=True)
