@@ -67,9 +67,9 @@ def writings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     seen: list[Any] = []
     write = shared_rows._Written._write
 
-    def counted(self: Any, frame: DataFrame) -> Any:
+    def counted(self: Any, *given: Any) -> Any:
         seen.append(self.wanted)
-        return write(self, frame)
+        return write(self, *given)
 
     monkeypatch.setattr(shared_rows._Written, "_write", counted)
     return seen
