@@ -180,7 +180,7 @@ def test_too_few_rows(good: DataFrame) -> None:
     with pytest.raises(SettingError, match="invalid numProcs=0: expected an integer >= 1"):
         regressor(numProcs=0)
     stage = regressor()
-    with pytest.raises(SettingError, match="numProcs=0 is refused"):
+    with pytest.raises(SettingError, match="invalid numProcs=0: expected an integer >= 1"):
         stage.fit(good, {stage.numProcs: 0})
 
 
