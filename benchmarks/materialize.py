@@ -24,7 +24,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from transform import CORES, NAMES, cpu_seconds
 
-from sparkdl.data.write import choose_place, materialize, schema_of
+from sparkdl.data.write import choose_folder, materialize, schema_of
 from sparkdl.spark.facts import SessionFacts
 
 
@@ -42,7 +42,7 @@ def ours(frame: DataFrame, layout: str, folder: Path) -> int:
     """Write packed rows, and return how many there are."""
     columns = tuple(NAMES) if layout == "columns" else ("features",)
     schema = schema_of(frame.schema, inputs=[("features", columns)], labels=["label"], weight=None)
-    with choose_place(frame.sparkSession, SessionFacts.read(frame.sparkSession), str(folder)) as place:
+    with choose_folder(frame.sparkSession, SessionFacts.read(frame.sparkSession), str(folder)) as place:
         return materialize(frame, schema, place).train.rows
 
 

@@ -23,7 +23,7 @@ from sparkdl.cluster.driver.spec import Ranks
 from sparkdl.cluster.prefork.prewarm import prewarm
 from sparkdl.cluster.spool.ingest import Ingest
 from sparkdl.cluster.task.environment import visible_gpus
-from sparkdl.data.write import check_fill, check_place, check_validation_column, declared_sizes, schema_of
+from sparkdl.data.write import check_fill, check_folder, check_validation_column, declared_sizes, schema_of
 from sparkdl.errors import NetworkError
 from sparkdl.estimators.model import NetworkModel, TorchModel
 from sparkdl.fitting.config import config_of, measuring_plan_of, plan_of, seed_of
@@ -132,7 +132,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         check_cluster(frame.sparkSession, facts, ranks, resources)
         check_gpus(facts, ranks, device=device, precision=self.getPrecision(), visible=visible, resources=resources)
         if self.getFeed() != "direct":
-            check_place(facts, self.getCacheUrl(), self.getStorageOptions())
+            check_folder(facts, self.getCacheUrl(), self.getStorageOptions())
         return Checked(facts, foreseen.wanted, backend, time.monotonic() - began)
 
     def transformSchema(self, schema: StructType) -> StructType:

@@ -51,17 +51,17 @@ def result_folder(
     if facts.shares_host or not limit or size + _AROUND <= limit:
         yield None
         return
-    from sparkdl.data.write import choose_place
+    from sparkdl.data.write import choose_folder
 
     try:
-        place = choose_place(spark, facts, cache_url, storage_options)
+        folder = choose_folder(spark, facts, cache_url, storage_options)
     except ClusterError as error:
         raise ClusterError(
             f"the network has {size:,} bytes of weights, this driver takes {limit:,} (half of {RESULT_SIZE}), "
             f"and there is no place that all hosts share for a file: raise {RESULT_SIZE}, or set cacheUrl"
         ) from error
-    with place:
-        yield ResultFolder(place.url, place.storage_options)
+    with folder:
+        yield ResultFolder(folder.url, folder.storage_options)
 
 
 def weights_bytes(module: nn.Module) -> int:

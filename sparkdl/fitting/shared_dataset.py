@@ -126,7 +126,7 @@ class _Written:
         self.readers = 0
         self.abandoned = False
         self._lock = threading.Lock()
-        self._place = ExitStack()
+        self._folder = ExitStack()
         self._dataset: Dataset | None = None
 
     def dataset_of(self, frame: DataFrame, facts: SessionFacts) -> Dataset:
@@ -136,11 +136,11 @@ class _Written:
             return self._dataset
 
     def remove(self) -> None:
-        self._place.close()
+        self._folder.close()
 
     def _write(self, frame: DataFrame, facts: SessionFacts) -> Dataset:
         from sparkdl.data.cache.lookup import keep, keeping_base
-        from sparkdl.data.write import choose_place, materialize
+        from sparkdl.data.write import choose_folder, materialize
 
         wanted = self.wanted
         _log.info("the rows of this fit come by feed=%r", wanted.feed)
@@ -158,16 +158,16 @@ class _Written:
 
             packed = pack(frame, wanted.schema, records_per_batch=facts.records_per_batch, **how)
             if packed.blocks is not None:
-                self._place.callback(packed.blocks.close)
+                self._folder.callback(packed.blocks.close)
             return packed
-        place = choose_place(frame.sparkSession, facts, wanted.cache_url, wanted.storage_options)
+        folder = choose_folder(frame.sparkSession, facts, wanted.cache_url, wanted.storage_options)
         base = keeping_base(facts, wanted.cache_url)
         if base is not None:
-            kept = keep(frame, wanted.schema, replace(place, url=base), **how)
-            self._place.callback(kept.close)
+            kept = keep(frame, wanted.schema, replace(folder, url=base), **how)
+            self._folder.callback(kept.close)
             return kept.dataset
-        with ExitStack() as place_of_failure:
-            place_of_failure.enter_context(place)
-            dataset = materialize(frame, wanted.schema, place, **how)
-            self._place = place_of_failure.pop_all()
+        with ExitStack() as on_failure:
+            on_failure.enter_context(folder)
+            dataset = materialize(frame, wanted.schema, folder, **how)
+            self._folder = on_failure.pop_all()
         return dataset

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sparkdl.data.cache import store as cache
 from sparkdl.data.format.manifest import Manifest
 from sparkdl.data.write.fingerprint import content_of
-from sparkdl.data.write.staging import Place
+from sparkdl.data.write.staging import StagingFolder
 from sparkdl.data.write.writer import Dataset, materialize
 from sparkdl.schema import DataSchema
 from sparkdl.spark.facts import SessionFacts
@@ -56,7 +56,7 @@ def keeping_base(facts: SessionFacts, cache_url: str | None) -> str | None:
 def keep(
     df: DataFrame,
     schema: DataSchema,
-    place: Place,
+    place: StagingFolder,
     *,
     validation_column: str | None = None,
     validation_fraction: float = 0.0,
@@ -75,7 +75,7 @@ def keep(
     ----------
     df, schema
         As for `materialize`; so are the others.
-    place : Place
+    folder : StagingFolder
         Its folder is the one below which rows are kept.
     """
     started = time.perf_counter()
@@ -127,7 +127,7 @@ def keep(
 class _Store:
     """Calls the functions of `cache` where the folder can be opened: here, or in a task."""
 
-    def __init__(self, place: Place, holder: str) -> None:
+    def __init__(self, place: StagingFolder, holder: str) -> None:
         self._place = place
         self._here = urls.is_local(place.url) and place.one_host
         self.holder = holder

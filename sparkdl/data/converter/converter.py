@@ -18,7 +18,7 @@ from sparkdl.data.external.listing import manifest_of
 from sparkdl.data.format.manifest import FieldCount
 from sparkdl.data.format.statistics import OTHER
 from sparkdl.data.types import type_of
-from sparkdl.data.write import check_place, choose_place, materialize, schema_of
+from sparkdl.data.write import check_folder, choose_folder, materialize, schema_of
 from sparkdl.errors import ClusterError, DataError, SettingError, invalid
 from sparkdl.schema import DataSchema, Field
 from sparkdl.spark.facts import SessionFacts
@@ -68,7 +68,7 @@ def make_spark_converter(
         A column of a type that cannot go in; nulls, arrays of different lengths, bytes that are no image: with the
         column and the number of rows.
     ClusterError
-        There is no place that all hosts share.
+        There is no folder that all hosts share.
     """
     _check_dtype(dtype)
     facts = SessionFacts.read(df.sparkSession)
@@ -83,11 +83,11 @@ def make_spark_converter(
     if not schema.fields:
         raise DataError("the DataFrame has no columns: a converter needs one at least")
     schema = DataSchema(tuple(_as_dtype(field, types[field.name], dtype) for field in schema.fields))
-    check_place(facts, cache_url, storage_options)
+    check_folder(facts, cache_url, storage_options)
     with ExitStack() as failure:
-        place = failure.enter_context(choose_place(df.sparkSession, facts, cache_url, storage_options))
+        folder = failure.enter_context(choose_folder(df.sparkSession, facts, cache_url, storage_options))
         written = materialize(
-            df, schema, place, fill_value=fill_value, pad_value=pad_value, case_sensitive=facts.case_sensitive
+            df, schema, folder, fill_value=fill_value, pad_value=pad_value, case_sensitive=facts.case_sensitive
         )
         train = written.train
         for field in train.schema.fields:

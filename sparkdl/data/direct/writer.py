@@ -152,8 +152,8 @@ def piece_bytes_of(records: int) -> int:
 def _blocks_of(splits: tuple[Manifest, Manifest], entries: Sequence[Mapping[str, Any]], piece_bytes: int) -> Blocks:
     packed = {(e["split"], e["file"]["partition"]): e for e in entries if e.get("file") is not None}
     files = [
-        BlockFile(place, file.partition, file.row_groups, tuple(packed[split, file.partition]["checksums"]))
-        for place, (split, manifest) in enumerate(zip(SPLITS, splits, strict=True))
+        BlockFile(index, file.partition, file.row_groups, tuple(packed[split, file.partition]["checksums"]))
+        for index, (split, manifest) in enumerate(zip(SPLITS, splits, strict=True))
         for file in manifest.files
     ]
     # Tasks that saw other shapes packed other rows; a fit on them is refused by the counts before any block is read.

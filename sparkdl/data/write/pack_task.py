@@ -36,9 +36,9 @@ HASH_COLUMN = "hash"
 RESULT_SCHEMA = "entry string"
 
 
-def input_column(place: int) -> str:
-    """Return what the column of the field at this place in the schema is called between Spark and the tasks."""
-    return f"c{place}"
+def input_column(index: int) -> str:
+    """Return what the column of the field of this index in the schema is called between Spark and the tasks."""
+    return f"c{index}"
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class SplitPacker(ABC):
         """Take the next row group."""
 
     def _add(self, batch: pa.RecordBatch) -> None:
-        parts = [reader.read(batch.column(place)) for place, reader in enumerate(self._readers)]
+        parts = [reader.read(batch.column(index)) for index, reader in enumerate(self._readers)]
         good = np.logical_and.reduce([mask for _, mask in parts])
         if not good.any():
             return

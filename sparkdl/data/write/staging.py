@@ -22,7 +22,7 @@ _DEFAULT_FS = "fs.defaultFS"
 
 
 @dataclass
-class Place:
+class StagingFolder:
     """A private folder for the rows of one fit; a context manager that removes it.
 
     Attributes
@@ -51,7 +51,7 @@ class Place:
         if not (local and self.one_host):
             self._remove_by_task()
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> StagingFolder:
         return self
 
     def __exit__(
@@ -73,7 +73,7 @@ class Place:
         in_one_task(self.spark, remove)
 
 
-def check_place(facts: SessionFacts, cache_url: str | None, storage_options: Mapping[str, Any] | None = None) -> None:
+def check_folder(facts: SessionFacts, cache_url: str | None, storage_options: Mapping[str, Any] | None = None) -> None:
     """Refuse a folder for the rows that cannot be used, as far as this can be told without a job.
 
     What another host has to open, a task opens before any row is touched; where driver and tasks share the host, it is
@@ -100,12 +100,12 @@ def check_place(facts: SessionFacts, cache_url: str | None, storage_options: Map
         access.probe(base)
 
 
-def choose_place(
+def choose_folder(
     spark: SparkSession,
     facts: SessionFacts,
     cache_url: str | None,
     storage_options: Mapping[str, Any] | None = None,
-) -> Place:
+) -> StagingFolder:
     """Return the private folder for the rows of one fit.
 
     It lies below `cache_url`; else below the conf ``spark.sparkdl.cacheUrl``; else, on a local master, in the temporary
@@ -125,13 +125,17 @@ def choose_place(
         named = _named(setting, base)
         if urls.is_local(base):
             base = urls.local_path(base)
-        return Place(urls.join(base, name), spark, options, one_host, named)
+        return StagingFolder(urls.join(base, name), spark, options, one_host, named)
     shared = _shared(facts)
     if shared is not None:
-        return Place(urls.join(shared, "tmp", name), spark, options, one_host=False, named=_named(_DEFAULT_FS, shared))
+        return StagingFolder(
+            urls.join(shared, "tmp", name), spark, options, one_host=False, named=_named(_DEFAULT_FS, shared)
+        )
     if one_host:
-        return Place(tempfile.mkdtemp(prefix="sparkdl-"), spark, options)
-    return Place(in_one_task(spark, lambda: tempfile.mkdtemp(prefix="sparkdl-")), spark, options, one_host=False)
+        return StagingFolder(tempfile.mkdtemp(prefix="sparkdl-"), spark, options)
+    return StagingFolder(
+        in_one_task(spark, lambda: tempfile.mkdtemp(prefix="sparkdl-")), spark, options, one_host=False
+    )
 
 
 def _is_local(facts: SessionFacts) -> bool:

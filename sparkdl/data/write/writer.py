@@ -24,7 +24,7 @@ from sparkdl.data.write.pack_task import (
     input_column,
 )
 from sparkdl.data.write.size_pass import can_pad, measured
-from sparkdl.data.write.staging import Place
+from sparkdl.data.write.staging import StagingFolder
 from sparkdl.errors import SettingError
 from sparkdl.schema import DataSchema
 from sparkdl.spark.columns import column
@@ -64,7 +64,7 @@ class Dataset:
 def materialize(
     df: DataFrame,
     schema: DataSchema,
-    place: Place,
+    folder: StagingFolder,
     *,
     validation_column: str | None = None,
     validation_fraction: float = 0.0,
@@ -75,7 +75,7 @@ def materialize(
     case_sensitive: bool = False,
     checksum: bool = False,
 ) -> Dataset:
-    """Write the rows of `df` as packed Parquet files into `place` and count what they hold.
+    """Write the rows of `df` as packed Parquet files into `folder` and count what they hold.
 
     Rows that cannot be packed (a null, another shape than the rows before) are counted and not written: who calls
     this refuses them by the counts. `nulls` and `shapes` are counted over all rows, the rest over those written.
@@ -87,7 +87,7 @@ def materialize(
     df : DataFrame
     schema : DataSchema
         From `schema_of`.
-    place : Place
+    folder : StagingFolder
         Where the files go.
     validation_column : str, optional
         Boolean column: true for rows that are only measured. Its nulls are counted under its name.
@@ -122,7 +122,7 @@ def materialize(
         checksum=checksum,
     )
     task = WriteTask(
-        url=place.url,
+        url=folder.url,
         schema=schema,
         validation_column=validation_column,
         validation_fraction=validation_fraction,
@@ -130,12 +130,12 @@ def materialize(
         count_classes=tuple(count_classes),
         fill_value=fill_value,
         pad_value=pad_value,
-        storage_options=place.storage_options,
-        named=place.named,
+        storage_options=folder.storage_options,
+        named=folder.named,
     )
     entries = entries_of(chosen.mapInArrow(task, RESULT_SCHEMA))
     validated = validation_column is not None or validation_fraction > 0
-    train, validation = manifests(place.url, schema, entries)
+    train, validation = manifests(folder.url, schema, entries)
     contents = [e for e in entries if e["split"] == CONTENT]
     content = identity(sum(e["rows"] for e in contents), sum(e["total"] for e in contents)) if checksum else ""
     return Dataset(train, validation if validated else None, time.perf_counter() - started, content)

@@ -15,7 +15,7 @@ from sparkdl.data import clear_cache
 from sparkdl.data.cache import store
 from sparkdl.data.cache.lookup import keep, keeping_base
 from sparkdl.data.sampling.plan import Plan
-from sparkdl.data.write import Place, schema_of
+from sparkdl.data.write import StagingFolder, schema_of
 from sparkdl.data.write.fingerprint import content_of
 from sparkdl.schema import DataSchema
 from sparkdl.spark.facts import CACHE_CONF, SessionFacts
@@ -37,7 +37,7 @@ def rows(spark: SparkSession, changed: Column | None = None) -> DataFrame:
 
 def test_the_same_rows_are_written_once(spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "sparkdl")
-    place = Place(str(tmp_path), spark)
+    place = StagingFolder(str(tmp_path), spark)
     df = rows(spark)
     first = keep(df, fields_of(df), place, count_classes=["y"])
     # Other partitions, another order, by a task, under another name of the folder.
@@ -61,7 +61,7 @@ def test_the_same_rows_are_written_once(spark: SparkSession, tmp_path: Path, cap
 
 
 def test_other_rows_and_other_wishes_are_other_entries(spark: SparkSession, tmp_path: Path) -> None:
-    place = Place(str(tmp_path), spark)
+    place = StagingFolder(str(tmp_path), spark)
     df = rows(spark)
     keep(df, fields_of(df), place).close()
     other = rows(spark, F.lit(78))
@@ -100,7 +100,7 @@ def test_a_writing_that_fails_leaves_nothing(spark: SparkSession, tmp_path: Path
     df = rows(spark).withColumn("y", F.when(F.col("y") < 199, F.col("y")).otherwise(F.raise_error(F.lit("no row"))))
     df = df.withColumn("y", F.col("y").cast("bigint"))
     with pytest.raises(Exception, match="no row"):
-        keep(df, fields_of(df), Place(str(tmp_path), spark))
+        keep(df, fields_of(df), StagingFolder(str(tmp_path), spark))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -108,7 +108,7 @@ def test_a_program_that_died_while_writing_is_written_again_and_cleaned_up(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     df = rows(spark)
-    place = Place(str(tmp_path), spark)
+    place = StagingFolder(str(tmp_path), spark)
     keep(df, fields_of(df), place)
     (left,) = tmp_path.iterdir()
     (left / store.MANIFEST).unlink()

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from sparkdl.data.direct.blocks import from_index
 from sparkdl.data.direct.spooling import ingest_rows
 from sparkdl.data.direct.writer import pack, piece_bytes_of
-from sparkdl.data.write import Place, materialize, schema_of
+from sparkdl.data.write import StagingFolder, materialize, schema_of
 from sparkdl.errors import ClusterError, DataError
 from sparkdl.schema import DataSchema
 from sparkdl.spark.facts import SessionFacts
@@ -46,7 +46,7 @@ def arrow(frame: DataFrame) -> list[pa.RecordBatch]:
 def test_the_manifests_are_those_of_files(spark: SparkSession, tmp_path: Path) -> None:
     key = "spark.sql.inMemoryColumnarStorage.batchSize"
     frame, before, setting = frame_of(spark), kept(spark), spark.conf.get(key)
-    files = materialize(frame, schema(frame), Place(str(tmp_path), spark), **HOW)
+    files = materialize(frame, schema(frame), StagingFolder(str(tmp_path), spark), **HOW)
     packed = pack(frame, schema(frame), records_per_batch=10_000, **HOW)
     assert packed.blocks is not None
     assert packed.validation is not None

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from sparkdl.data.write import Place, check_place, choose_place
+from sparkdl.data.write import StagingFolder, check_folder, choose_folder
 from sparkdl.errors import ClusterError, SettingError
 from sparkdl.spark.facts import CACHE_CONF, SessionFacts
 
 
 def test_a_local_master_has_a_private_temporary_folder(spark: SparkSession) -> None:
-    with choose_place(spark, SessionFacts.read(spark), None, {"secret": "s3cr3t"}) as place:
+    with choose_folder(spark, SessionFacts.read(spark), None, {"secret": "s3cr3t"}) as place:
         folder = Path(place.url)
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         (folder / "part").write_bytes(b"rows")
@@ -28,17 +28,17 @@ def test_a_local_master_has_a_private_temporary_folder(spark: SparkSession) -> N
 def test_cache_url_comes_before_the_conf(spark: SparkSession, tmp_path: Path) -> None:
     spark.conf.set(CACHE_CONF, str(tmp_path / "conf"))
     try:
-        assert Path(choose_place(spark, SessionFacts.read(spark), None).url).parent == tmp_path / "conf"
-        given = choose_place(spark, SessionFacts.read(spark), (tmp_path / "param").as_uri())
+        assert Path(choose_folder(spark, SessionFacts.read(spark), None).url).parent == tmp_path / "conf"
+        given = choose_folder(spark, SessionFacts.read(spark), (tmp_path / "param").as_uri())
     finally:
         spark.conf.unset(CACHE_CONF)
     assert Path(given.url).parent == tmp_path / "param"
-    assert given.url != choose_place(spark, SessionFacts.read(spark), str(tmp_path / "param")).url
+    assert given.url != choose_folder(spark, SessionFacts.read(spark), str(tmp_path / "param")).url
 
 
 def test_a_folder_is_gone_after_an_error(spark: SparkSession, tmp_path: Path) -> None:
     def fit() -> None:
-        with choose_place(spark, SessionFacts.read(spark), str(tmp_path)) as place:
+        with choose_folder(spark, SessionFacts.read(spark), str(tmp_path)) as place:
             Path(place.url).mkdir()
             raise RuntimeError("the fit failed")
 
@@ -52,10 +52,10 @@ def test_a_task_removes_what_the_driver_may_not_see(spark: SparkSession, tmp_pat
     folder.mkdir()
     (folder / "part").write_bytes(b"rows")
     # To us "local://" is no local path, so nobody but the task can have removed it.
-    Place(f"local://{folder}", spark).remove()
+    StagingFolder(f"local://{folder}", spark).remove()
     assert not folder.exists()
     folder.mkdir()
-    Place(str(folder), spark, one_host=False).remove()
+    StagingFolder(str(folder), spark, one_host=False).remove()
     assert not folder.exists()
 
 
@@ -77,38 +77,38 @@ def of_cluster(default_fs: str) -> tuple[Any, SessionFacts]:
 
 def test_a_cluster_needs_a_place_that_its_hosts_share() -> None:
     with pytest.raises(ClusterError, match="set cacheUrl, or the Spark conf spark.sparkdl.cacheUrl.*feed='direct'"):
-        choose_place(*of_cluster("file:///"), None)
-    assert choose_place(*of_cluster("hdfs://name:8020"), None).url.startswith("hdfs://name:8020/tmp/sparkdl-")
+        choose_folder(*of_cluster("file:///"), None)
+    assert choose_folder(*of_cluster("hdfs://name:8020"), None).url.startswith("hdfs://name:8020/tmp/sparkdl-")
 
 
 def test_a_place_is_tried_before_any_job(spark: SparkSession, tmp_path: Path) -> None:
-    check_place(SessionFacts.read(spark), None)
-    check_place(SessionFacts.read(spark), str(tmp_path / "new" / "folder"))
+    check_folder(SessionFacts.read(spark), None)
+    check_folder(SessionFacts.read(spark), str(tmp_path / "new" / "folder"))
     assert list((tmp_path / "new" / "folder").iterdir()) == []
-    check_place(SessionFacts.read(spark), "s3://bucket/rows", {"key": "k"})
+    check_folder(SessionFacts.read(spark), "s3://bucket/rows", {"key": "k"})
     with pytest.raises(
         ClusterError, match=r"^cacheUrl='/proc/no/rows' cannot be opened \(FileNotFoundError: .*\): make the"
     ):
-        check_place(SessionFacts.read(spark), "/proc/no/rows")
+        check_folder(SessionFacts.read(spark), "/proc/no/rows")
     with pytest.raises(ClusterError, match="cacheUrl='oss://bucket/rows' cannot be opened: .*pip install ossfs"):
-        check_place(SessionFacts.read(spark), "oss://bucket/rows")
+        check_folder(SessionFacts.read(spark), "oss://bucket/rows")
     with pytest.raises(SettingError, match="invalid cacheUrl='s4://bucket/rows': no file system has the scheme 's4'"):
-        check_place(SessionFacts.read(spark), "s4://bucket/rows")
+        check_folder(SessionFacts.read(spark), "s4://bucket/rows")
     spark.conf.set(CACHE_CONF, "/dev/null/rows")
     try:
         with pytest.raises(
             ClusterError, match=f"{CACHE_CONF}='/dev/null/rows' cannot be opened .*a file is in its way"
         ):
-            check_place(SessionFacts.read(spark), None)
+            check_folder(SessionFacts.read(spark), None)
     finally:
         spark.conf.unset(CACHE_CONF)
 
 
 def test_what_another_host_opens_is_not_tried_on_the_driver() -> None:
-    check_place(of_cluster("hdfs://name:8020")[1], None)
-    check_place(of_cluster("file:///")[1], "/proc/no/rows")
-    check_place(of_cluster("file:///")[1], "oss://bucket/rows")
+    check_folder(of_cluster("hdfs://name:8020")[1], None)
+    check_folder(of_cluster("file:///")[1], "/proc/no/rows")
+    check_folder(of_cluster("file:///")[1], "oss://bucket/rows")
     with pytest.raises(ClusterError, match="set cacheUrl"):
-        check_place(of_cluster("file:///")[1], None)
+        check_folder(of_cluster("file:///")[1], None)
     with pytest.raises(SettingError, match="no file system has the scheme"):
-        check_place(of_cluster("file:///")[1], "s4://bucket/rows")
+        check_folder(of_cluster("file:///")[1], "s4://bucket/rows")

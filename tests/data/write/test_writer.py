@@ -17,14 +17,14 @@ from pyspark.sql import functions as F
 from sparkdl.data.format.manifest import Manifest
 from sparkdl.data.loading.loader import Batch, Loader
 from sparkdl.data.sampling.plan import Plan
-from sparkdl.data.write import Dataset, Place, materialize, schema_of
+from sparkdl.data.write import Dataset, StagingFolder, materialize, schema_of
 from sparkdl.errors import ClusterError, DataError, SettingError
 from sparkdl.schema import DataSchema
 
 
 @pytest.fixture
-def place(spark: SparkSession, tmp_path: Path) -> Place:
-    return Place(str(tmp_path / "rows"), spark)
+def place(spark: SparkSession, tmp_path: Path) -> StagingFolder:
+    return StagingFolder(str(tmp_path / "rows"), spark)
 
 
 def schema(df: DataFrame, inputs: list[str], labels: list[str] | None = None, weight: str | None = None) -> DataSchema:
@@ -40,7 +40,7 @@ def read(manifest: Manifest) -> Batch:
     return batch  # type: ignore[no-any-return]
 
 
-def test_every_kind_of_column_comes_back(spark: SparkSession, place: Place) -> None:
+def test_every_kind_of_column_comes_back(spark: SparkSession, place: StagingFolder) -> None:
     df = spark.range(300, numPartitions=3).select(
         F.col("id").alias("an id.with dot"),
         (F.col("id") % 2 == 0).alias("flag"),
@@ -78,7 +78,7 @@ def test_every_kind_of_column_comes_back(spark: SparkSession, place: Place) -> N
     assert Manifest.from_json(data.train.to_json()) == data.train
 
 
-def test_dates_and_timestamps_are_days_and_seconds_since_1970(spark: SparkSession, place: Place) -> None:
+def test_dates_and_timestamps_are_days_and_seconds_since_1970(spark: SparkSession, place: StagingFolder) -> None:
     df = spark.sql(
         """select date'1969-12-30' as d, timestamp'1969-12-31 23:59:58.5 UTC' as t,
                   timestamp_ntz'1969-12-31 23:59:58.5' as n, 0.5 as x
@@ -101,7 +101,7 @@ def test_dates_and_timestamps_are_days_and_seconds_since_1970(spark: SparkSessio
     assert batch.inputs[4].tolist() == [[-2, -2], [2932896, 1795406706]]
 
 
-def test_masks_tell_padding_from_values(spark: SparkSession, place: Place) -> None:
+def test_masks_tell_padding_from_values(spark: SparkSession, place: StagingFolder) -> None:
     df = spark.createDataFrame(
         [([1, 2, 3], Vectors.dense(1.0)), ([], Vectors.sparse(2, {1: 5.0})), ([0], Vectors.dense(0.0, 0.0))],
         ["a", "v"],
@@ -131,7 +131,7 @@ def test_wide_sparse_vectors_stay_sparse_up_to_the_batch(spark: SparkSession, tm
     wanted[0, 0], wanted[0, 99_999], wanted[2, 7], wanted[3, 6], wanted[3, 7] = 1, -2, 3, torch.nan, 4
     for as_sparse in (False, True):
         fields = schema_of(df.schema, inputs=[("v", ("v",))], labels=[], weight=None, sparse=as_sparse)
-        data = materialize(df, fields, Place(str(tmp_path / str(as_sparse)), spark))
+        data = materialize(df, fields, StagingFolder(str(tmp_path / str(as_sparse)), spark))
         (field,) = data.train.schema.fields
         assert (field.shape, field.entries) == ((size,), 3)
         assert data.train.files[0].bytes < 10_000
@@ -144,13 +144,13 @@ def test_wide_sparse_vectors_stay_sparse_up_to_the_batch(spark: SparkSession, tm
 def test_a_null_vector_is_counted_or_filled(spark: SparkSession, tmp_path: Path) -> None:
     df = spark.createDataFrame([(Vectors.sparse(300, {3: 1.0}),), (None,)], ["v"]).coalesce(1)
     for fill, nulls, total in ((None, 1, 1.0), (0.0, 0, 1.0), (2.0, 0, 601.0)):
-        data = materialize(df, schema(df, ["v"]), Place(str(tmp_path / str(fill)), spark), fill_value=fill)
+        data = materialize(df, schema(df, ["v"]), StagingFolder(str(tmp_path / str(fill)), spark), fill_value=fill)
         assert data.train.counts["v"].nulls == nulls
         assert (data.train.schema.fields[0].entries is None) == (fill == 2.0)
         assert read(data.train).inputs[0].sum() == total
 
 
-def test_a_value_that_whole_numbers_cannot_have_is_refused(spark: SparkSession, place: Place) -> None:
+def test_a_value_that_whole_numbers_cannot_have_is_refused(spark: SparkSession, place: StagingFolder) -> None:
     df = spark.range(1).select(F.array("id").alias("a"))
     with pytest.raises(SettingError, match=r"fillValue=0.5 is not a whole number, and column 'a'"):
         materialize(df, schema(df, ["a"]), place, fill_value=0.5)
@@ -158,7 +158,7 @@ def test_a_value_that_whole_numbers_cannot_have_is_refused(spark: SparkSession, 
         materialize(df, schema(df, ["a"]), place, pad_value=0.5)
 
 
-def test_vectors_dense_and_sparse(spark: SparkSession, place: Place) -> None:
+def test_vectors_dense_and_sparse(spark: SparkSession, place: StagingFolder) -> None:
     rows = [(Vectors.dense(1.0, 2.0, 3.0),), (Vectors.sparse(3, {1: 5.0}),)]
     df = spark.createDataFrame(rows, ["features"]).coalesce(1)
     data = materialize(df, schema(df, ["features"]), place)
@@ -167,14 +167,14 @@ def test_vectors_dense_and_sparse(spark: SparkSession, place: Place) -> None:
 
 def test_the_same_rows_have_the_same_hash_wherever_they_lie(spark: SparkSession, tmp_path: Path) -> None:
     def written(name: str, df: DataFrame) -> str:
-        return materialize(df, schema(df, ["id"]), Place(str(tmp_path / name), spark)).train.hash
+        return materialize(df, schema(df, ["id"]), StagingFolder(str(tmp_path / name), spark)).train.hash
 
     df = spark.range(100, numPartitions=2)
     assert written("a", df) == written("b", df)
     assert written("c", df.select((F.col("id") + 1).alias("id"))) != written("a", df)
 
 
-def test_nulls_nans_and_ragged_rows_are_counted_and_not_written(spark: SparkSession, place: Place) -> None:
+def test_nulls_nans_and_ragged_rows_are_counted_and_not_written(spark: SparkSession, place: StagingFolder) -> None:
     df = spark.sql(
         """select * from values
         (array(1f, 2f), 1d, 1d), (array(1f, null), 1d, 1d), (null, 2.5d, 1d), (array(1f), 1d, 1d),
@@ -191,20 +191,20 @@ def test_nulls_nans_and_ragged_rows_are_counted_and_not_written(spark: SparkSess
     assert counts["y"].classes == {"0.0": 1, "1.0": 1}
 
 
-def test_lengths_that_differ_between_files_are_counted(spark: SparkSession, place: Place) -> None:
+def test_lengths_that_differ_between_files_are_counted(spark: SparkSession, place: StagingFolder) -> None:
     df = spark.range(4, numPartitions=2).select(
         F.array_repeat(F.lit(1.0), (F.col("id") / 2).cast("int") + 1).alias("x")
     )
     assert materialize(df, schema(df, ["x"]), place).train.counts["x"].shapes == {"1": 2, "2": 2}
 
 
-def test_labels_that_are_no_whole_numbers_are_counted(spark: SparkSession, place: Place) -> None:
+def test_labels_that_are_no_whole_numbers_are_counted(spark: SparkSession, place: StagingFolder) -> None:
     df = spark.range(10).select((F.col("id") / 2).alias("y"), "id")
     count = materialize(df, schema(df, ["id"], ["y"]), place).train.counts["y"]
     assert (count.non_integers, count.minimum, count.maximum) == (5, 0, 4.5)
 
 
-def test_fill_and_pad(spark: SparkSession, place: Place) -> None:
+def test_fill_and_pad(spark: SparkSession, place: StagingFolder) -> None:
     df = spark.sql(
         """select * from values (1, array(1d, 2d, 3d), 5), (2, array(4d, null), null), (3, null, 6)
         as t(i, x, s) order by i"""
@@ -216,14 +216,14 @@ def test_fill_and_pad(spark: SparkSession, place: Place) -> None:
     assert batch.inputs[1].tolist() == [[5], [-1], [6]]
 
 
-def test_a_label_is_never_filled(spark: SparkSession, place: Place) -> None:
+def test_a_label_is_never_filled(spark: SparkSession, place: StagingFolder) -> None:
     df = spark.sql("select * from values (1, 1d), (2, null) as t(x, y)")
     data = materialize(df, schema(df, ["x"], ["y"]), place, fill_value=0.0)
     assert data.train.counts["y"].nulls == 1
     assert data.train.rows == 1
 
 
-def test_a_validation_column_splits_and_its_nulls_are_counted(spark: SparkSession, place: Place) -> None:
+def test_a_validation_column_splits_and_its_nulls_are_counted(spark: SparkSession, place: StagingFolder) -> None:
     flag = F.when(F.col("id") == 7, None).otherwise(F.col("id") % 5 == 0)
     df = spark.range(50, numPartitions=2).select("id", flag.alias("for validation"))
     data = materialize(df, schema(df, ["id"]), place, validation_column="for validation")
@@ -241,7 +241,7 @@ def test_a_validation_fraction_is_the_same_for_the_same_seed(spark: SparkSession
     df = spark.range(2000, numPartitions=2)
 
     def split(name: str, seed: int) -> tuple[Dataset, list[int]]:
-        place = Place(str(tmp_path / name), spark)
+        place = StagingFolder(str(tmp_path / name), spark)
         data = materialize(df, schema(df, ["id"]), place, validation_fraction=0.2, seed=seed)
         assert data.validation is not None
         return data, read(data.validation).inputs[0][:, 0].tolist()
@@ -253,14 +253,14 @@ def test_a_validation_fraction_is_the_same_for_the_same_seed(spark: SparkSession
     assert split("c", 2)[1] != held
 
 
-def test_no_rows(spark: SparkSession, place: Place) -> None:
+def test_no_rows(spark: SparkSession, place: StagingFolder) -> None:
     df = spark.range(0).select("id", F.array("id").alias("x"))
     data = materialize(df, schema(df, ["x"], ["id"]), place, validation_fraction=0.5)
     assert data.validation is not None
     assert (data.train.rows, data.train.files, data.validation.rows) == (0, (), 0)
 
 
-def test_images(spark: SparkSession, place: Place) -> None:
+def test_images(spark: SparkSession, place: StagingFolder) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (6, 4, 5, 3), dtype=np.uint8)
 
     def png(image: np.ndarray) -> bytearray:
@@ -279,12 +279,12 @@ def test_images(spark: SparkSession, place: Place) -> None:
     assert [tensor.dtype for tensor in batch.inputs] == [torch.uint8, torch.uint8]
     assert all(torch.equal(tensor, expected) for tensor in batch.for_network(batch.inputs))
     broken = df.withColumn("bytes", F.when(F.col("i") == 2, F.lit(b"x")).when(F.col("i") > 2, F.col("bytes")))
-    other = Place(place.url + "2", spark)
+    other = StagingFolder(place.url + "2", spark)
     count = materialize(broken, schema(broken, ["bytes"]), other).train.counts["bytes"]
     assert (count.nulls, count.undecodable, count.shapes) == (3, 1, {"3,4,5": 3})
 
 
-def test_many_row_groups_and_no_file_but_those_of_the_manifest(spark: SparkSession, place: Place) -> None:
+def test_many_row_groups_and_no_file_but_those_of_the_manifest(spark: SparkSession, place: StagingFolder) -> None:
     df = spark.range(40_000, numPartitions=2).select("id", F.array_repeat(F.lit(1.0), 20).alias("x"))
     data = materialize(df, schema(df, ["x"], ["id"]), place)
     assert [f.row_groups for f in data.train.files] == [(16_384, 3_616)] * 2
@@ -296,7 +296,7 @@ def test_many_row_groups_and_no_file_but_those_of_the_manifest(spark: SparkSessi
 
 def test_a_folder_that_tasks_cannot_write_is_one_sentence(spark: SparkSession) -> None:
     df = spark.range(4).select(F.col("id").cast("double").alias("x"))
-    place = Place("/dev/null/rows", spark, named="cacheUrl='/dev/null'")
+    place = StagingFolder("/dev/null/rows", spark, named="cacheUrl='/dev/null'")
     with pytest.raises(ClusterError) as error:
         materialize(df, schema(df, ["x"]), place)
     # Of two tasks that make the folder at the same time, one may be told so in another way.
