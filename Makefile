@@ -9,15 +9,19 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 HOROVOD := .venv/.horovod
+# Those that need no Spark, and no minutes.
+UNIT_TESTS := tests/nn tests/params tests/network tests/data/types tests/data/convert tests/data/format \
+	tests/data/sampling tests/data/loading tests/train tests/cluster/task/test_supervisor.py tests/scoring/test_scorer.py
 # Some containers forbid Python to keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env demo test test-slow test-versions lint bench docs site clean
+.PHONY: help env demo test coverage test-slow test-versions lint bench docs site clean
 
 help:
 	@echo "make demo       train a digit classifier on two Horovod ranks, end to end"
 	@echo "make test       run the tests (make test-slow: those that take minutes or need the package index)"
 	@echo "make test-versions  run the core of the tests on every pyspark and Python, and over Spark Connect"
+	@echo "make coverage   run the tests without Spark, and say which branches of the code they reach"
 	@echo "make lint       ruff, mypy --strict, import rules"
 	@echo "make bench      run the benchmarks (not soak.py, which takes half an hour, and large_model.py, which needs 6 GiB of disk)"
 	@echo "make docs       check links and code of the documentation, and build its site into site/"
@@ -52,6 +56,13 @@ demo: env
 test: env
 	@echo "== tests"
 	@$(BIN)/python -m pytest -m "not slow"
+
+coverage: env
+	@echo "== branches that the tests without Spark reach"
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -q -m "not slow" $(UNIT_TESTS)
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report
 
 test-slow: env
 	@echo "== slow tests"
