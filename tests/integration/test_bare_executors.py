@@ -20,7 +20,7 @@ from sparkdl import HorovodRunner, SparkDLError, TorchRegressor
 spark = (
     SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
     .config("spark.driver.memory", "512m").config("spark.driver.host", "127.0.0.1")
-    .config("spark.pyspark.python", sys.argv[1]).getOrCreate()
+    .getOrCreate()
 )
 spark.sparkContext.setLogLevel("OFF")
 frame = spark.range(100).select(F.col("id").cast("double").alias("x"), (F.col("id") * 2.0).alias("label"))
@@ -40,13 +40,14 @@ def test_a_python_without_the_packages_is_named(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True, timeout=120)
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(PROGRAM))
+    known = {name: value for name, value in os.environ.items() if not name.startswith(("PYSPARK", "PYTHONPATH"))}
     done = subprocess.run(
-        [sys.executable, program, tmp_path / "bare" / "bin" / "python"],
+        [sys.executable, program],
         capture_output=True,
         text=True,
         timeout=240,
         cwd=tmp_path,
-        env={name: value for name, value in os.environ.items() if not name.startswith(("PYSPARK", "PYTHONPATH"))},
+        env={**known, "PYSPARK_PYTHON": str(tmp_path / "bare" / "bin" / "python")},
         check=False,
     )
     said = [line for line in done.stdout.splitlines() if "SAID" in line]
