@@ -62,6 +62,8 @@ def test_class_function_and_params():
         ({"optimizer": "sparseadam"}, "sparse gradients"),
         ({"optimizer_params": {"speed": 1}}, "optimizer adamw does not take optimizerParams"),
         ({"optimizer": lambda parameters: None}, "returned NoneType"),
+        ({"optimizer": int}, "optimizer int does not take"),
+        ({"optimizer": dict}, "optimizer dict returned dict"),
     ],
 )
 def test_optimizers_that_cannot_work(settings, message):
