@@ -23,20 +23,22 @@ class PhaseStarted:
 
 @dataclass(frozen=True)
 class Notice:
-    """A line of the driver about a choice that it has made for the user."""
+    """A line for the user about a choice that was made for them, or about what went wrong and is no error."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class TrainingStarted:
-    """Rank 0 is about to take the first step."""
+    """Rank 0 is about to take its first step: number `step` of `epoch`, which are 0 and 1 unless it was resumed."""
 
     size: int
     epochs: int
     steps_per_epoch: int
     rows_per_epoch: int
     device: str = "cpu"
+    epoch: int = 1
+    step: int = 0
 
 
 @dataclass(frozen=True)

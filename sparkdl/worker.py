@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sparkdl.cluster.job import RankContext
     from sparkdl.data.format.manifest import Manifest
     from sparkdl.data.sampling.plan import Plan
+    from sparkdl.train.checkpoint.config import CheckpointConfig
     from sparkdl.train.config import TrainConfig
 
 Split = tuple["Manifest", "Plan"]
@@ -43,6 +44,7 @@ def fit(
     train: Split,
     validation: Split | None,
     storage_options: Mapping[str, Any],
+    checkpoints: CheckpointConfig | None = None,
 ) -> dict[str, Any]:
     """Train the network on this rank's rows.
 
@@ -58,6 +60,8 @@ def fit(
         The rows to learn from, and those that are only measured.
     storage_options : mapping
         For the file system of the rows.
+    checkpoints : CheckpointConfig, optional
+        Where checkpoints are written, and from which one the training goes on.
 
     Returns
     -------
@@ -87,7 +91,7 @@ def fit(
         stack.callback(backend.close)
         try:
             settings = replace(config, device=context.device)
-            result = loop.fit(module, settings, rows, held[0] if held else None, backend, context.emit)
+            result = loop.fit(module, settings, rows, held[0] if held else None, backend, context.emit, checkpoints)
         except BaseException:
             # The others wait in a collective call for this rank: they must not wait until it times out.
             backend.abort()

@@ -19,7 +19,7 @@ from sparkdl.events import (
     TrainingStarted,
 )
 from sparkdl.report.pace import Pace
-from sparkdl.report.words import say, say_end, say_epoch, say_start, say_step, say_time
+from sparkdl.report.words import done_before, say, say_end, say_epoch, say_start, say_step, say_time
 
 _REDRAW = 0.1
 """Seconds between two states that are sent to the browser: short epochs come faster than anybody reads."""
@@ -89,8 +89,8 @@ class NotebookBar(Listener):
             self._head.pop()
         self._plan, self._pace = event, Pace(self._clock)
         self._head.append(say_start(event))
-        self._text = f"epoch 1/{event.epochs}"
-        self._advance(0, event)
+        self._text = f"epoch {event.epoch}/{event.epochs}"
+        self._advance(done_before(event), event)
 
     def _on_step(self, event: StepEnded) -> None:
         if self._plan is None:

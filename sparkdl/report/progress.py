@@ -18,7 +18,7 @@ from sparkdl.events import (
 )
 from sparkdl.report.notebook import NotebookBar, in_notebook
 from sparkdl.report.pace import Pace
-from sparkdl.report.words import say, say_end, say_epoch, say_figures, say_start, say_step, say_time
+from sparkdl.report.words import done_before, say, say_end, say_epoch, say_figures, say_start, say_step, say_time
 
 LINE_INTERVAL = 10.0
 """Seconds between two plain lines inside an epoch."""
@@ -170,15 +170,13 @@ class ProgressBar(Listener):
             total=event.epochs * event.steps_per_epoch,
             bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}",
         )
-        self._describe(f"epoch 1/{event.epochs}")
+        self._bar.n = self._bar.initial = done_before(event)
+        self._describe(f"epoch {event.epoch}/{event.epochs}")
 
     def _on_step(self, event: StepEnded) -> None:
         if self._bar is None or self._plan is None:
             return
         begin = (event.epoch - 1) * event.steps
-        if self._bar.n < begin and self._bar.n == self._bar.initial:
-            # A resumed fit begins in the middle; the time left is counted from there.
-            self._bar.n = self._bar.initial = begin
         self._bar.set_postfix_str(f"loss {event.loss:.4g}, {event.rows_per_second:,.0f} rows/s", refresh=False)
         self._bar.n = begin + event.step
         self._describe(say_step(event, self._plan))

@@ -48,6 +48,11 @@ def say_start(event: TrainingStarted) -> str:
     )
 
 
+def done_before(event: TrainingStarted) -> int:
+    """Return the steps that were done before this start: a training may be resumed."""
+    return (event.epoch - 1) * event.steps_per_epoch + event.step
+
+
 def say_epoch(event: EpochEnded, plan: TrainingStarted | None) -> str:
     """Return the line of an epoch."""
     of = "" if plan is None else f"/{plan.epochs}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,9 @@ from sparkdl.comm.backend import Backend
 from sparkdl.errors import DataError, SettingError, invalid
 from sparkdl.events import TrainingStarted
 from sparkdl.train.callbacks.callback import TrainState, call
+from sparkdl.train.checkpoint.checkpointer import Checkpointer
+from sparkdl.train.checkpoint.config import CheckpointConfig
+from sparkdl.train.checkpoint.state import EpochSums, Parts, Position
 from sparkdl.train.config import Feed, TrainConfig
 from sparkdl.train.history import History
 from sparkdl.train.metrics import MetricSet
@@ -55,6 +58,7 @@ def fit(
     validation: Feed | None,
     backend: Backend,
     emit: Emit | None = None,
+    checkpoints: CheckpointConfig | None = None,
 ) -> FitResult:
     """Train a module. Every rank calls it with the same module, settings and number of steps.
 
@@ -70,6 +74,8 @@ def fit(
     backend : Backend
     emit : callable, optional
         Takes the records of events; used on rank 0.
+    checkpoints : CheckpointConfig, optional
+        Where checkpoints are written, and from which one the training goes on.
 
     Returns
     -------
@@ -89,7 +95,7 @@ def fit(
     device = torch.device("cuda", torch.cuda.current_device()) if config.device == "cuda" else torch.device("cpu")
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed + backend.rank)
-        return _Training(module, config, (train, validation), backend, emit, device, began).fit()
+        return _Training(module, config, (train, validation), backend, emit, device, began, checkpoints).fit()
 
 
 class _Training:
@@ -104,6 +110,7 @@ class _Training:
         emit: Emit | None,
         device: torch.device,
         began: float,
+        checkpoints: CheckpointConfig | None,
     ) -> None:
         self.train, self.validation = feeds
         self.config, self.backend, self.device = config, backend, device
@@ -125,63 +132,77 @@ class _Training:
         self.state = TrainState(backend.rank, backend.size, module, optimizer, measured={**directions, **held})
         self.progress = Progress(emit if backend.rank == 0 else None)
         self.history = History()
+        self.sums = EpochSums()
         self.seconds = {"setup": time.monotonic() - began, "train": 0.0, "validate": 0.0, "wait": 0.0}
+        self.checkpoints = None if checkpoints is None else Checkpointer(checkpoints, self._parts(), self.progress.say)
 
     def fit(self) -> FitResult:
         config, state, train = self.config, self.state, self.train
         call(config.callbacks, "on_train_begin", state)
+        start = Position() if self.checkpoints is None else self.checkpoints.resume()
         self.progress.start(
-            TrainingStarted(self.backend.size, config.epochs, train.steps, train.rows, self.device.type)
+            TrainingStarted(
+                self.backend.size, config.epochs, train.steps, train.rows, self.device.type, start.epoch, start.step
+            )
         )
-        for epoch in range(1, config.epochs + 1):
-            if self.run_epoch(epoch):
-                break
+        with ExitStack() as stack:
+            if self.checkpoints is not None:
+                stack.callback(self.checkpoints.close)
+            ended, epoch = start.ended, start.epoch
+            while not ended and epoch <= config.epochs:
+                ended = self.run_epoch(epoch, start.step if epoch == start.epoch else 0)
+                epoch += 1
         call(reversed(config.callbacks), "on_train_end", state)
         return FitResult(weights_of(self.module), self.history, state.best_epoch, state.step, self.seconds)
 
-    def run_epoch(self, epoch: int) -> bool:
-        """Train and validate once over the rows; return whether the training ends here."""
+    def run_epoch(self, epoch: int, first_step: int = 0) -> bool:
+        """Train and validate once over the rows, or over the rest of them; return whether the training ends here."""
         state, callbacks = self.state, self.config.callbacks
-        state.epoch, state.logs = epoch, {}
-        call(callbacks, "on_epoch_begin", state)
-        measures, trained = self.train_rows(epoch)
+        state.epoch = epoch
+        if not first_step:
+            state.logs, self.stepper.rows = {}, 0
+            self.sums.clear()
+            call(callbacks, "on_epoch_begin", state)
+        measures = self.train_rows(epoch, first_step)
         call(callbacks, "on_validation_begin", state)
         if self.validation is not None:
             measures |= self.validate(self.validation)
-        row = {"epoch": epoch, **self._agreed(measures, trained)}
+        row = {"epoch": epoch, **self._agreed(measures)}
         state.logs = dict(row)
         call(callbacks, "on_epoch_end", state)
         row = {name: float(value) for name, value in state.logs.items()} | row
         self.history.append(row)
         self.progress.epoch(epoch, row)
-        return self._ends()
+        return self._ends(epoch)
 
-    def train_rows(self, epoch: int) -> tuple[dict[str, float], _Pass]:
-        """Take the steps of an epoch; return loss and metrics, and what the pass over the rows has taken."""
-        state, stepper, steps = self.state, self.stepper, self.train.steps
+    def train_rows(self, epoch: int, first_step: int) -> dict[str, float]:
+        """Take the steps of an epoch that are not taken yet; return loss and metrics."""
+        state, stepper, steps, sums = self.state, self.stepper, self.train.steps, self.sums
         self.module.train()
-        began = time.monotonic()
-        weight = loss = 0.0
-        rows = stepper.rows = 0
-        with closing(self.network.on_device(self.train.epoch(epoch - 1))) as batches:
-            for number, batch in enumerate(batches, 1):
+        began = time.monotonic() - sums.seconds
+        waited_before = sums.waited
+        with closing(self.network.on_device(self.train.epoch(epoch - 1, first_step))) as batches:
+            for number, batch in enumerate(batches, first_step + 1):
                 where = _Position(epoch, number, steps)
-                sums = stepper.step(batch, where.__str__, state.stopping)
-                weight, loss, rows = weight + sums.weight, loss + sums.loss, rows + sums.rows
+                save = self.checkpoints is not None and self.checkpoints.due_in(steps - number + 1)
+                step = stepper.step(batch, where.__str__, state.stopping, save)
+                mean = sums.add(step.weight, step.loss, step.rows)
                 state.step += 1
-                mean = loss / weight if weight > 0 else math.nan
                 state.logs = {"loss": mean, "lr": stepper.lr}
-                state.stopping = state.stopping or sums.stop
-                self.progress.step(epoch, number, steps, mean, rows, began)
+                state.stopping = state.stopping or step.stop
+                self.progress.step(epoch, number, steps, mean, sums.rows, began)
                 call(self.config.callbacks, "on_step_end", state)
-                if sums.stop:
+                if step.stop:
                     break
-        seconds, waited = time.monotonic() - began, self.train.wait_seconds
-        self.backend.average_statistics(self.module, stepper.rows)
+                if step.save and self.checkpoints is not None:
+                    sums.seconds, sums.waited = time.monotonic() - began, waited_before + self.train.wait_seconds
+                    self.checkpoints.save(Position(epoch, number))
+        seconds, waited = time.monotonic() - began, waited_before + self.train.wait_seconds
         self.seconds["train"] += seconds
         self.seconds["wait"] += waited
-        measures = {"loss": loss / weight if weight > 0 else math.nan, **self.metrics.compute()}
-        return measures, _Pass(rows, seconds, waited)
+        sums.seconds, sums.waited = seconds, waited
+        self.backend.average_statistics(self.module, stepper.rows)
+        return {"loss": sums.mean_loss, **self.metrics.compute()}
 
     @torch.no_grad()
     def validate(self, feed: Feed) -> dict[str, float]:
@@ -205,8 +226,9 @@ class _Training:
         self.seconds["validate"] += time.monotonic() - began
         return {f"val_{name}": value for name, value in logs.items()}
 
-    def _agreed(self, measures: dict[str, float], trained: _Pass) -> dict[str, float]:
+    def _agreed(self, measures: dict[str, float]) -> dict[str, float]:
         """Return the columns of an epoch, the same on every rank: measures are rank 0's word, times are means."""
+        trained = self.sums
         mine = list(measures.values()) if self.backend.rank == 0 else [0.0] * len(measures)
         wire = torch.tensor([*mine, trained.seconds, trained.waited], dtype=torch.float64, device=self.device)
         self.backend.all_reduce(wire)
@@ -221,22 +243,34 @@ class _Training:
             "wait_share": min(1.0, waited / max(seconds, 1e-9)),
         }
 
-    def _ends(self) -> bool:
-        """Agree with all ranks on the end."""
-        if not self.config.callbacks:
-            return False
-        votes = torch.tensor([self.state.stopping], dtype=torch.float64, device=self.device)
+    def _ends(self, epoch: int) -> bool:
+        """Agree with all ranks on the end, and on a checkpoint."""
+        last = epoch == self.config.epochs
+        if not self.config.callbacks and self.checkpoints is None:
+            return last
+        due = self.checkpoints is not None and self.checkpoints.due_after(epoch, last)
+        votes = torch.tensor([self.state.stopping, due], dtype=torch.float64, device=self.device)
         self.backend.all_reduce(votes)
-        return bool(votes > 0)
+        stopping, saving = (votes > 0).tolist()
+        self.state.stopping = stopping
+        if self.checkpoints is not None and (saving or stopping):
+            self.checkpoints.save(Position(epoch + 1, ended=last or stopping))
+        return last or stopping
 
-
-@dataclass(frozen=True)
-class _Pass:
-    """A pass over the training rows: rows of all ranks, seconds and seconds of waiting for batches of this rank."""
-
-    rows: int
-    seconds: float
-    waited: float
+    def _parts(self) -> Parts:
+        return Parts(
+            self.module,
+            self.stepper,
+            self.metrics,
+            self.state,
+            self.history,
+            self.sums,
+            self.seconds,
+            self.config.callbacks,
+            self.backend,
+            self.device,
+            self.config.epochs,
+        )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -66,3 +67,11 @@ class Precision:
             self._good += 1
             if self._good >= _GROWTH_STEPS:
                 self.scale, self._good = self.scale * 2, 0
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the scale and the good steps since it was changed."""
+        return {"scale": self.scale, "good": self._good}
+
+    def load_state_dict(self, saved: Mapping[str, float]) -> None:
+        """Go on from what `state_dict` has returned."""
+        self.scale, self._good = float(saved["scale"]), int(saved["good"])

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sparkdl.events import EpochEnded, Event, StepEnded, TrainingStarted, to_record
+from sparkdl.events import EpochEnded, Event, Notice, StepEnded, TrainingStarted, to_record
 
 _SECONDS_BETWEEN = 0.3
 """Between two events of steps: a few a second are enough for a bar."""
@@ -29,6 +29,9 @@ class Progress:
 
     def start(self, event: TrainingStarted) -> None:
         self._send(event)
+
+    def say(self, text: str) -> None:
+        self._send(Notice(text))
 
     def step(self, epoch: int, step: int, steps: int, loss: float, rows: int, began: float) -> None:
         """Tell of a step of an epoch that began at a time of `time.monotonic`, at most a few times a second."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -23,7 +23,7 @@ from sparkdl.train.objectives import Objective, as_outputs
 from sparkdl.train.optim import step_function, trainable
 from sparkdl.train.precision import Precision
 
-_EXTRAS = 4
+_EXTRAS = 5
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,15 @@ class StepSums:
         Rows, those of weight 0 too.
     stop : bool
         Whether some rank has asked to stop.
+    save : bool
+        Whether rank 0 has asked for a checkpoint.
     """
 
     weight: float
     loss: float
     rows: int
     stop: bool
+    save: bool
 
 
 class DeviceNetwork:
@@ -147,8 +150,9 @@ class Stepper:
         self._refuses_one_row = bool(layers) and backend.size > 1 and not config.sync_batch_norm
         self.lr = config.learning_rate
         self.rows = 0
+        self.taken = 0
 
-    def step(self, batch: DeviceBatch, where: Callable[[], str], stop: bool) -> StepSums:
+    def step(self, batch: DeviceBatch, where: Callable[[], str], stop: bool, save: bool = False) -> StepSums:
         """Take one step together with all other ranks.
 
         Parameters
@@ -157,8 +161,8 @@ class Stepper:
             This rank's rows.
         where : callable
             Says which step it is, for errors.
-        stop : bool
-            Whether this rank asks to stop.
+        stop, save : bool
+            Whether this rank asks to stop, or for a checkpoint after this step.
 
         Raises
         ------
@@ -169,9 +173,59 @@ class Stepper:
         batch.wait()
         loss, weight = self._share(batch)
         self.rows += batch.rows
-        total_weight, total_loss, total_rows, stops = self._sync.sum([weight, loss, batch.rows, float(stop)])
+        mine = [weight, loss, batch.rows, float(stop), float(save)]
+        total_weight, total_loss, total_rows, stops, saves = self._sync.sum(mine)
         self._apply(batch.planned_rows, total_weight, total_loss, where)
-        return StepSums(total_weight, total_loss, int(total_rows), stops > 0)
+        return StepSums(total_weight, total_loss, int(total_rows), stops > 0, saves > 0)
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether the learning rate follows a schedule, which depends on the number of steps of all epochs."""
+        return self._schedule is not None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of optimizer, schedule and precision: that of all ranks alike."""
+        return {
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": None if self._schedule is None else self._schedule.state_dict(),
+            "precision": self._network.precision.state_dict(),
+            "lr": self.lr,
+            "taken": self.taken,
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any], *, same_plan: bool) -> None:
+        """Go on from what `state_dict` has returned; with other epochs than then the schedule is the new one's.
+
+        Parameters
+        ----------
+        saved : mapping
+        same_plan : bool
+            Whether the training has as many steps as it had then.
+        """
+        fresh = [{name: value for name, value in g.items() if name != "params"} for g in self._optimizer.param_groups]
+        self._optimizer.load_state_dict(dict(saved["optimizer"]))
+        for parameter, state in self._optimizer.state.items():
+            for name, value in state.items():
+                if (
+                    isinstance(value, Tensor)
+                    and value.shape == parameter.shape
+                    and value.stride() != parameter.stride()
+                ):
+                    # In the order of dimensions that the parameter has in memory, as the optimizer had made it.
+                    state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        self._network.precision.load_state_dict(saved["precision"])
+        self.lr, self.taken = saved["lr"], saved["taken"]
+        if self._schedule is None:
+            return
+        if same_plan:
+            self._schedule.load_state_dict(saved["schedule"])
+            return
+        for group, values in zip(self._optimizer.param_groups, fresh, strict=True):
+            group.update(values)
+        # By this a schedule knows that the optimizer has stepped before it.
+        self._optimizer._opt_called = True  # type: ignore[attr-defined]
+        for _ in range(self.taken):
+            self._schedule.step()
 
     def _share(self, batch: DeviceBatch) -> tuple[Tensor | float, Tensor | float]:
         """Add this rank's gradients; return its sum of weight x loss and its sum of weights."""
@@ -220,6 +274,7 @@ class Stepper:
             self._sync.scale(factor)
         self.lr = float(self._optimizer.param_groups[0]["lr"])
         self._step_optimizer()
+        self.taken += 1
         precision.grow()
         if self._schedule is not None:
             self._schedule.step()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -129,6 +129,26 @@ class MetricSet:
             self._sums.zero_()
         return {name: values[name] for name in self.names}
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what this rank has added since the last `compute`."""
+        return {"sums": self._sums, "groups": [group.state_dict() for group in self._groups]}
+
+    def load_state_dict(self, saved: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Go on from what `state_dict` of some ranks has returned, all of their rows together.
+
+        Returns
+        -------
+        list of str
+            Metrics that know no way to put the rows of several ranks together before an epoch ends: they go on with
+            those of the first one.
+        """
+        self._sums = sum((each["sums"] for each in saved), torch.zeros_like(self._sums))
+        lost: dict[str, None] = {}
+        for index, group in enumerate(self._groups):
+            names = group.load_state_dict([each["groups"][index] for each in saved])
+            lost |= dict.fromkeys(self._key(name, index) for name in names)
+        return list(lost)
+
     def _key(self, name: str, output: int) -> str:
         return name if self._outputs == 1 else f"{name}_{output}"
 
@@ -189,6 +209,30 @@ class _OutputMetrics:
             self._make()
             synchronise(list(self._metrics.values()), backend, self._device)
 
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "rows": self._rows.state_dict(),
+            "waiting": list(self._waiting),
+            "metrics": {
+                name: [metric._update_count, {state: getattr(metric, state) for state in metric._reductions}]
+                for name, metric in self._metrics.items()
+            },
+        }
+
+    def load_state_dict(self, saved: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Add the rows of some ranks; return the metrics that have taken those of the first one only."""
+        lost: dict[str, None] = {}
+        for each in saved:
+            self._rows.load_state_dict(each["rows"])
+            if self._rows.known:
+                self._make()
+            for output, target in each["waiting"]:
+                self.add(output.to(self._device), target.to(self._device))
+            for name, (count, states) in each["metrics"].items():
+                if not _add_states(self._metrics[name], count, states):
+                    lost[name] = None
+        return list(lost)
+
     def values(self) -> dict[str, float]:
         """Return the values, and forget the rows."""
         values = dict.fromkeys(self._recipes, math.nan)
@@ -197,6 +241,21 @@ class _OutputMetrics:
                 values[name] = _number(name, metric.compute())
             metric.reset()
         return values
+
+
+def _add_states(metric: Metric, count: int, states: Mapping[str, Tensor]) -> bool:
+    """Add the rows of another rank to a metric; return False where it has rows already and no sum of both."""
+    from torchmetrics.utilities import dim_zero_sum
+
+    first = not metric._update_count
+    if count and not first and any(rule is not dim_zero_sum for rule in metric._reductions.values()):
+        return False
+    if count:
+        for name, value in states.items():
+            value = value.to(metric.device)
+            setattr(metric, name, value.clone() if first else getattr(metric, name) + value)
+        metric._update_count += count
+    return True
 
 
 def _number(name: str, value: Any) -> float:

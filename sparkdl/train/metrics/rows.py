@@ -64,6 +64,16 @@ class MetricRows:
         """Take what another rank has learned."""
         self.known, self.style, self.width = True, style, width
 
+    def state_dict(self) -> list[int]:
+        """Return what was learned of the rows."""
+        return [int(self.known), self.style, self.width]
+
+    def load_state_dict(self, saved: list[int]) -> None:
+        """Take what `state_dict` has returned, if it knows something."""
+        known, style, width = saved
+        if known:
+            self.settle(style, width)
+
     def rows_for(self, classification: bool, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return predictions and truths for a metric of classification or of regression."""
         if not classification:
