@@ -21,7 +21,7 @@ from sparkdl.params import stages  # noqa: E402
 from sparkdl.params.scoring import HasScoring  # noqa: E402
 from sparkdl.params.setting import Setting, Settings  # noqa: E402
 
-FILES = ("columns", "network", "training", "ranks", "feed", "reporting", "scoring")
+FILES = ("columns", "network", "training", "ranks", "feed", "checkpoint", "reporting", "scoring")
 OWNERS = {
     "TorchEstimator": stages.EstimatorParams,
     "TorchClassifier": stages.ClassifierParams,

@@ -25,7 +25,9 @@ from sparkdl.cluster.spool.ingest import Ingest
 from sparkdl.cluster.task.environment import visible_gpus
 from sparkdl.data.write import check_fill, check_folder, check_validation_column, declared_sizes, schema_of
 from sparkdl.errors import NetworkError
+from sparkdl.estimators.from_checkpoint import outline
 from sparkdl.estimators.model import NetworkModel, TorchModel
+from sparkdl.fitting.checkpoints import checkpoints_of, rows_identity, until_done
 from sparkdl.fitting.config import config_of, measuring_plan_of, plan_of, seed_of
 from sparkdl.fitting.known import Checked, Foreseen, Prepared, sent_to_ranks
 from sparkdl.fitting.labels import check_labels
@@ -37,6 +39,7 @@ from sparkdl.params.roles import inputs_of, labels_of, weight_of
 from sparkdl.params.stages import EstimatorParams, TrainingParams
 from sparkdl.persistence import Savable
 from sparkdl.preflight.backend import choose_backend
+from sparkdl.preflight.checkpoints import check_checkpoints
 from sparkdl.preflight.cluster import check_cluster
 from sparkdl.preflight.dry_run import Shapes, check_names, check_task, dry_run, measured_by, network_before_rows
 from sparkdl.preflight.gpus import check_gpus, will_have_gpus
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
 
     from sparkdl.data.write import Dataset
     from sparkdl.schema import DataSchema
+    from sparkdl.train.checkpoint.config import CheckpointConfig
     from sparkdl.train.config import TrainConfig
 
 M = TypeVar("M", bound=NetworkModel)
@@ -112,6 +116,9 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
             with shared.use(checked.rows) as rows:
                 report.phase("check")
                 prepared = self._prepare(frame, rows)
+                prepared.work["checkpoints"] = self._checkpoints(
+                    prepared, rows_identity(checked.rows, rows), frame.schema
+                )
                 report.phase("start")
                 trained = self._launch(frame, checked, prepared, rows, report)
             report.phase("build")
@@ -131,9 +138,11 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         backend = choose_backend(facts, self.getBackend(), ranks, gpus=gpus)
         check_cluster(frame.sparkSession, facts, ranks, resources)
         check_gpus(facts, ranks, device=device, precision=self.getPrecision(), visible=visible, resources=resources)
+        check_checkpoints(self, facts, gpus=gpus)
+        wanted = until_done(self, foreseen.wanted, facts)
         if self.getFeed() != "direct":
-            check_folder(facts, self.getCacheUrl(), self.getStorageOptions())
-        return Checked(facts, foreseen.wanted, backend, time.monotonic() - began)
+            check_folder(facts, wanted.cache_url, self.getStorageOptions())
+        return Checked(facts, wanted, backend, time.monotonic() - began)
 
     def transformSchema(self, schema: StructType) -> StructType:
         """Return the schema of what the model's `transform` will return for a DataFrame of this one.
@@ -272,22 +281,38 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         report.trained(seconds, launched.seconds.get("spool"), epochs, trained["best_epoch"])
         return trained
 
+    def _checkpoints(self, prepared: Prepared, rows: list[Any], columns: StructType) -> CheckpointConfig | None:
+        if not self.getCheckpointUrl():
+            return None
+        splits = [prepared.work[name] for name in ("train", "validation") if prepared.work[name] is not None]
+        model, constants = outline(self._model_of(prepared, columns))
+        return checkpoints_of(self, prepared.config, prepared.network.module, splits, rows, model, constants)
+
     def _build(self, prepared: Prepared, trained: dict[str, Any], columns: StructType) -> M:
         module = prepared.network.module
         loaded = module.load_state_dict(torch.load(io.BytesIO(trained["state"]), weights_only=True), strict=False)
         # Only tensors come back; extra state of another kind stays as it was made.
         assert not loaded.unexpected_keys
         assert all(name.endswith("_extra_state") for name in loaded.missing_keys), loaded.missing_keys
-        module.eval()
+        return self._model_of(prepared, columns, trained["history"], trained["best_epoch"])
+
+    def _model_of(
+        self,
+        prepared: Prepared,
+        columns: StructType,
+        history: Sequence[Mapping[str, float]] = (),
+        best_epoch: int | None = None,
+    ) -> M:
+        """Return the model of the network as it is."""
         model: M = self._model_class()._create(
-            module,
+            prepared.network.module,
             prepared.network.reference,
             prepared.schema,
             prepared.outputs,
-            trained["history"],
+            history,
             fill_value=self.getFillValue(),
             pad_value=self.getPadValue(),
-            best_epoch=trained["best_epoch"],
+            best_epoch=best_epoch,
             **self._extra(prepared, columns),
         )
         return model._follow(self)

@@ -120,6 +120,36 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
         model._trained = Trained(network, reference, schema.inputs_only(), shapes, rows, kept)
         return model
 
+    @classmethod
+    def fromCheckpoint(
+        cls,
+        url: str,
+        storageOptions: Mapping[str, Any] | None = None,
+        step: int | None = None,
+        trusted: bool = False,
+    ) -> Self:
+        """Make a model of a checkpoint: the one that the fit would have returned, had it ended there.
+
+        Parameters
+        ----------
+        url : str
+            A `checkpointUrl` with one job, or the folder of a job in it; opened by this process, without Spark.
+        storageOptions : mapping, optional
+            For its file system.
+        step : int, optional
+            Which of the checkpoints, by the steps that were taken; the last one by default.
+        trusted : bool
+            As of `load`.
+
+        Raises
+        ------
+        PersistenceError
+            There is no checkpoint, it is damaged, or it is that of another kind of model.
+        """
+        from sparkdl.estimators.from_checkpoint import model_of
+
+        return model_of(cls, url, storageOptions, step, trusted)
+
     def _follow(self, estimator: Params) -> Self:
         """Take the columns of the estimator that has trained this model, and its uid; not how rows are scored."""
         for param in self.params:
@@ -245,7 +275,12 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
     def _write_parts(self, folder: Path) -> dict[str, Any]:
         state = self._state
         write_network(state.network, state.reference, folder)
-        (folder / _HISTORY_FILE).write_text(json.dumps(encode(list(state.history), "history"), allow_nan=False))
+        write_history(state.history, folder)
+        return self._about()
+
+    def _about(self) -> dict[str, Any]:
+        """Return what the metadata say of the network."""
+        state = self._state
         return {
             "schema": state.schema.to_json(),
             "outputs": [list(shape) for shape in state.outputs],
@@ -263,6 +298,12 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
             History(checked_history(decode(read_json(folder / _HISTORY_FILE))), extra.get("best_epoch")),
             extra,
         )
+
+
+def write_history(rows: Iterable[Mapping[str, float]], folder: Path) -> None:
+    """Write a history into the folder of a model."""
+    encoded = encode([dict(row) for row in rows], "history")
+    (folder / _HISTORY_FILE).write_text(json.dumps(encoded, allow_nan=False))
 
 
 class TorchModel(HasOutputs, NetworkModel):

@@ -40,6 +40,8 @@ class RowsWanted:
         Never shown.
     feed : str
         "parquet" or "direct".
+    until_done : bool
+        Whether rows below `cache_url` go once all fits that want them have succeeded.
     """
 
     schema: DataSchema
@@ -52,6 +54,7 @@ class RowsWanted:
     cache_url: str | None = None
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     feed: str = "parquet"
+    until_done: bool = False
 
 
 class SharedRows:
@@ -164,7 +167,7 @@ class _Written:
         base = keeping_base(facts, wanted.cache_url)
         if base is not None:
             kept = keep(frame, wanted.schema, replace(folder, url=base), **how)
-            self._folder.callback(kept.close)
+            self._folder.callback(lambda: kept.close(remove=wanted.until_done and not self.abandoned))
             return kept.dataset
         with ExitStack() as on_failure:
             on_failure.enter_context(folder)

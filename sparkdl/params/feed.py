@@ -20,7 +20,10 @@ class HasCache(Settings):
         "a temporary folder on a local master, or fs.defaultFS",
     )
     storageOptions = Setting(
-        kinds.options(), {}, "arguments of the file system of cacheUrl; never saved, logged or shown", secret=True
+        kinds.options(),
+        {},
+        "arguments of the file system of cacheUrl and checkpointUrl; never saved, logged or shown",
+        secret=True,
     )
     padValue = Setting(
         kinds.number(),

@@ -44,7 +44,10 @@ class HasRanks(Settings):
     )
     syncBatchNorm = Setting(kinds.flag(), False, "whether batch norm takes its statistics over all ranks")
     maxRestarts = Setting(
-        kinds.whole(0), 0, "times that a lost rank or executor is answered by a new start; errors of yours never are"
+        kinds.whole(0),
+        0,
+        "times that a lost rank or executor is answered by a new start, from the last checkpoint where there are some; "
+        "errors of yours never are",
     )
     minProcs = Setting(
         kinds.whole(1), None, "ranks that are enough for a new start on a smaller cluster; numProcs where it is not set"

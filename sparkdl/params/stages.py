@@ -1,5 +1,6 @@
 """Which Params each estimator has."""
 
+from sparkdl.params.checkpoint import HasCheckpoints
 from sparkdl.params.columns import (
     HasClassColumns,
     HasInputs,
@@ -29,6 +30,7 @@ class TrainingParams(
     HasDevice,
     HasRanks,
     HasCache,
+    HasCheckpoints,
     HasReporting,
 ):
     """What all estimators have."""

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self, TypedDict, Unpack
 
 import torch
 
+from sparkdl.params.checkpoint import HasCheckpoints
 from sparkdl.params.columns import (
     HasClassColumns,
     HasInputs,
@@ -28,6 +29,11 @@ class _TrainingKeywords(TypedDict, total=False):
     cacheUrl: str | None
     callbacks: Sequence[Callback] | None
     canonicalShards: int | None
+    checkpointInterval: int | None
+    checkpointKeep: int | None
+    checkpointMinutes: float | None
+    checkpointSteps: int | None
+    checkpointUrl: str | None
     device: str | None
     dropLast: bool | None
     earlyStoppingMetric: str | None
@@ -60,6 +66,7 @@ class _TrainingKeywords(TypedDict, total=False):
     padValue: float | None
     precision: str | None
     predictionCol: str | None
+    resume: str | None
     seed: int | None
     shuffle: bool | None
     shuffleWindow: int | None
@@ -87,6 +94,7 @@ class TrainingParams(
     HasDevice,
     HasRanks,
     HasCache,
+    HasCheckpoints,
     HasReporting,
 ):
     def __init__(self, **params: Unpack[_TrainingKeywords]) -> None: ...

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -123,8 +124,21 @@ def write_stage(stage: Savable, folder: Path) -> None:
     checked_uid(stage.uid)
     # Metadata come last, so that a directory which has them is whole.
     extra = stage._write_parts(folder)
+    write_metadata(metadata_of(stage, folder, extra), folder)
+
+
+def metadata_of(stage: Savable, folder: Path, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata of a stage; values of Params that are no JSON are written into the folder.
+
+    Parameters
+    ----------
+    stage : Savable
+    folder : Path
+    extra : mapping
+        What the stage adds.
+    """
     cls = type(stage)
-    metadata = {
+    return {
         "class": f"{cls.__module__}.{cls.__name__}",
         "timestamp": round(time.time() * 1000),
         "sparkVersion": spark_version,
@@ -135,6 +149,10 @@ def write_stage(stage: Savable, folder: Path) -> None:
         "language": "Python",
         **extra,
     }
+
+
+def write_metadata(metadata: Mapping[str, Any], folder: Path) -> None:
+    """Write the metadata of a stage into its folder, in Spark ML's layout."""
     (folder / "metadata").mkdir()
     (folder / "metadata" / "part-00000").write_text(json.dumps(metadata, allow_nan=False) + "\n")
     (folder / "metadata" / "_SUCCESS").touch()

@@ -12,11 +12,25 @@ if TYPE_CHECKING:
         TensorBoard,
         TrainState,
     )
+    from sparkdl.train.checkpoint.own_loop import Checkpoint
 
-__all__ = ["EMA", "Callback", "EarlyStopping", "LearningRateMonitor", "Profiler", "TensorBoard", "TrainState"]
+__all__ = [
+    "EMA",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "LearningRateMonitor",
+    "Profiler",
+    "TensorBoard",
+    "TrainState",
+]
 
 
 def __getattr__(name: str) -> object:
+    if name == "Checkpoint":
+        from sparkdl.train.checkpoint.own_loop import Checkpoint
+
+        return Checkpoint
     if name in __all__:
         from sparkdl.train import callbacks
 

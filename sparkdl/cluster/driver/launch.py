@@ -204,7 +204,7 @@ def _attempts(
             lost = first_failure(outcomes)
             cause = f"rank {lost.rank} on host {lost.host} {lost.message}"
         attempt += 1
-        job = _next_attempt(job, barrier_slots(spark, facts, ranks.task_resources), min_procs)
+        job = _next_attempt(job, ranks.num_procs, barrier_slots(spark, facts, ranks.task_resources), min_procs)
         _log.info("restart %d of %d with %d ranks: %s", attempt, max_restarts, job.num_procs, cause)
         listener.on_event(PhaseStarted("wait", f"restart {attempt} of {max_restarts} with {job.num_procs} ranks"))
 
@@ -295,9 +295,10 @@ def _launched(value: Any, outcomes: list[Outcome], waited: _Waited, begun: float
     return Launched(value=value, outcomes=bare, seconds=seconds)
 
 
-def _next_attempt(job: Job, slots: int | None, min_procs: int | None) -> Job:
-    enough = job.num_procs if min_procs is None else min(min_procs, job.num_procs)
-    size = job.num_procs if slots is None else max(enough, min(job.num_procs, slots))
+def _next_attempt(job: Job, wanted: int, slots: int | None, min_procs: int | None) -> Job:
+    """Return the job with a number of ranks for which there are slots now: also more than the attempt before had."""
+    enough = wanted if min_procs is None else min(min_procs, wanted)
+    size = wanted if slots is None else max(enough, min(wanted, slots))
     backend = spec_for(job.backend, size)
     # A coordinator of the attempt before, should one still live, must not hear this one.
     secret = secrets.token_hex(32)

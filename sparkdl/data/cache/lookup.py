@@ -40,11 +40,11 @@ class Kept:
 
     dataset: Dataset
     reused: bool
-    _leave: Callable[[], object] = field(repr=False)
+    _leave: Callable[[bool], object] = field(repr=False)
 
-    def close(self) -> None:
-        """Give the lease back; the rows stay for later fits."""
-        self._leave()
+    def close(self, remove: bool = False) -> None:
+        """Give the lease back; the rows stay for later fits, or are removed if nobody else uses them."""
+        self._leave(remove)
 
 
 def keeping_base(facts: SessionFacts, cache_url: str | None) -> str | None:
@@ -99,7 +99,7 @@ def keep(
             if content is not None:
                 dataset = _dataset_of(content, store.url(name), store.lease, time.perf_counter() - started)
                 _log.info("cache hit: packed rows %s are used again", name)
-                return Kept(dataset, True, partial(store.call, cache.leave, name, store.holder))
+                return Kept(dataset, True, partial(store.leave, name))
     name = cache.new_entry(key)
     _log.info("cache miss: rows are packed into %s (%d entries of the same key hold others)", name, len(there))
     store.call(cache.begin, name, store.holder)
@@ -121,7 +121,7 @@ def keep(
     except BaseException:
         store.call(cache.drop, name)
         raise
-    return Kept(_leased(dataset, store.lease), False, partial(store.call, cache.leave, name, store.holder))
+    return Kept(_leased(dataset, store.lease), False, partial(store.leave, name))
 
 
 class _Store:
@@ -135,6 +135,9 @@ class _Store:
 
     def url(self, name: str) -> str:
         return urls.join(self._place.url, name)
+
+    def leave(self, name: str, remove: bool) -> None:
+        self.call(cache.discard if remove else cache.leave, name, self.holder)
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         base, options, named = self._place.url, dict(self._place.storage_options), self._place.named

@@ -94,6 +94,13 @@ def leave(base: str, name: str, holder: str, options: Options = None) -> None:
     leases.release(folder, holder, options)
 
 
+def discard(base: str, name: str, holder: str, options: Options = None) -> None:
+    """Give the lease back, and remove the entry unless somebody else has one."""
+    leave(base, name, holder, options)
+    if _withdrawn(base, name, options):
+        drop(base, name, options)
+
+
 def drop(base: str, name: str, options: Options = None) -> None:
     """Remove an entry, its manifest first, so that no half of it is taken for whole."""
     folder = urls.join(base, name)

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
-from itertools import count, islice
 from typing import Any
 
 import torch
@@ -38,6 +37,7 @@ class TorchLoader:
     Made by `SparkDatasetConverter.make_torch_dataloader`. Each ``for`` is a pass of `num_epochs` epochs and goes on
     counting epochs where the pass before has stopped, so that a pass for each epoch of the user's loop has an order of
     its own. A pass may be left at any batch; one that is gone on with after a newer one has begun raises DataError.
+    `state_dict` says where it is, and a loader in another program goes on from there.
 
     Parameters
     ----------
@@ -81,6 +81,9 @@ class TorchLoader:
         self._keep = keep
         self._loader: Loader | None = None
         self._epoch = 0
+        self._step = 0
+        self._passed = 0
+        self._resumed = False
         self._pass = 0
 
     @property
@@ -118,7 +121,26 @@ class TorchLoader:
                 "this loader is closed: iterate inside `with converter.make_torch_dataloader(...) as loader`"
             )
         self._pass += 1
+        if not self._resumed:
+            # What was left of an epoch is not gone back to.
+            self._epoch, self._step, self._passed = self._epoch + (self._step > 0), 0, 0
+        self._resumed = False
         return self._batches(self._loader, self._pass)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position behind the last batch that was handed out, for `load_state_dict`; a few numbers."""
+        epoch, step, passed = self._epoch, self._step, self._passed
+        if step >= self._plan.steps:
+            epoch, step, passed = epoch + 1, 0, passed + 1
+        return {"epoch": epoch, "step": step, "passed": passed}
+
+    def load_state_dict(self, saved: Mapping[str, int]) -> None:
+        """Let the next pass go on from a position: first the rest of its epoch, then what `num_epochs` leaves.
+
+        The rows are the same, in the same order, if the rows, `batch_size`, `seed` and the other arguments are.
+        """
+        self._epoch, self._step, self._passed = saved["epoch"], saved["step"], saved["passed"]
+        self._resumed = True
 
     def close(self) -> None:
         """End threads and close files; safe to call twice."""
@@ -130,27 +152,29 @@ class TorchLoader:
     def _batches(self, loader: Loader, this: int) -> Iterator[Tensors]:
         if self._plan.steps == 0:
             return
-        for _ in islice(count(), self._num_epochs):
+        while self._num_epochs is None or self._passed < self._num_epochs:
             self._check_turn(this)
-            epoch, self._epoch = self._epoch, self._epoch + 1
-            with closing(self._prepared(loader, epoch)) as batches:
+            with closing(self._prepared(loader, self._epoch, self._step)) as batches:
                 for batch in batches:
+                    self._step += 1
                     yield batch
                     self._check_turn(this)
+            self._epoch, self._step, self._passed = self._epoch + 1, 0, self._passed + 1
+        self._passed = 0
 
-    def _prepared(self, loader: Loader, epoch: int) -> Any:
-        """The batches of an epoch, something with `close`."""
+    def _prepared(self, loader: Loader, epoch: int, first_step: int) -> Any:
+        """The batches of an epoch from a step on, something with `close`."""
         if self._transform is None:
-            return self._named(loader, epoch)
-        return Background(self._transformed(loader, epoch, self._transform), _AHEAD, _WAIT_SECONDS)
+            return self._named(loader, epoch, first_step)
+        return Background(self._transformed(loader, epoch, first_step, self._transform), _AHEAD, _WAIT_SECONDS)
 
-    def _transformed(self, loader: Loader, epoch: int, transform: Transform) -> Iterator[Tensors]:
-        with closing(self._named(loader, epoch)) as batches:
+    def _transformed(self, loader: Loader, epoch: int, first_step: int, transform: Transform) -> Iterator[Tensors]:
+        with closing(self._named(loader, epoch, first_step)) as batches:
             for batch in batches:
                 yield transform(batch)
 
-    def _named(self, loader: Loader, epoch: int) -> Any:
-        with closing(loader.epoch(epoch)) as batches:  # type: ignore[type-var]
+    def _named(self, loader: Loader, epoch: int, first_step: int) -> Any:
+        with closing(loader.epoch(epoch, first_step)) as batches:  # type: ignore[type-var]
             for batch in batches:
                 yield self._by_name(batch)
 

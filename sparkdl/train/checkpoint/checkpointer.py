@@ -96,6 +96,7 @@ class Checkpointer:
         state = capture(parts, position)
         if parts.backend.rank:
             return
+        state["constants"] = dict(self._config.constants)
         try:
             taken = snapshot(parts.train.step, state, self._about(position))
         except PersistenceError as error:
@@ -117,12 +118,12 @@ class Checkpointer:
     def _find(self) -> State | None:
         """Return the state of the last checkpoint that is whole; the damaged ones after it are named."""
         access.probe(self._config.url, self._config.options)
-        self._writer.begin()
         for step in reversed(self._folder.steps()):
             try:
                 about = self._folder.about(step)
                 if self._config.resume == NEVER and about.get("run") != self._config.run:
                     continue
+                self._check_rows(about)
                 if self._config.resume == EXACT:
                     self._check_exact(about)
                 state, _ = self._folder.read(step)
@@ -132,6 +133,18 @@ class Checkpointer:
             self._compare(about)
             return state
         return None
+
+    def _check_rows(self, about: dict[str, Any]) -> None:
+        """Refuse a checkpoint within an epoch of rows that lie in other files: the rest of the epoch is another one."""
+        if about.get("manifest") == self._config.about.get("manifest"):
+            return
+        if self._config.resume == EXACT:
+            raise SettingError(
+                "resume='exact' cannot go on bit for bit: the same rows lie in other files, and come in another order; "
+                "set cacheUrl, which keeps them, or resume='auto'"
+            )
+        if about["position"][1]:
+            raise PersistenceError("it lies within an epoch, and the rows lie in other files and another order now")
 
     def _check_exact(self, about: dict[str, Any]) -> None:
         now = self._surroundings()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 AUTO, EXACT, NEVER = "auto", "exact", "never"
 """Values of the Param `resume`."""
@@ -39,6 +42,8 @@ class CheckpointConfig:
         Marks the checkpoints of this fit.
     about : mapping
         JSON values that each checkpoint carries: rows, plan, network.
+    constants : mapping of str to Tensor
+        Tensors of the network that are not of its state, which each checkpoint carries too.
     """
 
     url: str
@@ -52,3 +57,4 @@ class CheckpointConfig:
     resume: str = AUTO
     run: str = ""
     about: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    constants: Mapping[str, Tensor] = field(default_factory=dict, repr=False)

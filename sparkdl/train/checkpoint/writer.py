@@ -42,6 +42,7 @@ class Writer:
         self._replaces = replaces
         self._warn = warn
         self._thread: threading.Thread | None = None
+        self._begun = False
         self._failures = 0
         self._next_try = 0.0
         self._scores: dict[int, float | None] = {}
@@ -52,7 +53,7 @@ class Writer:
         """Whether a checkpoint would be written at once."""
         return not self._busy and time.monotonic() >= self._next_try
 
-    def begin(self) -> None:
+    def _begin(self) -> None:
         """Remove what is not whole, and look at what is there."""
         self._folder.remove_incomplete()
         for step in self._folder.steps():
@@ -92,6 +93,9 @@ class Writer:
     def _try(self, taken: Snapshot) -> None:
         began = time.monotonic()
         try:
+            if not self._begun:
+                self._begin()
+                self._begun = True
             self._folder.write(taken)
         except Exception as error:
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._failures)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -249,3 +250,26 @@ def test_petastorms_transform_spec(converter: SparkDatasetConverter) -> None:
         pytest.raises(DataError, match=r"'image' does not hold float32 of shape \(3, 3\)"),
     ):
         next(iter(loader))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 14), st.integers(1, 3), st.booleans())
+def test_another_loader_goes_on_from_a_position(
+    converter: SparkDatasetConverter, batches: int, num_epochs: int, shuffle: bool
+) -> None:
+    def loader() -> Any:
+        return converter.make_torch_dataloader(batch_size=3, num_epochs=num_epochs, shuffle=shuffle, seed=3)
+
+    def taken(these: Any) -> list[dict[str, list[Any]]]:
+        return [{name: tensor.tolist() for name, tensor in batch.items()} for batch in these]
+
+    with loader() as one:
+        whole = taken(one)
+    batches = min(batches, len(whole))
+    with loader() as first:
+        before = taken(itertools.islice(iter(first), batches))
+        position = first.state_dict()
+    with loader() as second:
+        second.load_state_dict(position)
+        after = taken(second)
+    assert before + after == whole
