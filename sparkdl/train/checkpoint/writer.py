@@ -53,15 +53,6 @@ class Writer:
         """Whether a checkpoint would be written at once."""
         return not self._busy and time.monotonic() >= self._next_try
 
-    def _begin(self) -> None:
-        """Remove what is not whole, and look at what is there."""
-        self._folder.remove_incomplete()
-        for step in self._folder.steps():
-            self._scores[step] = None
-            # A damaged one has no score, and goes when its turn comes.
-            with suppress(PersistenceError, OSError):
-                self._scores[step] = self._score_of(self._folder.about(step))
-
     def write(self, taken: Snapshot) -> None:
         """Begin to write a checkpoint; one that is being written is waited for."""
         self._join()
@@ -81,6 +72,15 @@ class Writer:
     def close(self) -> None:
         """Wait for what is being written."""
         self._join()
+
+    def _begin(self) -> None:
+        """Remove what is not whole, and look at what is there."""
+        self._folder.remove_incomplete()
+        for step in self._folder.steps():
+            self._scores[step] = None
+            # A damaged one has no score, and goes when its turn comes.
+            with suppress(PersistenceError, OSError):
+                self._scores[step] = self._score_of(self._folder.about(step))
 
     @property
     def _busy(self) -> bool:
