@@ -73,9 +73,9 @@ class Job:
     num_procs: int
     backend: str
     versions: Mapping[str, str]
-    secret: str
+    secret: str = field(repr=False)
     packages: Mapping[str, str] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     sys_path: tuple[str, ...] = ()
     device: str = "auto"
     local_master: bool = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 _TYPE = "message"
@@ -47,7 +47,7 @@ class PrepareRank(Message):
         Modules to import before it is ready.
     """
 
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     path: Sequence[str]
     folder: str
     threads: int
@@ -79,10 +79,10 @@ class RunFunction(Message):
     """
 
     function: str
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     context: Mapping[str, Any]
     max_result_bytes: int
-    spool_secret: str = ""
+    spool_secret: str = field(default="", repr=False)
     spool_sources: Sequence[Mapping[str, Any]] = ()
     result_folder: bytes = b""
     arguments: bytes = b""
@@ -282,6 +282,17 @@ class ForkRank(Message):
 
 
 _CLASSES: dict[str, type[Message]] = {kind.__name__: kind for kind in Message.__subclasses__()}
+_PLAIN: Mapping[str, tuple[type, ...]] = {
+    "bytes": (bytes,),
+    "str": (str,),
+    "bool": (bool,),
+    "int": (int,),
+    "float": (int, float),
+    "Mapping": (dict,),
+    "Sequence": (list,),
+    "None": (type(None),),
+}
+"""What the fields' types are in JSON."""
 
 
 def encode(message: Message) -> tuple[bytes, bytes]:
@@ -311,13 +322,23 @@ def decode(header: bytes, blob: bytes = b"") -> Message:
         start = 0
         for each in fields(kind):
             if each.type == "bytes":
-                end = start + int(plain[each.name])
+                size = plain.get(each.name, 0)
+                if type(size) is not int or size < 0:
+                    raise ValueError(f"{size!r:.100} is no number of bytes of {each.name}")
+                end = start + size
                 plain[each.name], start = blob[start:end] if (start, end) != (0, len(blob)) else blob, end
+            elif each.name in plain and not _fits(plain[each.name], str(each.type)):
+                raise ValueError(f"{each.name}={plain[each.name]!r:.100} is no {each.type}")
         if start != len(blob):
             raise ValueError(f"{len(blob):,} bytes came along, {start:,} were announced")
         return kind(**plain)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise MessageError(f"this is no message between ranks, tasks and driver ({error!r})") from error
+        raise MessageError(f"this is no message between ranks, tasks and driver ({error!r:.500})") from error
+
+
+def _fits(value: Any, wanted: str) -> bool:
+    kinds = [kind for part in wanted.split("|") for kind in _PLAIN[part.partition("[")[0].strip()]]
+    return isinstance(value, tuple(kinds)) and (bool in kinds or not isinstance(value, bool))
 
 
 def to_text(message: Message) -> str:

@@ -5,17 +5,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import logging
 import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 
-from sparkdl.cluster.messages import Message, decode, encode
+from sparkdl.cluster.admission import HANDSHAKE_SECONDS, PAUSE, Admission
+from sparkdl.cluster.messages import Message, MessageError, decode, encode
+
+_log = logging.getLogger(__name__)
 
 _HEADER = struct.Struct("!IQ")
+_LONGEST = (1 << 28, 1 << 40)
+"""Bytes of a message's JSON, and of what travels beside it."""
+_AT_ONCE = 1 << 24
+"""Bytes for which room is made before any of them is there."""
 _NONCE = 32
-_HANDSHAKE_SECONDS = 10.0
+_TRIES = 3
 
 
 class Channel:
@@ -50,6 +59,8 @@ class Channel:
         if head is None:
             return None
         header_size, blob_size = _HEADER.unpack(head)
+        if header_size > _LONGEST[0] or blob_size > _LONGEST[1]:
+            raise MessageError(f"a message of {header_size:,} and {blob_size:,} bytes was announced: that is none")
         header = receive_exactly(self._socket, header_size)
         blob = receive_exactly(self._socket, blob_size) if header is not None else None
         if header is None or blob is None:
@@ -77,14 +88,23 @@ class Channel:
         self._socket.close()
 
 
-def receive_exactly(sock: socket.socket, size: int) -> bytes | None:
-    """Return exactly `size` bytes, or None if the stream ends or breaks before."""
-    data = bytearray(size)
-    view = memoryview(data)
+def receive_exactly(sock: socket.socket, size: int, deadline: float | None = None) -> bytes | None:
+    """Return exactly `size` bytes, or None if the stream ends or breaks before, or they are not there by `deadline`.
+
+    What is announced takes no memory before it comes: beyond 16 MiB room is made as it is filled. `deadline` is a time
+    of `time.monotonic`.
+    """
+    data = bytearray(min(size, _AT_ONCE))
     filled = 0
     try:
         while filled < size:
-            count = sock.recv_into(view[filled:])
+            if filled == len(data):
+                data.extend(bytes(min(filled, size - filled)))
+            if deadline is not None:
+                # The socket's own limit starts anew with each byte.
+                sock.settimeout(max(1e-3, deadline - time.monotonic()))
+            with memoryview(data) as view:
+                count = sock.recv_into(view[filled:])
             if count == 0:
                 return None
             filled += count
@@ -95,17 +115,37 @@ def receive_exactly(sock: socket.socket, size: int) -> bytes | None:
 
 def connect(address: tuple[str, int], secret: str, timeout: float) -> Channel:
     """Open a channel to a `Server`; OSError if it cannot be reached or does not know the secret."""
+    last = time.monotonic() + timeout
+    for left in reversed(range(_TRIES)):
+        try:
+            return _connected(address, secret, max(1.0, last - time.monotonic()))
+        except _ClosedError:
+            # Among many strangers it may have been the one to go.
+            if not left or time.monotonic() >= last:
+                raise
+            time.sleep(PAUSE)
+    raise AssertionError("unreachable")
+
+
+class _ClosedError(ConnectionError):
+    """The other side has closed the connection before it has shown anything."""
+
+
+def _connected(address: tuple[str, int], secret: str, timeout: float) -> Channel:
+    where = f"{address[0]}:{address[1]}"
     sock = socket.create_connection(address, timeout=timeout)
     try:
-        sock.settimeout(_HANDSHAKE_SECONDS)
-        theirs = receive_exactly(sock, _NONCE)
+        deadline = time.monotonic() + HANDSHAKE_SECONDS
+        theirs = receive_exactly(sock, _NONCE, deadline)
         if theirs is None:
-            raise ConnectionError(f"{address[0]}:{address[1]} closed the connection before the handshake")
+            raise _ClosedError(f"{where} closed the connection before the handshake")
         ours = os.urandom(_NONCE)
         sock.sendall(ours + _digest(secret, b"client", theirs, ours))
-        answer = receive_exactly(sock, _NONCE)
-        if answer is None or not hmac.compare_digest(answer, _digest(secret, b"server", theirs, ours)):
-            raise ConnectionError(f"{address[0]}:{address[1]} does not know the secret of this job")
+        answer = receive_exactly(sock, _NONCE, deadline)
+        if answer is None:
+            raise _ClosedError(f"{where} does not know the secret of this job")
+        if not hmac.compare_digest(answer, _digest(secret, b"server", theirs, ours)):
+            raise ConnectionError(f"{where} does not know the secret of this job")
         sock.settimeout(None)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException:
@@ -116,6 +156,8 @@ def connect(address: tuple[str, int], secret: str, timeout: float) -> Channel:
 
 class Server:
     """Listens on a free port and serves each connection that knows the secret in a thread of its own.
+
+    Before that a connection is given a few seconds and 64 bytes, and only so many of them at a time.
 
     Parameters
     ----------
@@ -129,7 +171,8 @@ class Server:
     def __init__(self, host: str, secret: str, serve: Callable[[Channel], None]) -> None:
         self._secret = secret
         self._serve = serve
-        self._socket = _listen(host)
+        self._admission = Admission()
+        self._socket = listen(host)
         self._lock = threading.Lock()
         self._open: set[Channel] = set()
         self._threads: set[threading.Thread] = set()
@@ -163,51 +206,78 @@ class Server:
             try:
                 sock, _ = self._socket.accept()
             except OSError:
-                return
-            thread = threading.Thread(target=self._run, args=(sock,), name="sparkdl-connection", daemon=True)
+                with self._lock:
+                    if self._closed:
+                        return
+                # A connection that is over already, or no descriptor is left: the next one may do.
+                time.sleep(PAUSE)
+                continue
+            deadline = self._admission.enter(sock)
+            thread = threading.Thread(target=self._run, args=(sock, deadline), name="sparkdl-connection", daemon=True)
             with self._lock:
                 self._threads.add(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:
+                # No thread is left.
+                self._forget(sock, thread)
+                time.sleep(PAUSE)
 
-    def _run(self, sock: socket.socket) -> None:
+    def _run(self, sock: socket.socket, deadline: float) -> None:
         channel = Channel(sock)
         with self._lock:
             self._open.add(channel)
             closed = self._closed
         try:
-            if not closed and self._handshake(sock):
+            if not closed and self._handshake(sock, deadline):
                 self._serve(channel)
+        except MessageError as error:
+            _log.warning("a connection has ended: %s", error)
         finally:
             channel.close()
             with self._lock:
                 self._open.discard(channel)
-                self._threads.discard(threading.current_thread())
+            self._forget(sock, threading.current_thread())
 
-    def _handshake(self, sock: socket.socket) -> bool:
-        sock.settimeout(_HANDSHAKE_SECONDS)
+    def _forget(self, sock: socket.socket, thread: threading.Thread) -> None:
+        self._admission.leave(sock)
+        sock.close()
+        with self._lock:
+            self._threads.discard(thread)
+
+    def _handshake(self, sock: socket.socket, deadline: float) -> bool:
         ours = os.urandom(_NONCE)
         try:
+            sock.settimeout(HANDSHAKE_SECONDS)
             sock.sendall(ours)
-            answer = receive_exactly(sock, 2 * _NONCE)
+            answer = receive_exactly(sock, 2 * _NONCE, deadline)
             if answer is None:
                 return False
             theirs, digest = answer[:_NONCE], answer[_NONCE:]
             if not hmac.compare_digest(digest, _digest(self._secret, b"client", ours, theirs)):
                 return False
-            sock.sendall(_digest(self._secret, b"server", ours, theirs))
+            if not self._admission.leave(sock):
+                return False
             sock.settimeout(None)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.sendall(_digest(self._secret, b"server", ours, theirs))
         except OSError:
             return False
         return True
 
 
-def _listen(host: str) -> socket.socket:
+def listen(host: str) -> socket.socket:
+    """Listen on a free port of that address; where it is not one of this machine, on all."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family)
     except OSError:
         return socket.create_server(("", 0))
+
+
+def derived(secret: str, of: str) -> str:
+    """Return a secret made from that of a job, which opens something else and does not open the coordinator."""
+    return hashlib.sha256(f"{of} of {secret}".encode()).hexdigest()
 
 
 def _digest(secret: str, side: bytes, server_nonce: bytes, client_nonce: bytes) -> bytes:

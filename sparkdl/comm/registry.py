@@ -50,11 +50,14 @@ class Meeting:
         Network interface that leads to the other ranks, where it can be told.
     timeout : float
         Seconds that the ranks may take to meet.
+    secret : str
+        Opens a HOROVOD_SERVER.
     """
 
     address: tuple[str, int]
     interface: str | None
     timeout: float
+    secret: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ def _open_local(timeout: float, device: str, step_seconds: float | None) -> Back
 
 
 def _horovod_environment(standing: Standing, meeting: Meeting) -> dict[str, str]:
+    host, port = meeting.address
     env = {
         "HOROVOD_HOSTNAME": standing.host,
         "HOROVOD_RANK": str(standing.rank),
@@ -133,8 +137,9 @@ def _horovod_environment(standing: Standing, meeting: Meeting) -> dict[str, str]
         "HOROVOD_CROSS_SIZE": str(standing.cross_size),
         "HOROVOD_CONTROLLER": "gloo",
         "HOROVOD_CPU_OPERATIONS": "gloo",
-        "HOROVOD_GLOO_RENDEZVOUS_ADDR": meeting.address[0],
-        "HOROVOD_GLOO_RENDEZVOUS_PORT": str(meeting.address[1]),
+        # Horovod asks for http://ADDR:PORT/scope/key: what follows a slash in ADDR becomes the beginning of the path.
+        "HOROVOD_GLOO_RENDEZVOUS_ADDR": f"{host}:{port}/{meeting.secret}",
+        "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
         "HOROVOD_GLOO_TIMEOUT_SECONDS": str(max(1, int(meeting.timeout))),
     }
     return env | ({"HOROVOD_GLOO_IFACE": meeting.interface} if meeting.interface else {})

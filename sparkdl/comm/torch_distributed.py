@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -28,10 +30,15 @@ class TorchBackend(Backend):
         self.local_rank = int(os.environ.get("LOCAL_RANK", "0"))
         if self._cuda:
             torch.cuda.set_device(self.local_rank % torch.cuda.device_count())
+        self.rank, self.size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        limit = timedelta(seconds=timeout)
         dist.init_process_group(
-            "nccl" if self._cuda else "gloo", init_method="env://", timeout=timedelta(seconds=timeout)
+            "nccl" if self._cuda else "gloo",
+            store=_open_store(self.rank, self.size, limit),
+            rank=self.rank,
+            world_size=self.size,
+            timeout=limit,
         )
-        self.rank, self.size = dist.get_rank(), dist.get_world_size()
 
     def all_reduce(self, tensor: torch.Tensor) -> None:
         placed = self._placed(tensor)
@@ -55,3 +62,30 @@ class TorchBackend(Backend):
     def _placed(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return the tensor where the transport can reach it: NCCL knows no CPU tensors."""
         return tensor.cuda() if self._cuda and not tensor.is_cuda else tensor
+
+
+def _open_store(rank: int, size: int, timeout: timedelta) -> Any:
+    """Return the store at which the ranks meet; rank 0 has it.
+
+    It asks nobody who he is, and torch's own "env://" lets it listen on all interfaces: here it does on that of
+    MASTER_ADDR only.
+    """
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    listening = _listen(host, port) if rank == 0 else None
+    return dist.TCPStore(  # type: ignore[attr-defined]
+        host, port, size, rank == 0, timeout, multi_tenant=True, master_listen_fd=listening
+    )
+
+
+def _listen(host: str, port: int) -> int | None:
+    """Return the descriptor of a socket that listens there; None where the address is not one of this machine."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as listener:
+            # The task of this rank keeps the port bound.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(128)
+            return listener.detach()
+    except OSError:
+        return None

@@ -49,7 +49,7 @@ class Ranks:
     num_procs: int
     backend: str = "horovod"
     device: str = "auto"
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
     start_timeout: float = 300.0
     heartbeat_timeout: float = 600.0
     verbosity: str = "log_callback_only"

@@ -8,7 +8,6 @@ in the task, which knows the ranks by a secret made from that of the job.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import tempfile
@@ -17,9 +16,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from sparkdl.cluster.messages import ReadSpool, SpoolBytes
-from sparkdl.cluster.rpc import Channel, Server, connect
+from sparkdl.cluster.rpc import Channel, Server, connect, derived
 from sparkdl.errors import ClusterError
 
+SPOOL = "spool sources"
+"""What the secret for ranks that read is `derived` for."""
 _LARGEST = 1 << 31
 
 
@@ -62,7 +63,7 @@ class SpoolFile:
 
     def offer(self, address: str, index: Any) -> dict[str, Any]:
         """Let ranks read from now on; return what they must know. `index` says what lies where, as JSON."""
-        self._server = Server(address, derived(self._secret), self._serve)
+        self._server = Server(address, derived(self._secret, SPOOL), self._serve)
         found = os.fstat(self.descriptor)
         return {
             "index": index,
@@ -171,11 +172,6 @@ class RankSpoolSource:
         channel.limit_sending(self._timeout)
         channel.limit_receiving(self._timeout)
         return channel
-
-
-def derived(secret: str) -> str:
-    """Return the secret with which ranks read what tasks hold; it does not open the coordinator."""
-    return hashlib.sha256(f"spool sources of {secret}".encode()).hexdigest()
 
 
 def read_exactly(descriptor: int, offset: int, size: int) -> bytes | None:

@@ -80,21 +80,15 @@ def base_environment(
     return env
 
 
-def rendezvous_environment(
-    topology: Topology, backend: str, address: tuple[str, int] | None, interface: str | None, timeout: float
-) -> dict[str, str]:
+def rendezvous_environment(topology: Topology, backend: str, meeting: Meeting | None) -> dict[str, str]:
     """Return what tells the rank where it stands and where to meet the others.
 
     Parameters
     ----------
-    place : Topology
+    topology : Topology
     backend : str
-    address : tuple of (str, int) or None
-        The rendezvous server for Horovod, the store for torch.
-    interface : str or None
-        Network interface that leads to the other ranks.
-    timeout : float
-        Seconds that they may take to meet.
+    meeting : Meeting or None
+        None: there is nobody to meet.
     """
     env = {
         "RANK": str(topology.rank),
@@ -102,8 +96,8 @@ def rendezvous_environment(
         "LOCAL_RANK": str(topology.local_rank),
         "LOCAL_WORLD_SIZE": str(topology.local_size),
     }
-    if address is not None:
-        env |= spec_of(backend).environment(topology, Meeting(address, interface, timeout))
+    if meeting is not None:
+        env |= spec_of(backend).environment(topology, meeting)
     return env
 
 

@@ -14,15 +14,15 @@ from sparkdl.cluster.job import ENVIRONMENT, RANK_LOST, TIMED_OUT, Job, Outcome
 from sparkdl.cluster.messages import JoinControl, Offer, PrepareRank, RunFunction
 from sparkdl.cluster.prefork import client
 from sparkdl.cluster.rank.process import RankProcess, start_fresh
-from sparkdl.cluster.rpc import connect
-from sparkdl.cluster.spool.spool_file import derived
+from sparkdl.cluster.rpc import connect, derived
+from sparkdl.cluster.spool.spool_file import SPOOL
 from sparkdl.cluster.task import environment
 from sparkdl.cluster.task.coordinator import Coordinator
 from sparkdl.cluster.task.event_stream import EventStream
-from sparkdl.cluster.task.rendezvous import open_rendezvous
+from sparkdl.cluster.task.rendezvous import RENDEZVOUS, open_rendezvous
 from sparkdl.cluster.task.supervisor import Supervisor
 from sparkdl.cluster.task.topology import assign, coordinator_host, interface_towards
-from sparkdl.comm.registry import spec_of
+from sparkdl.comm.registry import Meeting, spec_of
 
 if TYPE_CHECKING:
     from sparkdl.cluster.spool.ingest import Ingested
@@ -179,7 +179,8 @@ class Task:
             forward=self._event_stream.put,
         )
         self._closing.callback(self._coordinator.close)
-        rendezvous = open_rendezvous(spec_of(job.backend).rendezvous, host, self._topologies)
+        secret = derived(job.secret, RENDEZVOUS)
+        rendezvous = open_rendezvous(spec_of(job.backend).rendezvous, host, secret, self._topologies)
         if rendezvous is not None:
             self._closing.callback(rendezvous.close)
         port = None if rendezvous is None else rendezvous.port
@@ -188,15 +189,18 @@ class Task:
     def _work(self, host: str, offers: Sequence[Offer]) -> RunFunction:
         job, topology = self._job, self._topology
         port = offers[0].rendezvous
-        address = None if port is None else (host, port)
-        env = environment.rendezvous_environment(
-            topology, job.backend, address, interface_towards(self._here.hosts, topology.host), job.start_timeout
+        interface = interface_towards(self._here.hosts, topology.host)
+        meeting = (
+            None
+            if port is None
+            else Meeting((host, port), interface, job.start_timeout, derived(job.secret, RENDEZVOUS))
         )
+        env = environment.rendezvous_environment(topology, job.backend, meeting)
         return RunFunction(
             function=job.function,
             env={**env, **job.env},
             max_result_bytes=job.max_result_bytes,
-            spool_secret=derived(job.secret),
+            spool_secret=derived(job.secret, SPOOL),
             spool_sources=[offer.spool_source for offer in offers if offer.spool_source is not None],
             result_folder=job.result_folder,
             arguments=job.blob,

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from sparkdl.cluster.rank.secondary_errors import is_secondary
+from sparkdl.cluster.rpc import derived
 from sparkdl.cluster.spool import spool_file as spool_file_module
-from sparkdl.cluster.spool.spool_file import RankSpoolSource, SpoolFile, SpoolLostError, derived, roomiest_folder
+from sparkdl.cluster.spool.spool_file import SPOOL, RankSpoolSource, SpoolFile, SpoolLostError, roomiest_folder
 from sparkdl.errors import ClusterError, DataError
 
 pytestmark = pytest.mark.timeout(60)
@@ -39,7 +40,7 @@ def offered(spool_file, host="here"):
 
 
 def reader(offer, own_host="here", secret="secret", timeout=20.0):
-    return RankSpoolSource(offer, derived(secret), own_host, timeout)
+    return RankSpoolSource(offer, derived(secret, SPOOL), own_host, timeout)
 
 
 def test_a_rank_on_the_same_host_reads_the_file_itself(spool_file):

@@ -12,6 +12,7 @@ from sparkdl.cluster.task.environment import (
     visible_gpus,
 )
 from sparkdl.cluster.task.topology import assign
+from sparkdl.comm.registry import Meeting
 from sparkdl.errors import ClusterError
 
 PLACES = assign(["h", "h"])
@@ -62,12 +63,13 @@ def test_the_users_environment_wins_and_sparks_secrets_stay_behind():
 def test_every_rank_knows_its_place_and_only_its_backends_meeting_point():
     place = PLACES[1]
     common = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
-    assert rendezvous_environment(place, "local", None, "lo", 300) == common
-    torch = rendezvous_environment(place, "torch", ("h", 99), "lo", 300)
+    assert rendezvous_environment(place, "local", None) == common
+    torch = rendezvous_environment(place, "torch", Meeting(("h", 99), "lo", 300))
     assert torch == {**common, "MASTER_ADDR": "h", "MASTER_PORT": "99", "GLOO_SOCKET_IFNAME": "lo"}
-    horovod = rendezvous_environment(place, "horovod", ("h", 99), None, 300)
+    horovod = rendezvous_environment(place, "horovod", Meeting(("h", 99), None, 300, "secret"))
     assert "HOROVOD_CYCLE_TIME" not in horovod
     assert horovod["HOROVOD_GLOO_RENDEZVOUS_PORT"] == "99"
+    assert horovod["HOROVOD_GLOO_RENDEZVOUS_ADDR"] == "h:99/secret"
     assert "HOROVOD_GLOO_IFACE" not in horovod
     assert "MASTER_ADDR" not in horovod
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from sparkdl.cluster.spool.spool_file import RankSpoolSource, SpoolFile, derived
+from sparkdl.cluster.rpc import derived
+from sparkdl.cluster.spool.spool_file import SPOOL, RankSpoolSource, SpoolFile
 from sparkdl.data.direct.spooling import ingest_rows
 from sparkdl.data.format.manifest import Manifest
 from sparkdl.data.loading.loader import Batch, Loader
@@ -35,7 +36,7 @@ def spool_sources() -> Iterator[list[RankSpoolSource]]:
             spool_file = stack.enter_context(closing(SpoolFile("secret", 20.0)))
             index = ingest_rows(blocks[task::TASKS], spool_file.descriptor, expected.to_json())
             offer = {**spool_file.offer("127.0.0.1", index), "host": f"host{task}", "address": "127.0.0.1"}
-            held.append(stack.enter_context(closing(RankSpoolSource(offer, derived("secret"), "host0", 20.0))))
+            held.append(stack.enter_context(closing(RankSpoolSource(offer, derived("secret", SPOOL), "host0", 20.0))))
         assert [each.local for each in held] == [True, False, False]
         yield held
 
@@ -94,7 +95,7 @@ def spool_of(task: int, blocks: list[pa.RecordBatch], stack: ExitStack) -> RankS
     spool_file = stack.enter_context(closing(SpoolFile("secret", 20.0)))
     index = ingest_rows(blocks, spool_file.descriptor, PACKED[2].to_json())
     offer = {**spool_file.offer("127.0.0.1", index), "host": f"host{task}", "address": "127.0.0.1"}
-    return stack.enter_context(closing(RankSpoolSource(offer, derived("secret"), "host0", 20.0)))
+    return stack.enter_context(closing(RankSpoolSource(offer, derived("secret", SPOOL), "host0", 20.0)))
 
 
 def test_blocks_that_no_task_has_or_that_two_have_are_refused_before_training() -> None:
