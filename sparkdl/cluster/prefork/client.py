@@ -19,6 +19,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -35,7 +36,9 @@ PATIENCE = 120.0
 IDLE = 60.0
 """Seconds without a rank after which a server leaves."""
 _BOOT = (
-    "import sys, os, json\n"
+    # The folder in which a process starts may be one that others write to: nothing is imported from there.
+    "import sys; sys.path[:] = [entry for entry in sys.path if entry]\n"
+    "import os, json\n"
     # The server outlives whoever starts it, and is nobody's child to be waited for.
     "if os.fork(): os._exit(0)\n"
     "settings = json.loads(sys.argv[1]); sys.path[:] = settings['path']\n"
@@ -103,10 +106,9 @@ def prewarm_server(env: Mapping[str, str], path: Sequence[str], module: str) -> 
 
 def connect_server(env: Mapping[str, str], path: Sequence[str]) -> socket.socket | None:
     """Connect to the server for this environment, started first if there is none; None where that does not work."""
-    folder, name = server_folder(), f"{_key(env)}.sock"
+    name = f"{_key(env)}.sock"
     try:
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
+        folder = server_folder() or _new_folder()
         with _opened(folder) as descriptor:
             # A socket's address holds 107 bytes, fewer than a temporary folder of YARN's has.
             address = Path(f"/proc/self/fd/{descriptor}") / name
@@ -124,9 +126,36 @@ def connect_server(env: Mapping[str, str], path: Sequence[str]) -> socket.socket
         return None
 
 
-def server_folder() -> Path:
-    """Return the folder of this user's servers on this host; it exists while there is one."""
-    return Path(tempfile.gettempdir()) / f"sparkdl-prefork-{os.getuid()}"
+def server_folder() -> Path | None:
+    """Return the folder of this user's servers on this host; it exists while there is one.
+
+    Its name has a time and a part by chance, and the first that is this user's own counts: another user, who can make
+    folders of such names too, can stand in nobody's way.
+    """
+    found = sorted(Path(tempfile.gettempdir()).glob(f"{_folder_prefix()}*"))
+    return next(filter(_is_own, found), None)
+
+
+def _folder_prefix() -> str:
+    return f"sparkdl-prefork-{os.getuid()}-"
+
+
+def _is_own(folder: Path) -> bool:
+    try:
+        state = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and stat.S_IMODE(state.st_mode) == 0o700
+
+
+def _new_folder() -> Path:
+    made = Path(tempfile.mkdtemp(prefix=f"{_folder_prefix()}{time.time_ns():020d}-"))
+    first = server_folder()
+    if first is None or first == made:
+        return made
+    # Another process of this user has made one at the same time.
+    made.rmdir()
+    return first
 
 
 def peer_uid(sock: socket.socket) -> int:

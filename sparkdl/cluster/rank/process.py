@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from sparkdl.cluster.rpc import Channel
 
 _BOOT = (
-    "import sys, json; settings = json.loads(sys.argv[1]); sys.path[:] = settings['path']; "
+    # The folder in which a process starts may be one that others write to: nothing is imported from there.
+    "import sys; sys.path[:] = [entry for entry in sys.path if entry]; "
+    "import json; settings = json.loads(sys.argv[1]); sys.path[:] = settings['path']; "
     "from sparkdl.cluster.rank.main import main; main(settings)"
 )
 

@@ -363,9 +363,12 @@ def test_without_the_prefork_server_ranks_are_fresh_interpreters(spark):
 
 def test_the_driver_of_a_local_master_starts_the_server_that_the_tasks_use(spark):
     assert prewarm(spark, SessionFacts.read(spark), CALL)
-    before = {path.name for path in server_folder().glob("*.sock")}
+    folder = server_folder()
+    assert folder is not None
+    before = {path.name for path in folder.glob("*.sock")}
     assert run(spark, lambda context: context.rank, num_procs=1).value == 0
-    assert {path.name for path in server_folder().glob("*.sock")} <= before
+    assert server_folder() == folder
+    assert {path.name for path in folder.glob("*.sock")} <= before
 
 
 @pytest.fixture

@@ -163,7 +163,9 @@ def test_a_fork_is_as_isolated_as_a_fresh_interpreter(prefork_folder, caplog):
     assert len({d for triple in draws for d in triple}) == 9
     assert len({s.pop("cwd") for s in (*seen, fresh)}) == 3
     assert seen[0] == seen[1] == fresh
-    (server,) = server_folder().glob("*.sock")
+    folder = server_folder()
+    assert folder is not None
+    (server,) = folder.glob("*.sock")
     assert caplog.messages == [f"prefork server {server.name} {how}" for how in ("started", "reused")]
 
 
@@ -203,7 +205,7 @@ def test_a_killed_server_is_replaced_and_an_idle_one_leaves_with_its_folder(pref
     assert psutil.pid_exists(second), "a server with a rank is not idle"
     again.close()
     assert wait_gone([second])
-    assert not server_folder().exists()
+    assert server_folder() is None
 
 
 def server_pids(folder):
@@ -216,12 +218,53 @@ def server_pids(folder):
     return [pid for pid, parent in found.items() if parent not in found]
 
 
-def test_a_folder_that_others_may_enter_is_not_used(prefork_folder, caplog):
-    caplog.set_level("INFO", "sparkdl.cluster.prefork")
-    server_folder().mkdir(mode=0o755)
-    server_folder().chmod(0o755)
-    assert start_preforked(dict(os.environ), sys.path, __name__) is None
-    assert "is not this user's own" in caplog.text
+def test_folders_of_such_a_name_that_are_not_this_users_alone_are_passed_over(prefork_folder, tmp_path):
+    prefix = f"sparkdl-prefork-{os.getuid()}-"
+    open_to_all = prefork_folder / f"{prefix}0"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o755)
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    (prefork_folder / f"{prefix}1").symlink_to(private)
+    (prefork_folder / f"{prefix}2").touch(mode=0o700)
+    assert server_folder() is None
+    process = start_preforked({**os.environ, "OMP_NUM_THREADS": "1"}, sys.path, __name__)
+    assert process is not None
+    process.close()
+    folder = server_folder()
+    assert folder is not None
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert [path.suffix for path in folder.iterdir()] == [".sock"]
+    assert not list(open_to_all.iterdir())
+    assert not list(private.iterdir())
+
+
+def test_nobody_can_make_the_folder_of_another_users_servers(prefork_folder, monkeypatch):
+    uid = os.getuid()
+    (prefork_folder / f"sparkdl-prefork-{uid + 1}-0").mkdir(mode=0o700)
+    monkeypatch.setattr(os, "getuid", lambda: uid + 1)
+    assert server_folder() is None
+
+
+def test_two_that_make_a_folder_at_the_same_time_agree_on_one(prefork_folder):
+    made = [client._new_folder() for _ in range(3)]
+    assert set(made) == {server_folder()}
+    assert len(list(prefork_folder.glob("sparkdl-prefork-*"))) == 1
+
+
+@pytest.mark.parametrize("start", ["fresh", "prefork"])
+def test_nothing_is_imported_from_the_folder_in_which_a_process_starts(prefork_folder, tmp_path, monkeypatch, start):
+    for name in ("json", "os", "sparkdl", "torch"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w').write({name!r})")
+    monkeypatch.chdir(tmp_path)
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    path = [entry for entry in sys.path if entry]
+    process = start_fresh(env, path) if start == "fresh" else start_preforked(env, path, __name__)
+    assert process is not None
+    process.control.send(PrepareRank(env, path, process.folder, 1, 1.0, []))
+    assert hear(process) == Ready()
+    process.close()
+    assert not (tmp_path / "imported").exists()
 
 
 def test_a_server_that_does_not_answer_is_given_up(prefork_folder, monkeypatch):
