@@ -17,6 +17,8 @@ from sparkdl.storage import urls
 SECONDS = 3 * 86_400.0
 """How long a lease lasts unless it is renewed."""
 
+_LONGEST = 4096
+_FOREVER = 1e11
 _PREFIX = "lease-"
 
 
@@ -53,8 +55,17 @@ def ends(folder: str, options: Mapping[str, Any] | None = None) -> dict[str, flo
         if is_lease(name) and name.endswith(".json"):
             # One that is given back in this moment is none.
             with suppress(FileNotFoundError), urls.open_read(urls.join(folder, name), options) as stream:
-                found[holder_of(name)] = float(json.loads(stream.read())["until"])
+                found[holder_of(name)] = _end(stream.read(_LONGEST))
     return found
+
+
+def _end(text: bytes) -> float:
+    """Return what a lease says; one that is damaged has ended, and its holder renews it."""
+    try:
+        until = json.loads(text)["until"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return 0.0
+    return float(until) if type(until) in (int, float) and until < _FOREVER else 0.0
 
 
 def held_until(folder: str, options: Mapping[str, Any] | None = None) -> float:

@@ -39,3 +39,15 @@ def test_the_last_lease_counts(folder: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_folder_that_is_not_there_has_none(tmp_path: Path) -> None:
     assert leases.held_until(str(tmp_path / "none")) == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", '{"until": "x"}', '{"until": NaN}', '{"until": Infinity}', '{"until": 1e300}', "[" * 9000],
+)
+def test_a_damaged_lease_has_ended_until_it_is_renewed(text: str, tmp_path: Path) -> None:
+    leases.hold(str(tmp_path), "a")
+    (tmp_path / leases.name_of("a")).write_text(text)
+    assert leases.ends(str(tmp_path)) == {"a": 0.0}
+    leases.hold(str(tmp_path), "a")
+    assert leases.held_until(str(tmp_path)) > time.time()

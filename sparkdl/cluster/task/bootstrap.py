@@ -8,10 +8,12 @@ of `_take_part` and `_meet`.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import inspect
 import json
+import os
 import struct
 import sys
 import threading
@@ -199,10 +201,13 @@ def _gather(context: Any, message: str, timeout: float) -> list[str]:
 
 
 def received(name: str) -> bytes:
-    """Return the content of a file that the session has sent to its executors."""
+    """Return the content of a file that the session has sent to its executors; from now on only this user reads it."""
     from pyspark import SparkFiles
 
-    with open(SparkFiles.get(name), "rb") as file:
+    path = SparkFiles.get(name)
+    with contextlib.suppress(OSError):
+        os.chmod(path, 0o600)
+    with open(path, "rb") as file:
         return file.read()
 
 
@@ -212,9 +217,9 @@ def make_task(data: bytes, sent: str | None = None) -> Callable[[Iterator[Any]],
     Parameters
     ----------
     data : bytes
-        The job; left out where `sent` is given.
+        The job; only its line of plain fields where `sent` is given.
     sent : str, optional
-        Name of a file with the job, which the session has sent to its executors.
+        Name of a file with the rest, which the session has sent to its executors. The secret is not in it.
     """
     source = inspect.getsource(sys.modules[__name__])
     namespace: dict[str, Any] = {"__name__": "sparkdl_bootstrap", "__builtins__": __builtins__}
@@ -223,7 +228,7 @@ def make_task(data: bytes, sent: str | None = None) -> Callable[[Iterator[Any]],
     fetch: Callable[[str], bytes] = namespace["received"]
 
     def task(batches: Iterator[Any]) -> Iterator[Any]:
-        return run(data if sent is None else fetch(sent), batches)
+        return run(data if sent is None else data + fetch(sent), batches)
 
     # By its name cloudpickle would take it for a function of this module.
     task.__module__ = "sparkdl_bootstrap"

@@ -15,6 +15,7 @@ from sparkdl.data.format.manifest import Manifest
 from sparkdl.data.write.fingerprint import content_of
 from sparkdl.data.write.staging import StagingFolder
 from sparkdl.data.write.writer import Dataset, materialize
+from sparkdl.errors import DataError
 from sparkdl.schema import DataSchema
 from sparkdl.spark.facts import SessionFacts
 from sparkdl.spark.one_task import in_one_task
@@ -96,10 +97,16 @@ def keep(
         checksum = content_of(df, schema, validation_column, fill_value)
         for name in there:
             content = store.call(cache.take, name, checksum, store.holder)
-            if content is not None:
+            if content is None:
+                continue
+            try:
                 dataset = _dataset_of(content, store.url(name), store.lease, time.perf_counter() - started)
-                _log.info("cache hit: packed rows %s are used again", name)
-                return Kept(dataset, True, partial(store.leave, name))
+            except DataError as error:
+                _log.warning("packed rows %s are not used: %s", name, error)
+                store.leave(name, remove=False)
+                continue
+            _log.info("cache hit: packed rows %s are used again", name)
+            return Kept(dataset, True, partial(store.leave, name))
     name = cache.new_entry(key)
     _log.info("cache miss: rows are packed into %s (%d entries of the same key hold others)", name, len(there))
     store.call(cache.begin, name, store.holder)
@@ -167,8 +174,8 @@ def _content_of(dataset: Dataset) -> dict[str, Any]:
 
 
 def _dataset_of(content: Mapping[str, Any], url: str, lease: str, seconds: float) -> Dataset:
-    train, held = (None if content[s] is None else Manifest.from_json(content[s]) for s in ("train", "validation"))
-    assert train is not None
+    train = Manifest.from_json(content.get("train") or {})
+    held = None if content.get("validation") is None else Manifest.from_json(content["validation"])
     found = Dataset(
         # The folder may have another name now: a mount, another way to write the same URL.
         replace(train, url=url),

@@ -30,6 +30,8 @@ MANIFEST = "manifest.json"
 _USED = "used.json"
 _FOUND = "found-empty"
 _TRIES = 5
+_LONGEST = 1 << 28
+"""Bytes of a manifest: those of a million files."""
 _PREFIX = "sparkdl-rows-"
 
 Options = Mapping[str, Any] | None
@@ -70,7 +72,10 @@ def take(base: str, name: str, checksum: str, holder: str, options: Options = No
     """Take a lease on an entry of these rows and return its manifest; None if it holds others or is not whole."""
     folder = urls.join(base, name)
     content = _read(urls.join(folder, MANIFEST), options)
-    if content is None or content["checksum"] != checksum:
+    if content is None or content.get("checksum") != checksum:
+        return None
+    files = content.get("files")
+    if not isinstance(files, dict):
         return None
     try:
         leases.hold(folder, holder, options)
@@ -78,7 +83,7 @@ def take(base: str, name: str, checksum: str, holder: str, options: Options = No
         return None
     # Looked for after the lease is there: a clean-up takes the manifest first, and then looks for leases.
     sizes = dict(urls.list_folder(folder, options))
-    if MANIFEST in sizes and all(sizes.get(path) == size for path, size in content["files"].items()):
+    if MANIFEST in sizes and all(sizes.get(path) == size for path, size in files.items()):
         return content
     leases.release(folder, holder, options)
     return None
@@ -167,7 +172,8 @@ def _expired(folder: str, older_than: float, options: Options) -> bool:
         leases.hold(folder, _FOUND, options)
         return False
     used = _read(urls.join(folder, _USED), options)
-    last = max(until - leases.SECONDS, 0.0 if used is None else float(used["at"]))
+    at = None if used is None else used.get("at")
+    last = max(until - leases.SECONDS, float(at) if isinstance(at, int | float) else 0.0)
     return now - last >= older_than
 
 
@@ -192,9 +198,11 @@ def _withdrawn(base: str, name: str, options: Options) -> bool:
 
 
 def _read(url: str, options: Options) -> dict[str, Any] | None:
+    """Return what a file says; None where there is none, or it is damaged."""
     try:
         with urls.open_read(url, options) as stream:
-            content: dict[str, Any] = json.loads(stream.read())
-    except FileNotFoundError:
+            text = stream.read(_LONGEST + 1)
+        content = json.loads(text) if len(text) <= _LONGEST else None
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
-    return content
+    return content if isinstance(content, dict) else None

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
+from sparkdl.data.format.manifest_check import check_manifest
+from sparkdl.errors import DataError
 from sparkdl.schema import DataSchema
 
 FORMAT_VERSION = 1
@@ -154,9 +156,17 @@ class Manifest:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Manifest:
-        """Return the manifest that `to_json` has written."""
-        if value.get("formatVersion") != FORMAT_VERSION:
-            raise ValueError(f"manifest of format version {value.get('formatVersion')}, expected {FORMAT_VERSION}")
+        """Return the manifest that `to_json` has written.
+
+        Raises
+        ------
+        DataError
+            It has another format version, or a value that cannot be where it is.
+        """
+        version = value.get("formatVersion") if isinstance(value, Mapping) else None
+        if version != FORMAT_VERSION:
+            raise DataError(f"manifest of format version {version!r:.20}, expected {FORMAT_VERSION}")
+        check_manifest(value, (PACKED, COLUMNS, UNISCHEMA))
         return cls(
             url=value["url"],
             schema=DataSchema.from_json(value["schema"]),

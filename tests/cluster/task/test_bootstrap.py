@@ -6,13 +6,13 @@ import sys
 from dataclasses import replace
 
 import pytest
-from pyspark import cloudpickle
+from pyspark import SparkFiles, cloudpickle
 
 from sparkdl.cluster.driver.barrier_job import from_rows
 from sparkdl.cluster.driver.pickling import driver_versions
 from sparkdl.cluster.driver.spec import Ranks
 from sparkdl.cluster.job import ENVIRONMENT
-from sparkdl.cluster.task.bootstrap import check_versions, lacking, make_task, version_of
+from sparkdl.cluster.task.bootstrap import check_versions, lacking, make_task, received, version_of
 
 NEEDED = ("sparkdl", "pyarrow", "torch", "horovod")
 
@@ -28,7 +28,7 @@ sys.meta_path.insert(0, Blocker())
 import importlib.util
 real = importlib.util.find_spec
 importlib.util.find_spec = lambda name, package=None: None if name in missing else real(name, package)
-from pyspark import cloudpickle
+from pyspark import SparkFiles, cloudpickle
 import pyspark
 class Info:
     address = "10.0.0.7:4711"
@@ -101,3 +101,11 @@ def test_an_executor_without_a_package_answers_with_its_host(missing, remedy):
     (outcome,) = from_rows(rows)
     assert outcome.kind == ENVIRONMENT
     assert outcome.message == (f"the executor at 10.0.0.7:4711 ({sys.executable}) has no {missing}: {remedy}")
+
+
+def test_what_was_sent_by_file_is_closed_to_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(SparkFiles, "get", lambda name: str(tmp_path / name))
+    (tmp_path / "sent").write_bytes(b"blob")
+    (tmp_path / "sent").chmod(0o644)
+    assert received("sent") == b"blob"
+    assert (tmp_path / "sent").stat().st_mode & 0o777 == 0o600

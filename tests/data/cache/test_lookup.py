@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -127,3 +128,22 @@ def test_rows_are_kept_where_param_or_conf_say(spark: SparkSession, tmp_path: Pa
         assert keeping_base(SessionFacts.read(spark), "s3://bucket/rows") == "s3://bucket/rows"
     finally:
         spark.conf.unset(CACHE_CONF)
+
+
+def test_a_manifest_that_is_damaged_is_named_and_passed_over(
+    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = StagingFolder(str(tmp_path), spark)
+    df = rows(spark)
+    first = keep(df, fields_of(df), place)
+    first.close()
+    (path,) = tmp_path.glob(f"*/{store.MANIFEST}")
+    content = json.loads(path.read_text())
+    content["train"]["files"][0]["path"] = "../../elsewhere"
+    path.write_text(json.dumps(content))
+    again = keep(df, fields_of(df), place)
+    assert not again.reused
+    assert "this manifest is damaged: 'files'" in caplog.text
+    again.close()
+    # Nobody holds the damaged one any more.
+    assert len(clear_cache(str(tmp_path))) == 2

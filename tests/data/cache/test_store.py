@@ -279,3 +279,25 @@ def test_a_store_without_folders_keeps_entries_too(tmp_path: Path, later: Any) -
     later(store.KEEP_SECONDS + 1)
     assert store.look(base, KEY) == []
     assert urls.list_folder(base) == []
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"\xff", b"[]", b"{", b"[" * 100_000, b"null", b'{"checksum": 1}', b'{"files": 3}']
+)
+def test_a_damaged_manifest_is_no_entry_and_stops_nobody(text: bytes, tmp_path: Path) -> None:
+    name = write(tmp_path)
+    store.leave(str(tmp_path), name, "writer")
+    (tmp_path / name / store.MANIFEST).write_bytes(text)
+    assert store.take(str(tmp_path), name, SUM, "other") is None
+    (tmp_path / name / store.MANIFEST).write_text(f'{{"checksum": "{SUM}", "files": []}}')
+    assert store.take(str(tmp_path), name, SUM, "other") is None
+    # Nobody can tell when it was used last, and nobody holds it.
+    (tmp_path / name / "used.json").write_bytes(text)
+    assert store.look(str(tmp_path), KEY) == []
+    assert not (tmp_path / name).exists()
+
+
+def test_a_manifest_is_read_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = write(tmp_path)
+    monkeypatch.setattr(store, "_LONGEST", 10)
+    assert store.take(str(tmp_path), name, SUM, "other") is None
