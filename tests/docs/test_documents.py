@@ -34,6 +34,7 @@ GOOD = {"accuracy": 0.93, "R2": 0.85}
 
 SCORES = {
     "README.md": 3,
+    "docs/checkpoints.md": 1,
     "docs/feed.md": 2,
     "docs/migration.md": 6,
     "docs/mlflow.md": 1,

@@ -47,6 +47,16 @@ def check_results(out: Path) -> None:
 
 
 @pytest.mark.slow
+def test_resume(tmp_path: Path) -> None:
+    output = run(sys.executable, EXAMPLES / "resume.py", "--out", "results", cwd=tmp_path)
+    assert "the weights are the same, bit for bit" in output
+    (accuracy,) = re.findall(r"^accuracy (\S+) on held-out wines$", output, re.MULTILINE)
+    assert float(accuracy) >= 0.93
+    with Image.open(tmp_path / "results" / "resume.png") as image:
+        assert min(image.size) >= 200
+
+
+@pytest.mark.slow
 def test_digits_by_spark_submit(tmp_path: Path) -> None:
     output = run(
         SPARK_SUBMIT,
