@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sparkdl.cluster.admission import PAUSE
 from sparkdl.cluster.messages import ForkRank, Prewarm, from_text
 from sparkdl.cluster.prefork.client import peer_uid
 from sparkdl.cluster.rank.main import serve
@@ -79,6 +80,10 @@ def _serve(listener: socket.socket, idle: float) -> None:
         try:
             client, _ = listener.accept()
         except TimeoutError:
+            client = None
+        except OSError:
+            # A client that is gone already, or no descriptor is left: the next one may do.
+            time.sleep(PAUSE)
             client = None
         if client is not None:
             with client:
