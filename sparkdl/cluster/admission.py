@@ -63,6 +63,12 @@ class Admission:
             for sock in [each for each, deadline in self._deadlines.items() if deadline <= now]:
                 self._end(sock)
 
+    def close(self) -> None:
+        """End all of them."""
+        with self._lock:
+            for sock in list(self._deadlines):
+                self._end(sock)
+
     def _end(self, sock: socket.socket) -> None:
         del self._deadlines[sock]
         # Who reads from it, in another thread, closes it.

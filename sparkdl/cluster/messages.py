@@ -84,8 +84,8 @@ class RunFunction(Message):
     max_result_bytes: int
     spool_secret: str = field(default="", repr=False)
     spool_sources: Sequence[Mapping[str, Any]] = ()
-    result_folder: bytes = b""
-    arguments: bytes = b""
+    result_folder: bytes = field(default=b"", repr=False)
+    arguments: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)

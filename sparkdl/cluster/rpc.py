@@ -172,7 +172,7 @@ class Server:
         self._secret = secret
         self._serve = serve
         self._admission = Admission()
-        self._socket = listen(host)
+        self._socket = _listen(host)
         self._lock = threading.Lock()
         self._open: set[Channel] = set()
         self._threads: set[threading.Thread] = set()
@@ -266,8 +266,7 @@ class Server:
         return True
 
 
-def listen(host: str) -> socket.socket:
-    """Listen on a free port of that address; where it is not one of this machine, on all."""
+def _listen(host: str) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family)

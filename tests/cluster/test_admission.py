@@ -58,3 +58,12 @@ def test_one_that_is_closed_already_does_no_harm(pairs):
     pairs[0][0].close()
     admission.enter(pairs[1][0])
     assert admission.leave(pairs[1][0])
+
+
+def test_none_outlives_its_server(pairs):
+    admission = Admission()
+    for ours, _ in pairs[:2]:
+        admission.enter(ours)
+    assert admission.leave(pairs[0][0])
+    admission.close()
+    assert [ended(theirs) for _, theirs in pairs] == [False, True, False]

@@ -6,7 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sparkdl.cluster.driver.spec import Ranks
 from sparkdl.cluster.job import ENVIRONMENT, USER_ERROR, Job, Outcome
+from sparkdl.cluster.messages import PrepareRank, RunFunction
+from sparkdl.comm.registry import Meeting
 from sparkdl.errors import SparkDLError
 
 TEXT = st.text(max_size=20)
@@ -69,3 +72,17 @@ def test_another_format_version_is_named_with_the_remedy():
     data = Outcome(kind=ENVIRONMENT, rank=0).to_bytes().replace(b'"formatVersion": 1', b'"formatVersion": 7')
     with pytest.raises(SparkDLError, match="this outcome has format version 7, this sparkdl reads 1: install the same"):
         Outcome.from_bytes(data)
+
+
+def test_no_secret_is_shown():
+    env = {"TOKEN": "s3cr3t"}
+    job = Ranks(1, env=env).job("m:f", {"storage_options": "s3cr3t"})
+    for each in (
+        Ranks(1, env=env),
+        job,
+        PrepareRank(env, [], "/f", 1, 1.0),
+        RunFunction("m:f", env, {}, 1, spool_secret="s3cr3t", result_folder=b"s3cr3t", arguments=b"s3cr3t"),
+        Meeting(("h", 1), None, 1.0, "s3cr3t"),
+    ):
+        assert "s3cr3t" not in repr(each)
+        assert job.secret not in repr(each)

@@ -120,6 +120,10 @@ def _open_to(secret: str, address: tuple[str, int]) -> Any:
         def service_actions(self) -> None:
             admission.expire()
 
+        def server_close(self) -> None:
+            super().server_close()
+            admission.close()
+
         def handle_error(self, request: socket.socket, client_address: Any) -> None:
             _log.debug("a request to Horovod's rendezvous has failed", exc_info=True)
 

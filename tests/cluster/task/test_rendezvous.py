@@ -89,6 +89,16 @@ def test_400_silent_connections_keep_out_nobody(server):
         assert threading.active_count() - before <= admission.STRANGERS + 1
 
 
+def test_no_connection_outlives_the_server():
+    server = HorovodServer("127.0.0.1", SECRET, assign(["h"]))
+    with socket.create_connection(("127.0.0.1", server.port), timeout=2) as sock:
+        sock.sendall(b"GET /")
+        time.sleep(0.3)
+        server.close()
+        # Less than what Horovod's handler gives a silent client.
+        assert sock.recv(1) == b""
+
+
 def test_an_address_of_another_machine_is_listened_for_on_all():
     server = HorovodServer("192.0.2.1", SECRET, assign(["h"]))
     try:
