@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from sparkdl.cluster.messages import (
     Raised,
     Returned,
     RunFunction,
+    _fits,
     decode,
     encode,
     from_text,
@@ -82,11 +84,25 @@ def test_a_bootstrap_without_sparkdl_can_write_an_offer() -> None:
         (b'{"message": "Ready"}', b"bytes"),
         (b'{"message": "Returned", "value": 5}', b"four"),
         (b'{"message": "Returned", "value": "x"}', b""),
+        (b'{"message": "Returned", "value": true}', b"x"),
+        (b'{"message": "Returned", "value": 1e999}', b""),
+        (b'{"message": "SpoolBytes", "found": true, "data": -1}', b""),
+        (b'{"message": "JoinControl", "rank": []}', b""),
+        (b'{"message": "JoinControl", "rank": true}', b""),
+        (b'{"message": "EventRecord", "record": [1]}', b""),
+        (b'{"message": "Met", "texts": "abc"}', b""),
+        (b'{"message": "Offer", "coordinator": "1"}', b""),
     ],
 )
 def test_what_is_no_message_is_refused(header: bytes, blob: bytes) -> None:
     with pytest.raises(MessageError, match="no message between ranks, tasks and driver"):
         decode(header, blob)
+
+
+def test_the_type_of_every_field_is_known() -> None:
+    for kind in Message.__subclasses__():
+        for each in fields(kind):
+            assert not _fits(object(), str(each.type)), (kind, each.name)
 
 
 @given(value=JSON, blob=BYTES)

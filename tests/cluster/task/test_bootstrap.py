@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pyspark import SparkFiles, cloudpickle
 from sparkdl.cluster.driver.barrier_job import from_rows
 from sparkdl.cluster.driver.pickling import driver_versions
 from sparkdl.cluster.driver.spec import Ranks
-from sparkdl.cluster.job import ENVIRONMENT
+from sparkdl.cluster.job import ENVIRONMENT, Job
 from sparkdl.cluster.task.bootstrap import check_versions, lacking, make_task, received, version_of
 
 NEEDED = ("sparkdl", "pyarrow", "torch", "horovod")
@@ -28,7 +29,7 @@ sys.meta_path.insert(0, Blocker())
 import importlib.util
 real = importlib.util.find_spec
 importlib.util.find_spec = lambda name, package=None: None if name in missing else real(name, package)
-from pyspark import SparkFiles, cloudpickle
+from pyspark import cloudpickle
 import pyspark
 class Info:
     address = "10.0.0.7:4711"
@@ -109,3 +110,17 @@ def test_what_was_sent_by_file_is_closed_to_others(tmp_path, monkeypatch):
     (tmp_path / "sent").chmod(0o644)
     assert received("sent") == b"blob"
     assert (tmp_path / "sent").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_job_of_which_a_part_was_sent_by_file_is_whole_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(SparkFiles, "get", lambda name: str(tmp_path / name))
+    job = Ranks(1).job("m:f", {"weights": bytes(1000)})
+    plain, line_end, blobs = job.to_bytes().partition(b"\n")
+    (tmp_path / "sent").write_bytes(blobs)
+    assert job.secret.encode() not in blobs
+    seen = []
+    task = make_task(plain + line_end, "sent")
+    run = inspect.getclosurevars(task).nonlocals["run"]
+    monkeypatch.setitem(run.__globals__, "_answer", lambda data, batches: seen.append(data) or iter(()))
+    assert list(task(iter(()))) == []
+    assert [Job.from_bytes(data) for data in seen] == [job]
