@@ -28,8 +28,8 @@ from sparkdl.errors import SparkDLError
 from sparkdl.version import __version__
 
 if TYPE_CHECKING:
-    from sparkdl.estimators.base import TorchEstimator
     from sparkdl.estimators.classification import TorchClassificationModel, TorchClassifier
+    from sparkdl.estimators.generic import TorchEstimator
     from sparkdl.estimators.model import TorchModel
     from sparkdl.estimators.regression import TorchRegressionModel, TorchRegressor
     from sparkdl.network import register
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sparkdl.runner import HorovodRunner
 
 _PLACES = {
-    "TorchEstimator": "sparkdl.estimators.base",
+    "TorchEstimator": "sparkdl.estimators.generic",
     "TorchModel": "sparkdl.estimators.model",
     "TorchClassifier": "sparkdl.estimators.classification",
     "TorchClassificationModel": "sparkdl.estimators.classification",

@@ -1,4 +1,4 @@
-"""Estimators that train a network on ranks: what all tasks share, and TorchEstimator."""
+"""Estimators that train a network on ranks: what all tasks share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sparkdl.cluster.task.environment import visible_gpus
 from sparkdl.data.write import check_fill, check_folder, check_validation_column, declared_sizes, schema_of
 from sparkdl.errors import NetworkError
 from sparkdl.estimators.from_checkpoint import outline
-from sparkdl.estimators.model import NetworkModel, TorchModel
+from sparkdl.estimators.model import NetworkModel
 from sparkdl.fitting.checkpoints import checkpoints_of, rows_identity, until_done
 from sparkdl.fitting.config import config_of, measuring_plan_of, plan_of, seed_of
 from sparkdl.fitting.known import Checked, Foreseen, Prepared, sent_to_ranks
@@ -36,7 +36,7 @@ from sparkdl.fitting.result_store import result_folder
 from sparkdl.fitting.shared_dataset import RowsWanted, SharedRows
 from sparkdl.network import check, resolve
 from sparkdl.params.roles import inputs_of, labels_of, weight_of
-from sparkdl.params.stages import EstimatorParams, TrainingParams
+from sparkdl.params.stages import TrainingParams
 from sparkdl.persistence import Savable
 from sparkdl.preflight.backend import choose_backend
 from sparkdl.preflight.checkpoints import check_checkpoints
@@ -46,11 +46,10 @@ from sparkdl.preflight.gpus import check_gpus, will_have_gpus
 from sparkdl.preflight.network import check_batch, check_steps
 from sparkdl.preflight.rows import check_rows
 from sparkdl.preflight.settings import check_settings
-from sparkdl.scoring.outputs import GenericHead, Head
+from sparkdl.scoring.outputs import Head
 from sparkdl.scoring.transform import added_fields
 from sparkdl.spark.facts import SessionFacts
 from sparkdl.spark.session import conf_bool
-from sparkdl.train.losses import CLASSES, compares
 
 if TYPE_CHECKING:
     from typing import Self
@@ -351,51 +350,3 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
     def _extra(self, prepared: Prepared, columns: StructType) -> dict[str, Any]:
         """Return what the model needs besides the network; JSON values."""
         return {}
-
-
-class TorchEstimator(EstimatorParams, TrainingStage[TorchModel]):
-    """Trains any network by any loss, on several ranks; with several inputs and labels if there are.
-
-    Parameters
-    ----------
-    **settings
-        Params by name, as listed below. `module` must be given.
-
-    Notes
-    -----
-    The network gets one tensor for each input, (n, 1) for a scalar column, (n, k) for an array, a vector or
-    `featuresCols`, (n, ...) for nested arrays, (n, 3, H, W) for images; integers as int64, all else as float32. It
-    returns one tensor, or a tuple or dict of as many as there are labels, each with n rows. A label takes the shape
-    of its output where the sizes agree; class losses get int64 (n,).
-
-    Examples
-    --------
-    >>> model = TorchEstimator(module=net, loss="huber", epochs=5, numProcs=2).fit(df)  # doctest: +SKIP
-    """
-
-    __module__ = "sparkdl"
-
-    def _model_class(self) -> type[TorchModel]:
-        return TorchModel
-
-    def _head(self, schema: DataSchema, outputs: Shapes | None) -> Head:
-        names = self.getOutputCols()
-        if outputs is None:
-            losses = self._config().losses
-            outputs = tuple(
-                (-1,) if compares(loss) == CLASSES else f.shape for f, loss in zip(schema.labels, losses, strict=True)
-            )
-        return GenericHead((self.getPredictionCol(),) if names is None else tuple(names), outputs)
-
-    def _output_size(self, config: TrainConfig, schema: DataSchema) -> int | None:
-        if len(schema.labels) != 1 or compares(config.losses[0]) == CLASSES:
-            return None
-        return schema.labels[0].size
-
-    def _fitting(self, config: TrainConfig, schema: DataSchema, outputs: Shapes) -> TrainConfig:
-        if len(outputs) != len(schema.labels):
-            raise NetworkError(
-                f"the network returns {len(outputs)} outputs for {len(schema.labels)} labels: let it return one for "
-                "each, in the order of labelCols"
-            )
-        return config
