@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make demo       train a digit classifier on two Horovod ranks, end to end"
-	@echo "make test       run the tests (make test-slow: those that take minutes or need the package index)"
+	@echo "make test       run the tests, those of make coverage first (make test-slow: those that take minutes or need the package index)"
 	@echo "make test-versions  run the core of the tests on every pyspark and Python, and over Spark Connect"
 	@echo "make coverage   run the tests without Spark, and say which branches of the code they reach"
 	@echo "make lint       ruff, mypy --strict, import rules"
@@ -53,9 +53,9 @@ demo: env
 	@echo "== demo: examples/digits.py"
 	@$(BIN)/python examples/digits.py
 
-test: env
-	@echo "== tests"
-	@$(BIN)/python -m pytest -m "not slow"
+test: coverage
+	@echo "== the other tests"
+	@$(BIN)/python -m pytest -m "not slow" $(addprefix --ignore=,$(UNIT_TESTS))
 
 coverage: env
 	@echo "== branches that the tests without Spark reach"

@@ -221,3 +221,18 @@ def test_a_callback_whose_state_cannot_be_saved_is_named(memory_feed: Any, tmp_p
 
     with pytest.raises(SettingError, match=r"state\.callbacks\.0\.file is a object"):
         train(memory_feed, config(callbacks=(Odd(),)), at(tmp_path))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+@pytest.mark.parametrize("precision", ["float32", "fp16"])
+def test_goes_on_on_a_gpu(memory_feed: Any, tmp_path: Path, precision: str) -> None:
+    settings = config(device="cuda", precision=precision, callbacks=(EMA(0.9), Patient(), Interrupt(99)))
+    whole = train(memory_feed, settings)
+    with pytest.raises(Interrupted):
+        train(memory_feed, replace(settings, callbacks=(EMA(0.9), Patient(), Interrupt(7))), at(tmp_path, steps=1))
+    said: list[str] = []
+    resumed = train(memory_feed, settings, at(tmp_path, steps=1), said)
+    assert len(said) == 1
+    assert said[0].startswith("resumed in epoch 2, step ")
+    for name, tensor in whole.state.items():
+        torch.testing.assert_close(resumed.state[name], tensor, rtol=1e-3, atol=1e-4)
