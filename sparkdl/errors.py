@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+
+_MOST_COLUMNS = 4
+"""Columns that a sentence names; the others are counted."""
 
 
 class SparkDLError(Exception):
@@ -21,6 +25,26 @@ class SettingTypeError(SettingError, TypeError):
 
 class DataError(SparkDLError, ValueError):
     """A column or its rows cannot be used: missing, of a wrong type, null, NaN, ragged, too few, lost."""
+
+
+class ColumnError(DataError):
+    """What is wrong with a column, before the Param that chose it is named: `params.roles.names_params` does that.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        One, or several of which one is to blame.
+    said : str
+        What follows the name: "has 1 row with a null: remove them".
+    role : str
+        The part that the column plays, as in `schema`.
+    """
+
+    def __init__(self, columns: Sequence[str], said: str, role: str) -> None:
+        super().__init__(f"{subject(columns)} {said}")
+        self.columns = tuple(columns)
+        self.said = said
+        self.role = role
 
 
 class NetworkError(SparkDLError, ValueError):
@@ -72,7 +96,31 @@ def invalid(name: str, value: object, expected: str) -> str:
     """Return the sentence about a value that a Param or an argument does not take; a long value is shortened."""
     shown = reprlib.Repr()
     shown.maxstring = shown.maxother = 120
-    return f"invalid {name}={shown.repr(value)}: expected {expected}"
+    text = shown.repr(value)
+    # Optimizers, networks and tables are shown in many lines.
+    text = f"<{type(value).__name__}>" if "\n" in text else text
+    return f"invalid {name}={text}: expected {expected}"
+
+
+def subject(columns: Sequence[str]) -> str:
+    """Return "column 'a'", or "one of the columns 'a', 'b' and 3 more"."""
+    named = ", ".join(repr(name) for name in columns[:_MOST_COLUMNS])
+    more = f" and {len(columns) - _MOST_COLUMNS} more" if len(columns) > _MOST_COLUMNS else ""
+    return f"column {named}" if len(columns) == 1 else f"one of the columns {named}{more}"
+
+
+def path_text(name: str, value: object) -> str:
+    """Return a path or a URL as text; a ``pathlib.Path`` is one as well.
+
+    Raises
+    ------
+    SettingTypeError
+        It is none.
+    """
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str):
+        raise SettingTypeError(invalid(name, value, "a path or a URL as text, or a Path"))
+    return text
 
 
 def one_of(choices: Iterable[str]) -> str:

@@ -15,6 +15,8 @@ from typing import Any
 INPUT = "input"
 LABEL = "label"
 WEIGHT = "weight"
+VALIDATION = "validation"
+"""Role of a column that is no field: it tells which rows are only measured."""
 
 SCALAR = "scalar"
 """One numeric column; a row is (1,)."""

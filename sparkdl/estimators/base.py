@@ -35,7 +35,7 @@ from sparkdl.fitting.report import FitReport, report_of
 from sparkdl.fitting.result_store import result_folder
 from sparkdl.fitting.shared_dataset import RowsWanted, SharedRows
 from sparkdl.network import check, resolve
-from sparkdl.params.roles import inputs_of, labels_of, weight_of
+from sparkdl.params.roles import inputs_of, labels_of, names_params, weight_of
 from sparkdl.params.stages import TrainingParams
 from sparkdl.persistence import Savable
 from sparkdl.preflight.backend import choose_backend
@@ -49,6 +49,7 @@ from sparkdl.preflight.settings import check_settings
 from sparkdl.scoring.outputs import Head
 from sparkdl.scoring.transform import added_fields
 from sparkdl.spark.facts import SessionFacts
+from sparkdl.spark.frame import session_of
 from sparkdl.spark.session import conf_bool
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         return made
 
     def _fit(self, dataset: DataFrame) -> M:
-        checked = self._check(dataset, SessionFacts.read(dataset.sparkSession))
+        checked = self._check(dataset, SessionFacts.read(session_of("fit", dataset)))
         return self._fit_rows(dataset, SharedRows(dataset, [checked.rows], checked.facts), checked)
 
     def fitMultiple(self, dataset: DataFrame, paramMaps: Sequence[ParamMap]) -> Iterator[tuple[int, M]]:
@@ -93,8 +94,8 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         The iterator may be used by several threads. The rows are gone when their last model is done, when a fit
         fails, and when the iterator is dropped.
         """
+        facts = SessionFacts.read(session_of("fitMultiple", dataset))
         stages = [self.copy(each) for each in paramMaps]
-        facts = SessionFacts.read(dataset.sparkSession)
         checked = [stage._check(dataset, facts) for stage in stages]
         shared = SharedRows(dataset, [each.rows for each in checked], facts)
 
@@ -155,6 +156,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         head = self._head(foreseen.wanted.schema, foreseen.outputs)
         return StructType([*schema.fields, *added_fields(head.columns(), schema)])
 
+    @names_params
     def _foresee(self, columns: StructType, case_sensitive: bool) -> Foreseen:
         """Refuse what settings, columns and their metadata show; try the network as far as these tell."""
         config = self._config()
@@ -225,6 +227,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         dry_run(module, config, schema, outputs)
         return config, outputs
 
+    @names_params
     def _prepare(self, frame: DataFrame, rows: Dataset) -> Prepared:
         """Refuse what the rows show; make the network and try it."""
         train, validation = rows.train, rows.validation

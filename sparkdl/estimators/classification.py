@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sparkdl.data.types import type_of
-from sparkdl.errors import DataError, NetworkError, SettingError
+from sparkdl.errors import ColumnError, NetworkError, SettingError
 from sparkdl.estimators.base import TrainingStage
 from sparkdl.estimators.model import NetworkModel
 from sparkdl.params.columns import HasClassColumns
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sparkdl.train.config import TrainConfig
 
 _ATTRIBUTES = "ml_attr"
+_MOST_INFERRED = 100
+"""Classes that the greatest label alone may ask for, as in Spark ML's own classifiers."""
 
 
 class TorchClassificationModel(HasClassColumns, NetworkModel):
@@ -79,9 +81,9 @@ class TorchClassifier(ClassifierParams, TrainingStage[TorchClassificationModel])
     -----
     Labels are 0, 1, 2, ... in a column of any number type, as StringIndexer makes them. Their number is `numClasses`,
     else what the label column's metadata say, else the network's number of outputs or the greatest label and 1,
-    whichever is more. The network returns one logit for each class; for two classes one logit is enough. The loss is
-    cross_entropy (of one logit: bce_with_logits) where `loss` is not set, and accuracy is measured where `metrics` is
-    not set.
+    whichever is more; a network by name is not made for more than 100 classes that nothing but a label tells. The
+    network returns one logit for each class; for two classes one logit is enough. The loss is cross_entropy (of one
+    logit: bce_with_logits) where `loss` is not set, and accuracy is measured where `metrics` is not set.
 
     Examples
     --------
@@ -107,10 +109,11 @@ class TorchClassifier(ClassifierParams, TrainingStage[TorchClassificationModel])
     def _declared(self, config: TrainConfig, schema: DataSchema, columns: StructType) -> TrainConfig:
         (label,) = schema.labels
         if label.shape != (1,):
-            raise DataError(
-                f"column {label.columns[0]!r} holds {type_of(label).plural}, and "
-                "TorchClassifier learns the index of one class: use TorchEstimator for several labels at once"
+            said = (
+                f"holds {type_of(label).plural}, and TorchClassifier learns the index of one class: "
+                "give the column that OneHotEncoder was made from, or use TorchEstimator for several labels at once"
             )
+            raise ColumnError(label.columns, said, label.role)
         given, thresholds = self.getClassWeights(), self.getThresholds()
         weights = given if isinstance(given, list) else None
         classes = self._classes_declared(columns)
@@ -128,10 +131,22 @@ class TorchClassifier(ClassifierParams, TrainingStage[TorchClassificationModel])
     def _settled(self, config: TrainConfig, rows: Dataset, columns: StructType) -> TrainConfig:
         declared = self._classes_declared(columns)
         classes = count_classes(rows.train, rows.validation, declared)
+        if not declared and classes > _MOST_INFERRED and self._follows_labels():
+            (label,) = rows.train.schema.labels
+            said = (
+                f"has the label {classes - 1}, and would give the network {classes:,} outputs: is this a regression? "
+                f"Then use TorchRegressor; for more than {_MOST_INFERRED} classes set numClasses, or number them by "
+                "StringIndexer"
+            )
+            raise ColumnError(label.columns, said, label.role)
         check_classes(self, classes)
         given = self.getClassWeights()
         weights = balanced_weights(rows.train, classes) if given == "balanced" else given
         return replace(config, num_classes=classes, class_weights=None if weights is None else tuple(weights))
+
+    def _follows_labels(self) -> bool:
+        """Whether the network is made for as many classes as there are labels."""
+        return isinstance(self.getModule(), str) and "outputs" not in self.getModuleParams()
 
     def _output_size(self, config: TrainConfig, schema: DataSchema) -> int | None:
         return 1 if config.losses[0] == "bce_with_logits" else config.num_classes or 2

@@ -23,6 +23,7 @@ from sparkdl.network.check import layer_shapes
 from sparkdl.network.registry import find
 from sparkdl.network.values import decode, encode
 from sparkdl.params.columns import HasInputs, HasOutputs, HasPrediction
+from sparkdl.params.roles import names_params
 from sparkdl.params.scoring import HasScoring
 from sparkdl.persistence import Savable, read_network, read_stage, trusted, write_network
 from sparkdl.persistence.checked import checked_extra, checked_history, checked_schema, checked_shapes
@@ -35,6 +36,7 @@ from sparkdl.scoring.score_plan import ScoringPlan
 from sparkdl.scoring.scorer import ScorerSettings
 from sparkdl.scoring.ship import pack, send
 from sparkdl.scoring.transform import add_columns, added_fields
+from sparkdl.spark.frame import session_of
 from sparkdl.train.history import History
 
 if TYPE_CHECKING:
@@ -223,6 +225,7 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
         """Return what becomes of the network's outputs, by the present Params."""
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
+        session_of("transform", dataset)
         plan = self._plan(dataset.schema)
         return add_columns(dataset, plan, self._send, pack=lambda: pack(self.network))
 
@@ -248,6 +251,7 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
             return [(name,) for name in inputs]
         return [tuple(stacked)] if stacked is not None else [(self.getFeaturesCol(),)]
 
+    @names_params
     def _plan(self, schema: StructType | None) -> ScoringPlan:
         """Return how rows are scored; the columns' types are those of the training where no schema is given."""
         state = self._state

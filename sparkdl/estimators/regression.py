@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from sparkdl.data.types import type_of
-from sparkdl.errors import DataError, NetworkError
+from sparkdl.errors import ColumnError, NetworkError
 from sparkdl.estimators.base import TrainingStage
 from sparkdl.estimators.model import NetworkModel
 from sparkdl.params.stages import RegressorParams
@@ -74,6 +74,6 @@ def _check_label(schema: DataSchema) -> None:
     (label,) = schema.labels
     if not type_of(label).fillable or (label.known and label.size != 1):
         what = f"{label.size} numbers a row" if label.known else type_of(label).plural
-        raise DataError(
-            f"column {label.columns[0]!r} holds {what}, and TorchRegressor learns one number: use TorchEstimator"
+        raise ColumnError(
+            label.columns, f"holds {what}, and TorchRegressor learns one number: use TorchEstimator", label.role
         )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sparkdl.errors import DataError
+from sparkdl.errors import ColumnError
 from sparkdl.train.losses import CLASSES, compares, range_of
 
 if TYPE_CHECKING:
@@ -54,26 +54,29 @@ def _check_classes(
     ignored: int,
     shape: tuple[int, ...],
 ) -> None:
-    column, named = field.columns[0], _named(loss)
+    named = _named(loss)
     broken = sum(count.non_integers for count in counts)
     if broken:
         example = next((f", such as {c.fraction:g}" for c in counts if c.fraction is not None), "")
         what = "1 label that is" if broken == 1 else f"{broken:,} labels that are"
-        raise DataError(
-            f"column {column!r} has {what} not whole{example}, and loss={named!r} learns classes: number them 0, 1, 2, "
-            "..., for example by StringIndexer, or set a loss for numbers such as 'mse'"
+        raise _wrong(
+            field,
+            f"has {what} not whole{example}, and loss={named!r} learns classes: number them 0, 1, 2, "
+            "..., for example by StringIndexer, or set a loss for numbers such as 'mse'",
         )
     classes = max(2, shape[0] if shape else 1)
     low, high = reach
     if low < 0 and low != ignored:
-        raise DataError(
-            f"column {column!r} has the label {low:g}, and loss={named!r} learns classes that are numbered from 0 on: "
-            "number them so, as by StringIndexer"
+        raise _wrong(
+            field,
+            f"has the label {low:g}, and loss={named!r} learns classes that are numbered from 0 on: "
+            "number them so, as by StringIndexer",
         )
     if high >= classes and high != ignored:
-        raise DataError(
-            f"column {column!r} has the label {high:g}, and the network's output tells {classes} classes apart, 0 to "
-            f"{classes - 1}: give its last layer {int(high) + 1} outputs, or correct the labels"
+        raise _wrong(
+            field,
+            f"has the label {high:g}, and the network's output tells {classes} classes apart, 0 to "
+            f"{classes - 1}: give its last layer {int(high) + 1} outputs, or correct the labels",
         )
 
 
@@ -81,10 +84,15 @@ def _check_range(field: Field, loss: Named, low: float, high: float) -> None:
     least, most = range_of(loss)
     if low < least or high > most:
         between = f"from {least:g} to {most:g}" if math.isfinite(most) else f"of {least:g} or more"
-        raise DataError(
-            f"column {field.columns[0]!r} has the label {low if low < least else high:g}, and loss={_named(loss)!r} "
-            f"takes labels {between}: scale them, or set another loss such as 'mse'"
+        raise _wrong(
+            field,
+            f"has the label {low if low < least else high:g}, and loss={_named(loss)!r} "
+            f"takes labels {between}: scale them, or set another loss such as 'mse'",
         )
+
+
+def _wrong(field: Field, said: str) -> ColumnError:
+    return ColumnError(field.columns, said, field.role)
 
 
 def _ignored(loss: Named) -> Any:

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from sparkdl.errors import SettingError
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, TypeVar
+
+from sparkdl.errors import ColumnError, DataError, SettingError, subject
 from sparkdl.params.columns import HasClassColumns, HasInputs, HasLabel, HasLabels, HasOutputs, HasPrediction
 from sparkdl.params.stages import TrainingParams
+from sparkdl.schema import INPUT, LABEL, VALIDATION, WEIGHT
+
+R = TypeVar("R")
 
 FEATURES = "features"
 """Name of the one input that is not named after its column."""
+
+_WAYS = {
+    INPUT: ("inputCols", "featuresCols", "featuresCol"),
+    LABEL: ("labelCols", "labelCol"),
+    WEIGHT: ("weightCol",),
+    VALIDATION: ("validationIndicatorCol",),
+}
+"""The Params that choose the columns of each role; the last one has a default."""
 
 
 def inputs_of(stage: HasInputs) -> list[tuple[str, list[str]]]:
@@ -40,6 +55,31 @@ def labels_of(stage: HasLabel) -> list[str]:
     if several and stage.isSet("labelCol"):
         raise SettingError(f"labelCol={stage.getLabelCol()!r} and labelCols={several!r} both name labels: set one")
     return several if several else [stage.getLabelCol()]
+
+
+def names_params(method: Callable[..., R]) -> Callable[..., R]:
+    """Decorate a stage's method: what it finds wrong with a column is a DataError that names the Param as well.
+
+    "labelCol='y' has 1 row with a null: remove them", or of a Param that names several columns "column 'y' of
+    labelCols has ...".
+    """
+
+    @wraps(method)
+    def call(self: HasInputs, *args: Any, **kwargs: Any) -> R:
+        try:
+            return method(self, *args, **kwargs)
+        except ColumnError as error:
+            raise DataError(f"{_named(self, error.role, error.columns)} {error.said}") from error.__cause__
+
+    return call
+
+
+def _named(stage: HasInputs, role: str, columns: Sequence[str]) -> str:
+    ways = _WAYS[role]
+    param = next((name for name in ways if stage.hasParam(name) and stage.isSet(name)), ways[-1])
+    if param.endswith("Cols"):
+        return f"{subject(columns)} of {param}"
+    return f"{param}={columns[0]!r}"
 
 
 def weight_of(stage: TrainingParams) -> str | None:

@@ -6,6 +6,7 @@ A directory holds ``metadata/part-00000`` (one line of JSON, as Spark writes it)
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from pyspark import __version__ as spark_version
 from pyspark.ml.param import Params
 from pyspark.ml.util import MLReadable, MLReader, MLWritable, MLWriter
 
-from sparkdl.errors import PersistenceError
+from sparkdl.errors import PersistenceError, path_text
 from sparkdl.persistence.params import params_to_json, set_params
 from sparkdl.persistence.reading import checked_uid, read_object, reading
 from sparkdl.persistence.trusted import trusted as trust
@@ -51,12 +52,12 @@ class Savable(MLWritable, MLReadable[Any]):
         return StageReader(cls)
 
     @classmethod
-    def load(cls, path: str, trusted: bool = False) -> Self:
+    def load(cls, path: str | os.PathLike[str], trusted: bool = False) -> Self:
         """Load a saved stage.
 
         Parameters
         ----------
-        path : str
+        path : str or PathLike
             As any path of Spark's: a folder of ``fs.defaultFS`` unless it names its file system.
         trusted : bool
             Whether pickled code in the directory may run, and modules that it names may be imported.
@@ -84,7 +85,7 @@ class StageWriter(MLWriter):
         super().__init__()
         self.instance = instance
 
-    def save(self, path: str) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Save the stage; an existing path is refused unless `overwrite` was called.
 
         Raises
@@ -93,6 +94,7 @@ class StageWriter(MLWriter):
             If the path exists, cannot be written, or something of the stage has no saved form. Nothing is
             written or removed before all of the stage is ready.
         """
+        path = path_text("path", path)
         spark = self.sparkSession
         if not self.shouldOverwrite and files.exists(spark, path):
             raise PersistenceError(f"{path} exists already: use write().overwrite().save(path), or another path")
@@ -113,8 +115,9 @@ class StageReader(MLReader[S]):
         super().__init__()
         self.cls = cls
 
-    def load(self, path: str) -> S:
+    def load(self, path: str | os.PathLike[str]) -> S:
         """Load the stage; `Savable.load` says what is raised."""
+        path = path_text("path", path)
         with files.downloaded(self.sparkSession, path) as folder:
             return read_stage(self.cls, folder, path)
 
@@ -176,7 +179,7 @@ def read_stage(cls: type[S], folder: Path, path: str) -> S:
         version = metadata.get("formatVersion")
         if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
             raise PersistenceError(
-                f"it has format version {version}, this sparkdl {__version__} reads 1 to {FORMAT_VERSION}: "
+                f"it has format version {version!r}, this sparkdl {__version__} reads 1 to {FORMAT_VERSION}: "
                 f"load it with sparkdl {metadata.get('sparkdlVersion', 'of another version')}"
             )
         stage = cls()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sparkdl.data.types import type_of
-from sparkdl.errors import DataError, SettingError
+from sparkdl.errors import ColumnError, DataError, SettingError
 from sparkdl.schema import INPUT, LABEL, WEIGHT, Field
 
 if TYPE_CHECKING:
@@ -71,35 +71,33 @@ def count_classes(train: Manifest, validation: Manifest | None, declared: int) -
         If labels are no whole numbers from 0 on, too great, of too many values, or all the same.
     """
     (field,) = train.schema.labels
-    column = field.columns[0]
     counts = [m.counts[field.name] for m in (train, validation) if m is not None and m.rows]
     broken = sum(count.non_integers for count in counts)
     if broken:
         example = next((f" ({c.fraction:g})" for c in counts if c.fraction is not None), "")
-        raise DataError(
-            f"column {column!r} has {_rows(broken)} whose label is not a whole number{example}: "
-            "give classes as 0, 1, 2, ..., for example by StringIndexer, or use TorchRegressor"
+        raise _wrong(
+            field,
+            f"has {_rows(broken)} whose label is not a whole number{example}: "
+            "give classes as 0, 1, 2, ..., for example by StringIndexer, or use TorchRegressor",
         )
     lowest = min(count.minimum for count in counts if count.minimum is not None)
     highest = max(count.maximum for count in counts if count.maximum is not None)
     if lowest < 0:
-        raise DataError(
-            f"column {column!r} has the label {lowest:g}: classes are numbered from 0 on, as by StringIndexer"
-        )
+        raise _wrong(field, f"has the label {lowest:g}: classes are numbered from 0 on, as by StringIndexer")
     if any(count.classes is None for count in counts):
-        raise DataError(
-            f"column {column!r} has more than 10,000 different labels, too many for classes: use TorchRegressor"
-        )
+        raise _wrong(field, "has more than 10,000 different labels, too many for classes: use TorchRegressor")
     if declared and highest >= declared:
-        raise DataError(
-            f"column {column!r} has the label {highest:g}, and {declared} classes are numbered 0 to {declared - 1}: "
-            f"set numClasses to {int(highest) + 1}, or correct the labels"
+        raise _wrong(
+            field,
+            f"has the label {highest:g}, and {declared} classes are numbered 0 to {declared - 1}: "
+            f"set numClasses to {int(highest) + 1}, or correct the labels",
         )
     found = set().union(*(count.classes or () for count in counts))
     if not declared and len(found) < 2:
-        raise DataError(
-            f"column {column!r} has the label {highest:g} in every row, and a classifier needs two classes: "
-            "set numClasses if the others are only missing here"
+        raise _wrong(
+            field,
+            f"has the label {highest:g} in every row, and a classifier needs two classes: "
+            "set numClasses if the others are only missing here",
         )
     return declared or int(highest) + 1
 
@@ -116,47 +114,46 @@ def balanced_weights(train: Manifest, classes: int) -> tuple[float, ...]:
 
 
 def _check_values(field: Field, counts: Sequence[FieldCount]) -> None:
-    columns = _columns(field)
     nulls, nans = sum(c.nulls for c in counts), sum(c.nans for c in counts)
     undecodable = sum(c.undecodable for c in counts)
     if undecodable:
-        raise DataError(
-            f"{columns} has {_rows(undecodable)} without an image: keep JPEG, PNG or Spark's image struct only"
-        )
+        raise _wrong(field, f"has {_rows(undecodable)} without an image: keep JPEG, PNG or Spark's image struct only")
     if nulls:
         fillable = field.role == INPUT and type_of(field).fillable
-        raise DataError(
-            f"{columns} has {_rows(nulls)} with a null: remove them{', or set fillValue' if fillable else ''}"
-        )
+        raise _wrong(field, f"has {_rows(nulls)} with a null: remove them{', or set fillValue' if fillable else ''}")
     if nans:
         remedy = ", or replace the values, for example by Imputer" if field.role == INPUT else ""
-        raise DataError(f"{columns} has {_rows(nans)} with NaN or infinity: remove them{remedy}")
+        raise _wrong(
+            field, f"has {_rows(nans)} with NaN, infinity or a number beyond float32 (3.4e38): remove them{remedy}"
+        )
     if field.role in (INPUT, LABEL):
         _check_shapes(field, counts)
     if field.role == WEIGHT:
-        _check_weights(columns, counts)
+        _check_weights(field, counts)
 
 
 def _check_shapes(field: Field, counts: Sequence[FieldCount]) -> None:
     shapes: Counter[str] = Counter()
     for count in counts:
         shapes.update(count.shapes)
+    if len(shapes) == 1 and "0" in next(iter(shapes)).split(","):
+        raise _wrong(field, f"holds {type_of(field).plural} without elements: fill them, or leave the column out")
     if len(shapes) < 2:
         return
     named = ", ".join(f"{shape.replace(',', ' x ')} ({_rows(rows)})" for shape, rows in shapes.most_common(MAX_NAMED))
     more = f" and {len(shapes) - MAX_NAMED} others" if len(shapes) > MAX_NAMED else ""
     kind = type_of(field)
     padding = ", or set padValue" if kind.paddable and field.role == INPUT and len(field.shape) == 1 else ""
-    raise DataError(f"{_columns(field)} holds {kind.unequal}: {named}{more}: {kind.make_equal}{padding}")
+    raise _wrong(field, f"holds {kind.unequal}: {named}{more}: {kind.make_equal}{padding}")
 
 
-def _check_weights(columns: str, counts: Iterable[FieldCount]) -> None:
+def _check_weights(field: Field, counts: Iterable[FieldCount]) -> None:
     lowest = min((c.minimum for c in counts if c.minimum is not None), default=0.0)
     highest = max((c.maximum for c in counts if c.maximum is not None), default=1.0)
     if lowest < 0:
-        raise DataError(f"{columns} has the weight {lowest:g}: weights are 0 or more")
+        raise _wrong(field, f"has the weight {lowest:g}: weights are 0 or more")
     if highest == 0:
-        raise DataError(f"{columns} is 0 in every row, so that nothing is learned: give some rows a weight above 0")
+        raise _wrong(field, "is 0 in every row, so that nothing is learned: give some rows a weight above 0")
 
 
 def _check_splits(stage: TrainingParams, train: Manifest, validation: Manifest | None) -> None:
@@ -181,10 +178,8 @@ def _check_splits(stage: TrainingParams, train: Manifest, validation: Manifest |
         )
 
 
-def _columns(field: Field) -> str:
-    names = ", ".join(repr(name) for name in field.columns[:MAX_NAMED])
-    more = f" and {len(field.columns) - MAX_NAMED} more" if len(field.columns) > MAX_NAMED else ""
-    return f"column {names}" if len(field.columns) == 1 else f"one of the columns {names}{more}"
+def _wrong(field: Field, said: str) -> ColumnError:
+    return ColumnError(field.columns, said, field.role)
 
 
 def _rows(count: int) -> str:

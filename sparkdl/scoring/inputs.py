@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from sparkdl.data.types import TYPES, ColumnType, type_of
-from sparkdl.errors import DataError, SettingError
-from sparkdl.schema import STACKED, Field
+from sparkdl.errors import ColumnError, DataError, SettingError, did_you_mean
+from sparkdl.schema import INPUT, STACKED, Field
 from sparkdl.spark.columns import time_of
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
     from pyspark.sql.types import DataType, StructType
+
+
+_MOST_NAMES = 20
+"""Columns that a message lists."""
 
 
 def bound_field(field: Field, columns: Sequence[str], schema: StructType) -> Field:
@@ -40,12 +44,13 @@ def bound_field(field: Field, columns: Sequence[str], schema: StructType) -> Fie
     if len(columns) > 1:
         wrong = next((name for name, kind in zip(columns, kinds, strict=True) if not kind.stackable), None)
         if wrong is not None:
-            raise DataError(f"column {wrong!r} is stacked with others and must hold numbers, one for each row")
+            raise _misfit(wrong, "is stacked with others and must hold numbers, one for each row")
     kind = STACKED if len(columns) > 1 else kinds[0].kind
     if kinds[0].stackable and len(columns) != field.size:
+        numbers = "1 number" if len(columns) == 1 else f"{len(columns)} numbers"
         raise DataError(
-            f"{', '.join(map(repr, columns))} gives {len(columns)} numbers for each row, the network was made for "
-            f"{field.shape}"
+            f"{', '.join(map(repr, columns))} gives {numbers} for each row, the network was made for {field.size}: "
+            f"give a column of arrays or vectors, or {field.size} names in featuresCols"
         )
     types = tuple(time_of(_type_of(name, schema)) for name in columns)
     entries = field.entries if kind == field.kind else None
@@ -77,7 +82,8 @@ def bound_inputs(
     if len(columns) != len(own):
         names = ", ".join(repr(name) for group in columns for name in group)
         raise SettingError(
-            f"the network has {len(own)} inputs, {len(columns)} are named for it ({names}): set inputCols"
+            f"the network has {'1 input' if len(own) == 1 else f'{len(own)} inputs'}, {len(columns)} columns are named "
+            f"for it ({names}): set inputCols, or featuresCols for columns that are one input together"
         )
     bound = [
         replace(f, columns=tuple(names)) if schema is None else bound_field(f, names, schema)
@@ -105,9 +111,13 @@ def _type_of(name: str, schema: StructType) -> DataType:
         f.dataType for f in schema.fields if f.name.lower() == name.lower()
     ]
     if not found:
-        raise DataError(f"column {name!r} is missing, the DataFrame has {', '.join(map(repr, schema.names))}")
+        hint = did_you_mean(name, schema.names, "")
+        shown = ", ".join(map(repr, schema.names[:_MOST_NAMES])) or "no columns"
+        more = f" and {len(schema.names) - _MOST_NAMES} more" if len(schema.names) > _MOST_NAMES else ""
+        said = f"is missing in the DataFrame{hint and f', {hint}'} (it has {shown}{more})"
+        raise _misfit(name, said)
     if len(found) > 1:
-        raise DataError(f"column {name!r} stands {len(found)} times in the DataFrame: rename all but one of them")
+        raise _misfit(name, f"stands {len(found)} times in the DataFrame: rename all but one of them")
     return found[0]
 
 
@@ -117,12 +127,18 @@ def _kind(name: str, data_type: DataType, field: Field) -> ColumnType:
         if shaped is None or each.pixels > type_of(field).pixels:
             continue
         if each.paddable and len(shaped.shape) != len(field.shape):
-            raise DataError(
-                f"column {name!r} holds arrays nested {len(shaped.shape)} deep, the network was made for rows of the "
-                f"shape {field.shape} ({math.prod(field.shape)} numbers): bring the column to that shape"
+            raise _misfit(
+                name,
+                f"holds arrays nested {len(shaped.shape)} deep, the network was made for rows of the "
+                f"shape {field.shape} ({math.prod(field.shape)} numbers): bring the column to that shape",
             )
         return each
-    raise DataError(
-        f"column {name!r} is of type {data_type.simpleString()}, the network was trained on {field.kind} rows of the "
-        f"shape {field.shape}: convert the column"
+    raise _misfit(
+        name,
+        f"is of type {data_type.simpleString()}, the network was trained on {field.kind} rows of the "
+        f"shape {field.shape}: convert the column",
     )
+
+
+def _misfit(name: str, said: str) -> ColumnError:
+    return ColumnError([name], said, INPUT)

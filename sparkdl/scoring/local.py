@@ -11,13 +11,17 @@ import pyarrow as pa
 import torch
 from torch import nn
 
-from sparkdl.errors import DataError
+from sparkdl.errors import DataError, SettingTypeError, invalid
 from sparkdl.schema import Field
 from sparkdl.scoring.score_plan import SKIP, ScoringPlan, chosen
 from sparkdl.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_MOST_NAMES = 10
+"""Columns that a message lists."""
 
 
 class LocalScorer:
@@ -57,11 +61,17 @@ class LocalScorer:
 
         Raises
         ------
+        SettingTypeError
+            If `rows` are neither.
         DataError
             If a column is missing or does not fit the network.
         """
         import pandas as pd
 
+        if not isinstance(rows, (pd.DataFrame, Mapping)):
+            raise SettingTypeError(
+                invalid("rows", _Kind(rows), f"a pandas DataFrame, or a dict with {_some(self.input_columns)} as keys")
+            )
         arrays = self._plan.repaired([self._columns(field, rows) for field in self._plan.inputs])
         index = rows.index if isinstance(rows, pd.DataFrame) else None
         if self._plan.handle_invalid == SKIP:
@@ -77,8 +87,23 @@ class LocalScorer:
     def _columns(self, field: Field, rows: Any) -> list[pa.Array]:
         for name in field.columns:
             if name not in rows:
-                raise DataError(f"column {name!r} is missing, the rows have {', '.join(map(repr, rows))}")
+                raise DataError(f"column {name!r} is missing, the rows have {_some(list(map(str, rows)))}")
         return [to_array(rows[name], name) for name in field.columns]
+
+
+class _Kind:
+    """Shows a value by its type: a large array would fill a screen."""
+
+    def __init__(self, value: Any) -> None:
+        self._name = type(value).__name__
+
+    def __repr__(self) -> str:
+        return f"<{self._name}>"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return (", ".join(map(repr, names[:_MOST_NAMES])) or "no columns") + more
 
 
 def to_array(values: Any, name: str) -> pa.Array:

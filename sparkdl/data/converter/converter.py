@@ -6,6 +6,7 @@ The names are those of Petastorm's Spark converter; beneath is the feed of the e
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,9 +20,10 @@ from sparkdl.data.format.manifest import FieldCount
 from sparkdl.data.format.statistics import OTHER
 from sparkdl.data.types import type_of
 from sparkdl.data.write import check_folder, choose_folder, materialize, schema_of
-from sparkdl.errors import ClusterError, DataError, SettingError, invalid
+from sparkdl.errors import ClusterError, DataError, SettingError, invalid, path_text
 from sparkdl.schema import DataSchema, Field
 from sparkdl.spark.facts import SessionFacts
+from sparkdl.spark.frame import session_of
 from sparkdl.spark.session import active_session, task_slots
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def make_spark_converter(
         There is no folder that all hosts share.
     """
     _check_dtype(dtype)
-    facts = SessionFacts.read(df.sparkSession)
+    facts = SessionFacts.read(session_of("make_spark_converter", df))
     types = dict(df.dtypes)
     schema = schema_of(
         df.schema,
@@ -97,7 +99,7 @@ def make_spark_converter(
 
 
 def open_parquet(
-    url: str,
+    url: str | os.PathLike[str],
     columns: Columns = None,
     dtype: str | None = FLOAT32,
     *,
@@ -110,7 +112,7 @@ def open_parquet(
 
     Parameters
     ----------
-    url : str
+    url : str or PathLike
         Folder or file; anything that fsspec opens. Folders called "name=value" are columns, where all values are
         numbers. A Delta table needs the package deltalake.
     columns : list of str, or dict, optional
@@ -128,6 +130,7 @@ def open_parquet(
         No file; a column that is missing or cannot go in; nulls, with the column and the number of rows.
     """
     _check_dtype(dtype)
+    url = path_text("url", url)
     options = dict(storage_options or {})
     manifest = manifest_of(url, columns, dtype, options, _read_footers)
     return SparkDatasetConverter(manifest, dtype=dtype, storage_options=options)

@@ -230,8 +230,9 @@ def data_files(url: str, files: Sequence[SourceFile], entries: Sequence[Mapping[
             nulls[name] = nulls.get(name, 0) + count
     if nulls:
         name, count = next(iter(nulls.items()))
+        rows = "1 row" if count == 1 else f"{count:,} rows"
         raise DataError(
-            f"column {name!r} has {count:,} rows with a null in {url}: remove them, or read the DataFrame and use "
+            f"column {name!r} has {rows} with a null in {url}: remove them, or read the DataFrame and use "
             "make_spark_converter with fill_value"
         )
     return [

@@ -21,8 +21,8 @@ from pyspark.sql.types import (
 )
 
 from sparkdl.data.types import TYPES, ColumnType, Shaped, type_of
-from sparkdl.errors import DataError, SettingError, did_you_mean
-from sparkdl.schema import INPUT, LABEL, MASK, STACKED, WEIGHT, DataSchema, Field
+from sparkdl.errors import ColumnError, DataError, SettingError, did_you_mean
+from sparkdl.schema import INPUT, LABEL, MASK, STACKED, VALIDATION, WEIGHT, DataSchema, Field
 from sparkdl.spark.columns import element_of, time_of
 
 _WHOLE = ("a label", "an input")
@@ -77,22 +77,23 @@ def schema_of(
     for label in labels:
         fields.append(_single(found, _free(label, "label", fields), LABEL, label))
     if weight is not None:
-        data_type = found.type_of(weight)
+        data_type = found.type_of(weight, WEIGHT)
         if time_of(data_type):
-            raise DataError(_refusal(weight, data_type, "a weight"))
-        kind, shaped = _number(weight, data_type, "a weight")
+            raise ColumnError([weight], _refusal(data_type, "a weight"), WEIGHT)
+        kind, shaped = _number(weight, data_type, "a weight", WEIGHT)
         fields.append(Field(_free(weight, "weight", fields), WEIGHT, kind, (weight,), "float32", shaped.shape))
     return DataSchema(tuple(fields))
 
 
 def check_validation_column(frame_schema: StructType, name: str, case_sensitive: bool = False) -> None:
     """Raise DataError unless `name` is a boolean column."""
-    data_type = _Columns(frame_schema, case_sensitive).type_of(name)
+    data_type = _Columns(frame_schema, case_sensitive).type_of(name, VALIDATION)
     if not isinstance(data_type, BooleanType):
-        raise DataError(
-            f"validation column {name!r} is {data_type.simpleString()}, not boolean: make it true for the rows that "
-            f"are only measured, for example with F.col({name!r}) == 1"
+        said = (
+            f"is {data_type.simpleString()}, not boolean: make it true for the rows that are only measured, for "
+            f"example with F.col({name!r}) == 1"
         )
+        raise ColumnError([name], said, VALIDATION)
 
 
 def declared_sizes(frame_schema: StructType, schema: DataSchema, case_sensitive: bool = False) -> dict[str, int]:
@@ -105,7 +106,7 @@ def declared_sizes(frame_schema: StructType, schema: DataSchema, case_sensitive:
     # The types of a mask are the kinds of what it masks.
     kinds = {f.name: (f.kind, *f.types) if type_of(f).derived else (f.kind,) for f in schema.fields}
     vectors = [f for f in schema.fields if any(TYPES[kind].sparse for kind in kinds[f.name])]
-    sizes = {f.name: _declared_size(found.find(f.columns[0])) for f in vectors}
+    sizes = {f.name: _declared_size(found.find(f.columns[0], f.role)) for f in vectors}
     return {name: size for name, size in sizes.items() if size}
 
 
@@ -123,21 +124,20 @@ class _Columns:
         self._fields: list[StructField] = list(frame_schema.fields)
         self._case_sensitive = case_sensitive
 
-    def type_of(self, name: str) -> DataType:
-        return self.find(name).dataType
+    def type_of(self, name: str, role: str) -> DataType:
+        return self.find(name, role).dataType
 
-    def find(self, name: str) -> StructField:
+    def find(self, name: str, role: str) -> StructField:
         matches = [field for field in self._fields if self._same(field.name, name)]
         if len(matches) == 1:
             return matches[0]
         if matches:
-            raise DataError(f"column {name!r} stands {len(matches)} times in the DataFrame: rename or drop one")
+            raise ColumnError([name], f"stands {len(matches)} times in the DataFrame: rename or drop one", role)
         there = [field.name for field in self._fields]
         hint = did_you_mean(name, there, "")
         shown = ", ".join(map(repr, there[:20])) + (f" and {len(there) - 20} more" if len(there) > 20 else "")
-        raise DataError(
-            f"column {name!r} is not in the DataFrame{hint and f', {hint}'} (it has {shown or 'no columns'})"
-        )
+        said = f"is not in the DataFrame{hint and f', {hint}'} (it has {shown or 'no columns'})"
+        raise ColumnError([name], said, role)
 
     def _same(self, left: str, right: str) -> bool:
         return left == right if self._case_sensitive else left.lower() == right.lower()
@@ -158,9 +158,9 @@ def _input(found: _Columns, name: str, columns: tuple[str, ...]) -> Field:
         raise DataError(f"input {name!r} has no columns")
     if len(columns) == 1:
         return _single(found, name, INPUT, columns[0])
-    types = [found.type_of(column) for column in columns]
+    types = [found.type_of(column, INPUT) for column in columns]
     use = f"one of the {len(columns)} columns that are stacked"
-    dtypes = {_number(column, data_type, use)[1].dtype for column, data_type in zip(columns, types, strict=True)}
+    dtypes = {_number(column, data_type, use, INPUT)[1].dtype for column, data_type in zip(columns, types, strict=True)}
     dtype = "int64" if dtypes == {"int64"} else "float32"
     times = [c for c, t in zip(columns, types, strict=True) if isinstance(t, (TimestampType, TimestampNTZType))]
     if times and dtype == "float32":
@@ -174,8 +174,8 @@ def _input(found: _Columns, name: str, columns: tuple[str, ...]) -> Field:
 
 
 def _single(found: _Columns, name: str, role: str, column: str) -> Field:
-    data_type = found.type_of(column)
-    kind, shaped = _tensor(column, data_type, "a label" if role == LABEL else "an input", TYPES.values())
+    data_type = found.type_of(column, role)
+    kind, shaped = _tensor(column, data_type, "a label" if role == LABEL else "an input", role, TYPES.values())
     return Field(name, role, kind, (column,), shaped.dtype, shaped.shape, _times([data_type]))
 
 
@@ -194,31 +194,32 @@ def _masks(fields: Sequence[Field]) -> list[Field]:
     ]
 
 
-def _tensor(column: str, data_type: DataType, use: str, types: Iterable[ColumnType]) -> tuple[str, Shaped]:
+def _tensor(column: str, data_type: DataType, use: str, role: str, types: Iterable[ColumnType]) -> tuple[str, Shaped]:
     """Kind, dtype and shape of one column, by the first type that takes it."""
     for each in types:
         shaped = each.of_spark(column, data_type)
         if shaped is not None:
             return each.kind, shaped
     if type(data_type).__name__ == "VectorUDT":
-        raise DataError(
-            f"column {column!r} is an old mllib vector and cannot be {use}: "
+        said = (
+            f"is an old mllib vector and cannot be {use}: "
             "convert it with pyspark.mllib.util.MLUtils.convertVectorColumnsToML"
         )
-    raise DataError(_refusal(column, data_type, use))
+        raise ColumnError([column], said, role)
+    raise ColumnError([column], _refusal(data_type, use), role)
 
 
-def _number(column: str, data_type: DataType, use: str) -> tuple[str, Shaped]:
-    return _tensor(column, data_type, use, [each for each in TYPES.values() if each.stackable])
+def _number(column: str, data_type: DataType, use: str, role: str) -> tuple[str, Shaped]:
+    return _tensor(column, data_type, use, role, [each for each in TYPES.values() if each.stackable])
 
 
-def _refusal(column: str, data_type: DataType, use: str) -> str:
+def _refusal(data_type: DataType, use: str) -> str:
     # Of an array that cannot go in its elements are what is wrong, where an array could.
     element = element_of(data_type)[0] if use in _WHOLE else data_type
     remedy = _remedy(element)
     if use in _WHOLE and isinstance(data_type, UserDefinedType):
         remedy = "convert it to an array or a vector"
-    return f"column {column!r} is {data_type.simpleString()} and cannot be {use} ({_allowed(use)} can): {remedy}"
+    return f"is {data_type.simpleString()} and cannot be {use} ({_allowed(use)} can): {remedy}"
 
 
 def _allowed(use: str) -> str:
