@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 
 from sparkdl.blame import in_a_line, is_misfit, place_of
 from sparkdl.data.types import type_of
-from sparkdl.errors import NetworkError, did_you_mean
+from sparkdl.errors import NetworkError, did_you_mean, subject
 from sparkdl.network.copies import copied
 from sparkdl.network.seeding import seeded
 from sparkdl.schema import DataSchema, Field
@@ -41,7 +42,8 @@ def check(module: nn.Module, schema: DataSchema, rows: int = 2) -> tuple[tuple[i
     """
     twin = copied(module).cpu()
     with _explained(module, schema):
-        outputs = _forward(twin, schema, rows)
+        outputs = _forward(twin, schema, rows, learns=True)
+    _check_learns(twin, schema, rows, outputs)
     return tuple(_row_shape(module, output, rows, i) for i, output in enumerate(outputs))
 
 
@@ -138,11 +140,38 @@ def describe_inputs(schema: DataSchema) -> str:
     return ", ".join(f"{f.name} ({', '.join(['rows', *map(str, f.shape)])}) {f.dtype}" for f in schema.inputs)
 
 
-def _forward(module: nn.Module, schema: DataSchema, rows: int) -> tuple[torch.Tensor, ...]:
-    modes = {layer: layer.training for layer in module.modules()}
-    module.eval()
+def _check_learns(twin: nn.Module, schema: DataSchema, rows: int, outputs: Sequence[torch.Tensor]) -> None:
+    """Refuse outputs through which no gradient comes back."""
+    for index, output in enumerate(outputs):
+        if not output.is_floating_point():
+            kind = str(output.dtype).removeprefix("torch.")
+            raise NetworkError(
+                f"output {index} of {type(twin).__name__} is {kind}, which no loss can learn from: return float32 "
+                "numbers, those before argmax, round or a comparison"
+            )
+    trained = any(parameter.requires_grad for parameter in twin.parameters())
+    if not trained or any(output.requires_grad for output in outputs):
+        return
     try:
-        with torch.no_grad(), seeded(0):
+        # It may be that only its evaluation spares the gradient.
+        outputs = _forward(twin, schema, rows, learns=True, training=True)
+    except Exception:
+        # Rows of zeros need not be what it can learn from; the ranks will tell.
+        return
+    if not any(output.requires_grad for output in outputs):
+        raise NetworkError(
+            f"the output of {type(twin).__name__} does not depend on its weights by torch: compute it without detach, "
+            "no_grad, item or numpy"
+        )
+
+
+def _forward(
+    module: nn.Module, schema: DataSchema, rows: int, *, learns: bool = False, training: bool = False
+) -> tuple[torch.Tensor, ...]:
+    modes = {layer: layer.training for layer in module.modules()}
+    module.train(training)
+    try:
+        with torch.set_grad_enabled(learns), seeded(0):
             return outputs_of(module(*(zeros(field, rows) for field in schema.inputs)))
     finally:
         for layer, training in modes.items():
@@ -160,12 +189,36 @@ def _explained(module: nn.Module, schema: DataSchema) -> Iterator[None]:
         if is_misfit(error):
             raise NetworkError(
                 f"the network {name} does not take its input {describe_inputs(schema)}: {said}; "
-                "change the network, moduleParams or the columns"
+                f"{_remedy(module, schema, error)}"
             ) from error
         raise NetworkError(
             f"the network {name} raised {said}{place and f' ({place})'}, when it was tried on the driver with rows of "
             f"zeros as {describe_inputs(schema)}"
         ) from error
+
+
+def _remedy(module: nn.Module, schema: DataSchema, error: Exception) -> str:
+    whole = [field for field in schema.inputs if field.dtype == "int64"]
+    if whole and _takes(module, DataSchema(tuple(replace(f, dtype="float32") for f in schema.inputs))):
+        columns = subject([name for field in whole for name in field.columns]).replace("one of the", "the")
+        return f"cast {columns} to double, or begin forward with x.float()"
+    kinds = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
+    if len(kinds) == 1 and torch.float32 not in kinds:
+        kind = str(kinds.pop()).removeprefix("torch.")
+        return f"its weights are {kind}: give module.float(), and the Param precision for what ranks compute in"
+    if isinstance(error, TypeError) and any(len(field.columns) > 1 for field in schema.inputs):
+        return (
+            "featuresCols stacks its columns into one input: name them in inputCols, one for each argument of forward"
+        )
+    return "change the network, moduleParams or the columns"
+
+
+def _takes(module: nn.Module, schema: DataSchema) -> bool:
+    try:
+        _forward(copied(module).cpu(), schema, 2)
+    except Exception:
+        return False
+    return True
 
 
 def _row_shape(module: nn.Module, output: torch.Tensor, rows: int, index: int) -> tuple[int, ...]:

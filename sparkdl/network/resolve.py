@@ -30,6 +30,10 @@ STRUCTURE = "structure"
 """Anything else: its layers are described one by one when it is saved."""
 
 
+_PROGRAMS = {"ScriptModule": "a TorchScript module", "ExportedProgram": "an exported program"}
+"""Classes of torch's with a network inside that nobody can copy, pickle or describe; by name: torch.export is slow."""
+
+
 @dataclass(frozen=True)
 class Reference:
     """How a network was made.
@@ -121,9 +125,25 @@ def make(module: Any, module_params: Mapping[str, Any], seed: int) -> nn.Module:
     NetworkError
         If it cannot be made or copied.
     """
+    _check_kind(module)
     if isinstance(module, nn.Module):
         return _copied(module, module_params)
     return _called(module, module_params, seed)
+
+
+def _check_kind(module: Any) -> None:
+    ours = [cls.__name__ for cls in type(module).__mro__ if cls.__module__.startswith("torch.")]
+    kind = next((_PROGRAMS[name] for name in ours if name in _PROGRAMS), None)
+    if kind is not None:
+        raise SettingError(
+            f"invalid module=<{type(module).__name__}>: {kind} cannot be sent to the ranks: give the nn.Module, or the "
+            "class, that it was made from"
+        )
+    if isinstance(module, nn.Module) and any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
+        raise NetworkError(
+            f"the network {type(module).__name__} has tensors on the device 'meta', which have no values: give its "
+            "class or a function, or call to_empty and set its weights first"
+        )
 
 
 def _copied(module: nn.Module, module_params: Mapping[str, Any]) -> nn.Module:
@@ -203,6 +223,7 @@ def _called(
         ) from error
     if not isinstance(made, nn.Module):
         raise NetworkError(f"module={label} returned {type(made).__name__}: it must return an nn.Module")
+    _check_kind(made)
     return made
 
 

@@ -15,6 +15,10 @@ NAMED = "str | type | Callable[..., Any]"
 """Type of what has a name in a library, or is a class or a function of the user's."""
 
 
+class WrongObjectError(TypeError):
+    """A value of a type that is never taken; its text ends the sentence, and says what to give instead."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """The values that a Param takes.
@@ -247,8 +251,18 @@ def _named(value: Any) -> Any:
     if isinstance(value, str):
         return _text(False, value)
     if not callable(value):
-        raise TypeError
+        raise WrongObjectError(_instead_of(value)) if hasattr(value, "state_dict") else TypeError
     return value
+
+
+def _instead_of(value: Any) -> str:
+    """Say how an optimizer or a schedule is given, instead of one that is tied to parameters of its own."""
+    kind = type(value).__name__
+    if not hasattr(value, "param_groups"):
+        return f"give its class or name {kind!r}, and its arguments by lrScheduleParams"
+    rate = getattr(value, "defaults", {}).get("lr")
+    given = f", learningRate={rate:g}" if isinstance(rate, (int, float)) else ""
+    return f"give optimizer={kind.lower()!r}{given}, and other arguments by optimizerParams"
 
 
 def _named_or_each(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pyspark.ml.param import Param, Params
 
 from sparkdl.errors import SettingError, SettingTypeError, did_you_mean, invalid
-from sparkdl.params.kinds import Kind
+from sparkdl.params.kinds import Kind, WrongObjectError
 from sparkdl.params.shown import describe, shorten
 from sparkdl.report.html import table
 
@@ -55,9 +55,10 @@ class Setting(Param[Any]):
 def _converted(name: str, kind: Kind, secret: bool, value: Any) -> Any:
     try:
         return kind.accept(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
+        needs = f"{kind.needs}: {error}" if isinstance(error, WrongObjectError) else kind.needs
         # A secret is shown nowhere.
-        said = f"invalid {name}: expected {kind.needs}" if secret else invalid(name, value, kind.needs)
+        said = f"invalid {name}: expected {needs}" if secret else invalid(name, value, needs)
         raise (SettingTypeError if isinstance(error, TypeError) else SettingError)(said) from None
 
 

@@ -66,6 +66,34 @@ def check_arguments(
         raise SettingError(f"{param} lacks {lacking!r}: {label} cannot be called without it, add it")
 
 
+def check_placed(param: str, call: Callable[..., Any], *places: str, given: Mapping[str, Any] | None = None) -> None:
+    """Refuse a function that cannot be called with these arguments by their place.
+
+    Parameters
+    ----------
+    param : str
+        The Param that holds the function.
+    call : callable
+    *places : str
+        What the arguments are called in the documents.
+    given : mapping, optional
+        Arguments by name that it gets as well.
+
+    Raises
+    ------
+    SettingError
+        Names the function and what it has to take.
+    """
+    try:
+        inspect.signature(call).bind(*places, **(given or {}))
+    except TypeError as error:
+        raise SettingError(
+            f"invalid {param}: {name_of(call)} has to take ({', '.join(places)}), and cannot: {error}"
+        ) from None
+    except ValueError:
+        return
+
+
 def name_of(call: Any) -> str:
     """Return the name of a class or a function as a user knows it."""
     return str(getattr(call, "__qualname__", type(call).__qualname__)).rpartition("<locals>.")[2]

@@ -63,4 +63,10 @@ def check_cluster(
         slot = "slot" if num_procs == 1 else "slots"
         each = "".join(f", {amount:g} {what}" for what, amount in (resources or {}).items())
         needs = f"{num_procs} task {slot}{f' of{each[1:]} each' if each else ''}"
-        raise ClusterError(f"{name}={num_procs} needs {needs}, this cluster has {slots}: lower {name} or add executors")
+        more = _larger_master(facts, num_procs * facts.task_cpus) if facts.local else "add executors"
+        raise ClusterError(f"{name}={num_procs} needs {needs}, this cluster has {slots}: lower {name} or {more}")
+
+
+def _larger_master(facts: SessionFacts, threads: int) -> str:
+    where = "start the server" if facts.connect else "create the session"
+    return f'{where} with master("local[{threads}]")'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,7 +15,7 @@ from sparkdl.errors import NetworkError, SettingError, SparkDLError
 from sparkdl.network.copies import copied
 from sparkdl.network.resolve import make, named_network, resolve, size_arguments
 from sparkdl.network.seeding import seeded
-from sparkdl.preflight.arguments import check_arguments, name_of
+from sparkdl.preflight.arguments import check_arguments, check_placed, name_of
 from sparkdl.schema import DataSchema
 from sparkdl.train.callbacks import EarlyStopping
 from sparkdl.train.config import TrainConfig
@@ -124,6 +124,10 @@ def _check_arguments(module: Any, module_params: Mapping[str, Any], config: Trai
         check_arguments("lrScheduleParams", config.lr_schedule_params, schedule, placed=1, filled=complete)
     elif schedule is not None:
         check_arguments("lrScheduleParams", config.lr_schedule_params, schedule, placed=2)
+        check_placed("lrSchedule", schedule, "optimizer", "totalSteps", given=config.lr_schedule_params)
+    for metric in config.metrics:
+        if not isinstance(metric, (str, type)):
+            check_placed("metrics", metric, "output", "target")
 
 
 def network_before_rows(
@@ -199,6 +203,41 @@ def dry_run(module: nn.Module, config: TrainConfig, schema: DataSchema, outputs:
             parameters = trainable(copied(module))
             if not isinstance(config.optimizer, (str, type)):
                 make_optimizer(config, parameters)
+            _try_schedule(config, parameters)
+
+
+def _try_schedule(config: TrainConfig, parameters: Sequence[nn.Parameter]) -> None:
+    """Refuse a function that returns no schedule; what it raises may come of a number of steps that is made up."""
+    if not inspect.isfunction(config.lr_schedule):
+        return
+    try:
+        made = config.lr_schedule(make_optimizer(config, parameters), _SOME_STEPS, **config.lr_schedule_params)
+    except Exception:
+        return
+    if not callable(getattr(made, "step", None)):
+        raise SettingError(
+            f"invalid lrSchedule: {name_of(config.lr_schedule)} returned {type(made).__name__}, and has to return a "
+            "schedule with step()"
+        )
+
+
+def _try_metrics(config: TrainConfig, outputs: Sequence[torch.Tensor], targets: Sequence[torch.Tensor]) -> None:
+    """Refuse functions that return no number; what they raise may come of rows that are all zeros."""
+    for metric in config.metrics:
+        # An object may keep something of each call.
+        if not inspect.isfunction(metric):
+            continue
+        try:
+            value = metric(outputs[0].detach(), targets[0].reshape(outputs[0].shape))
+        except Exception:
+            continue
+        try:
+            float(value)
+        except (TypeError, ValueError, RuntimeError):
+            what = f"shape {tuple(value.shape)}" if hasattr(value, "shape") else type(value).__name__
+            raise SettingError(
+                f"invalid metrics: {name_of(metric)} returned {what} for {ROWS} rows, and has to return one number"
+            ) from None
 
 
 def _try_loss(config: TrainConfig, schema: DataSchema, shapes: Shapes) -> None:
@@ -207,6 +246,8 @@ def _try_loss(config: TrainConfig, schema: DataSchema, shapes: Shapes) -> None:
     weights = None if schema.weight is None else torch.ones(ROWS)
     try:
         loss, _ = Objective(config, _CPU)(outputs, targets, weights)
+    except NetworkError as error:
+        raise NetworkError(f"{error}; {_labels(schema)}") from error.__cause__
     except SparkDLError:
         raise
     except Exception as error:
@@ -216,8 +257,17 @@ def _try_loss(config: TrainConfig, schema: DataSchema, shapes: Shapes) -> None:
             f"the loss raised {in_a_line(error)}{place and f' ({place})'} for an output and a label of {shown}; "
             "change the loss, or the last layer of the network"
         ) from error
+    _try_metrics(config, outputs, targets)
     if not loss.requires_grad:
         raise NetworkError(
             "the loss does not depend on the output of the network: compute it by torch from the output, "
             "without detach, item or numpy"
         )
+
+
+def _labels(schema: DataSchema) -> str:
+    """Return "the label is column 'y', of 2 numbers a row"."""
+    numbers = [
+        f"column {f.columns[0]!r}, of {f.size} {'number' if f.size == 1 else 'numbers'} a row" for f in schema.labels
+    ]
+    return f"the label is {numbers[0]}" if len(numbers) == 1 else f"the labels are {', '.join(numbers)}"
