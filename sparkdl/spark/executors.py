@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sparkdl import errors
 
@@ -19,6 +21,47 @@ def in_a_sentence(error: BaseException) -> errors.SparkDLError | None:
         return errors.ClusterError(lacking)
     ours = re.findall(r"^sparkdl\.errors\.(\w+): (.+)$", str(error), re.MULTILINE)
     return named(*ours[-1]) if ours else None
+
+
+@contextmanager
+def computing_rows() -> Iterator[None]:
+    """Turn what Spark raises inside the block, for rows of the user's that it cannot compute, into one sentence.
+
+    The trace stays with it as its cause; what is no failure of a task, as an interrupt, passes as it is.
+
+    Raises
+    ------
+    SparkDLError
+        What a task of ours has raised, or what an executor lacks.
+    DataError
+        The rows cannot be computed.
+    """
+    try:
+        yield
+    except errors.SparkDLError:
+        raise
+    except Exception as error:
+        told = in_a_sentence(error)
+        if told is not None:
+            raise told from None
+        said = _reason(str(error))
+        if said is None:
+            raise
+        raise errors.DataError(
+            f"Spark cannot compute the rows of the DataFrame: {said}; look for the cause by dataset.collect()"
+        ) from error
+
+
+def _reason(text: str) -> str | None:
+    """Return what Spark's exception says of a task's failure or of the query, without traces; None for all else."""
+    if "cancel" in text.lower():
+        return None
+    lines = [line.strip() for line in text.splitlines()]
+    if "Traceback (most recent call last):" in lines:
+        last = [line for line in text.splitlines() if re.match(r"[\w.]+(Error|Exception|Warning|Exit)\b", line)]
+        return last[-1] if last else None
+    found = re.search(r"\[[A-Z_]+(\.[A-Z_]+)*\] [^\n]*", text)
+    return re.sub(r"\.? *SQLSTATE: \w+", "", found[0]) if found else None
 
 
 def named(kind: str, sentence: str) -> errors.SparkDLError:

@@ -129,6 +129,8 @@ def explained(named: str, url: str, options: urls.Options | None = None, *, verb
     ------
     ClusterError
         Names the setting, what failed and the remedy.
+    SettingError
+        It can never be a folder.
     """
     try:
         yield
@@ -140,6 +142,10 @@ def explained(named: str, url: str, options: urls.Options | None = None, *, verb
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _FULL:
             raise
+        if isinstance(error, (NotADirectoryError, FileExistsError)):
+            raise SettingError(f"invalid {named}: there is a file in its way, choose a folder") from None
+        if isinstance(error, NotImplementedError):
+            raise SettingError(f"invalid {named}: nothing can be written there, choose a folder that can be") from None
         raise ClusterError(f"{named} cannot be {verb} ({_told(error, url, options)}): {_remedy(error)}") from None
 
 
@@ -199,8 +205,6 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _remedy(error: Exception) -> str:
     text = f"{type(error).__name__}: {error}"
-    if isinstance(error, (NotADirectoryError, FileExistsError)):
-        return "choose a folder, a file is in its way"
     if isinstance(error, PermissionError) or _NO_ACCESS.search(text):
         return "give credentials by storageOptions or the executors' environment, or choose a folder of yours"
     if isinstance(error, (TimeoutError, ConnectionError)) or _NO_ANSWER.search(text):

@@ -13,6 +13,7 @@ from sparkdl.data.types import type_of
 from sparkdl.data.write.fields import declared_sizes
 from sparkdl.schema import ENTRY, INPUT, DataSchema, Field
 from sparkdl.spark.columns import vector_entries, vector_size
+from sparkdl.spark.executors import computing_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -72,7 +73,8 @@ def _wide(df: DataFrame, vectors: Sequence[Field], case_sensitive: bool) -> list
     declared = declared_sizes(df.schema, DataSchema(tuple(vectors)), case_sensitive)
     unknown = [f for f in vectors if f.name not in declared]
     if unknown:
-        first = df.select(*(vector_size(f.columns[0]).alias(str(i)) for i, f in enumerate(unknown))).head()
+        with computing_rows():
+            first = df.select(*(vector_size(f.columns[0]).alias(str(i)) for i, f in enumerate(unknown))).head()
         for i, f in enumerate(unknown):
             size = 0 if first is None else first[str(i)]
             declared[f.name] = WIDE if size is None else size
@@ -83,5 +85,6 @@ def _greatest(df: DataFrame, measures: Sequence[Column]) -> list[int]:
     """The greatest of each, -1 where there is none; in one pass."""
     if not measures:
         return []
-    row = df.agg(*(F.max(measure).alias(str(i)) for i, measure in enumerate(measures))).collect()[0]
+    with computing_rows():
+        row = df.agg(*(F.max(measure).alias(str(i)) for i, measure in enumerate(measures))).collect()[0]
     return [-1 if value is None else int(value) for value in row]

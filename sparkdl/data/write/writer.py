@@ -28,7 +28,7 @@ from sparkdl.data.write.staging import StagingFolder
 from sparkdl.errors import SettingError
 from sparkdl.schema import DataSchema
 from sparkdl.spark.columns import column
-from sparkdl.spark.executors import in_a_sentence
+from sparkdl.spark.executors import computing_rows
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -171,13 +171,8 @@ def selected(
 
 def entries_of(packed: DataFrame) -> list[dict[str, Any]]:
     """Run the tasks and return what they say; `packed` has one column, "entry"."""
-    try:
+    with computing_rows():
         rows = packed.collect()
-    except Exception as error:
-        told = in_a_sentence(error)
-        if told is None:
-            raise
-        raise told from None
     return [json.loads(row["entry"]) for row in rows]
 
 
