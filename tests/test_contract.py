@@ -141,7 +141,7 @@ def test_schema_nulls_and_no_rows(name: str, spark: SparkSession, frame: DataFra
     added = made.names[3:]
     with pytest.raises(SettingError, match="output column '.*' exists already"):
         model.transformSchema(made)
-    with pytest.raises(DataError, match="column 'nope' is missing"):
+    with pytest.raises(DataError, match="featuresCol='nope' is missing"):
         model.copy({model.featuresCol: "nope"}).transformSchema(frame.schema)
     assert "hidden" in model.transform(frame, {model.outputLayers: {"layers.0": "hidden"}}).columns
     assert "hidden" not in model.transform(frame).columns
@@ -171,9 +171,9 @@ def test_schema_of_estimators(name: str, of: str) -> None:
     assert [f.name == "y" for f in renamed] == [f.name == "prediction" for f in made]
     with pytest.raises(SettingError, match="names a column that the DataFrame has already"):
         stage.transformSchema(made)
-    with pytest.raises(DataError, match="column 'nope' is not in the DataFrame"):
+    with pytest.raises(DataError, match="featuresCol='nope' is not in the DataFrame"):
         stage.copy({stage.featuresCol: "nope"}).transformSchema(schema)
-    with pytest.raises(DataError, match="column 'label' is string and cannot be a label"):
+    with pytest.raises(DataError, match="labelCol='label' is string and cannot be a label"):
         stage.transformSchema(StructType(schema.fields[:2]).add("label", "string"))
 
 

@@ -112,7 +112,7 @@ def test_a_session_without_a_jvm(tmp_path: Path) -> None:
     refused = {line[1]: line[2] for line in lines if line[0] == "REFUSED"}
     assert "ArithmeticError: mine" in refused["user"]
     assert f"SIZE {280 << 20}" in done.stdout
-    assert refused["ranks"].startswith("np=3 needs 3 task slots, this cluster has 2: lower np or add executors")
+    assert refused["ranks"].startswith("np=3 needs 3 task slots, this cluster has 2: lower np or start the server with")
     assert refused["profile"].startswith("taskResources={gpu: 1} needs a cluster, a local master has one kind of task")
     assert "exists already: use write().overwrite()" in refused["exists"]
     assert "over Spark Connect a stage is saved to an absolute path without a scheme" in refused["scheme"]

@@ -104,7 +104,7 @@ CASES: list[tuple[TrainingStage[Any], type[SparkDLError], str]] = [
     (classifier(loss="mse"), SettingError, "invalid loss='mse': it compares numbers.*take 'cross_entropy'"),
     (classifier(module=nn.Linear(4, 2)), NetworkError, "there are 3 classes: give its last layer 3 outputs"),
     (classifier(thresholds=[0.5, 0.5]), SettingError, "thresholds has 2 entries for 3 classes"),
-    (classifier(labelCol="features"), DataError, "column 'features' holds arrays"),
+    (classifier(labelCol="features"), DataError, "labelCol='features' holds arrays"),
     (
         regressor(cacheUrl="s4://bucket/x"),
         SettingError,
@@ -159,7 +159,7 @@ def test_rows_that_differ_from_their_metadata_are_packed_as_they_are(spark: Spar
 def test_labels_that_only_the_rows_tell(spark: SparkSession) -> None:
     rows = spark.range(40).select((F.col("id") / 40).alias("x"), F.lit(0.37).alias("label"))
     with pytest.raises(
-        DataError, match="column 'label' has 40 labels that are not whole, such as 0.37, and loss='cross_ent"
+        DataError, match="labelCol='label' has 40 labels that are not whole, such as 0.37, and loss='cross_ent"
     ):
         estimator(featuresCol="x", module=nn.Linear(1, 2), loss="cross_entropy").fit(rows)
     with pytest.raises(DataError, match=r"has 40 rows whose label is not a whole number \(0.37\)"):

@@ -41,13 +41,13 @@ def test_as_many_ranks_as_slots_pass(spark):
 
 def test_more_ranks_than_slots_are_refused_at_once_with_both_numbers(spark):
     begun = time.monotonic()
-    with pytest.raises(ClusterError, match="^numProcs=8 needs 8 task slots, this cluster has 2: lower numProcs or add"):
+    with pytest.raises(ClusterError, match="^numProcs=8 needs 8 task slots, this cluster has 2: lower numProcs or cr"):
         check_cluster(spark, SessionFacts.read(spark), 8)
     assert time.monotonic() - begun < 5
 
 
 def test_the_number_is_called_as_the_user_calls_it(spark):
-    with pytest.raises(ClusterError, match="^np=3 needs 3 task slots, this cluster has 2: lower np or add executors"):
+    with pytest.raises(ClusterError, match='^np=3 needs 3 task slots, this cluster has 2: lower np or .*"local.3."'):
         check_cluster(spark, SessionFacts.read(spark), 3, name="np")
 
 

@@ -37,11 +37,12 @@ def test_nulls_and_nan_are_counted_by_column() -> None:
         "one of the columns 'a', 'b', 'c', 'd' and 1 more has 1 row with a null: remove them, or set fillValue"
     )
     assert refused({"features": FieldCount(nans=3)}) == (
-        "column 'x' has 3 rows with NaN or infinity: remove them, or replace the values, for example by Imputer"
+        "column 'x' has 3 rows with NaN, infinity or a number beyond float32 (3.4e38): "
+        "remove them, or replace the values, for example by Imputer"
     )
     assert refused({"label": FieldCount(nulls=1)}) == "column 'label' has 1 row with a null: remove them"
     assert refused({"label": FieldCount(nans=1234)}) == (
-        "column 'label' has 1,234 rows with NaN or infinity: remove them"
+        "column 'label' has 1,234 rows with NaN, infinity or a number beyond float32 (3.4e38): remove them"
     )
     assert refused({"features": FieldCount(nulls=1)}, PICTURE) == ("column 'image' has 1 row with a null: remove them")
     assert "1 row without an image" in refused({"features": FieldCount(undecodable=1)}, PICTURE)

@@ -184,12 +184,12 @@ def test_rows_of_another_length(spark: SparkSession) -> None:
 @pytest.mark.parametrize(
     ("kind", "columns", "shape", "words"),
     [
-        (ARRAY, ("nope",), (2,), "column 'nope' is missing, the DataFrame has 's', 'n', 'x', 'two', 'two'"),
+        (ARRAY, ("nope",), (2,), r"column 'nope' is missing in the DataFrame \(it has 's', 'n', 'x', 'two', 'two'\)"),
         (ARRAY, ("s",), (2,), "column 's' is of type string"),
         (ARRAY, ("two",), (2,), "column 'two' stands 2 times"),
         (ARRAY, ("x",), (2, 2), r"column 'x' holds arrays nested 1 deep, .* shape \(2, 2\)"),
         (STACKED, ("n", "x"), (2,), "column 'x' is stacked with others"),
-        (SCALAR, ("n",), (3,), "'n' gives 1 numbers for each row"),
+        (SCALAR, ("n",), (3,), "'n' gives 1 number for each row"),
     ],
 )
 def test_columns_that_do_not_fit(

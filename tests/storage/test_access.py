@@ -113,7 +113,7 @@ def test_the_remedy_follows_from_the_error() -> None:
     assert "make the folder or the bucket above it" in sentence(
         FileNotFoundError("The specified bucket does not exist")
     )
-    assert "choose a folder, a file is in its way" in sentence(NotADirectoryError("/dev/null"))
+    assert "there is a file in its way, choose a folder" in sentence(NotADirectoryError("/dev/null"))
     assert sentence(RuntimeError()).startswith("cacheUrl='...' cannot be opened (RuntimeError): choose a folder that")
     assert len(sentence(RuntimeError("x" * 9999))) < 600
 

@@ -97,7 +97,7 @@ def test_a_place_is_tried_before_any_job(spark: SparkSession, tmp_path: Path) ->
     spark.conf.set(CACHE_CONF, "/dev/null/rows")
     try:
         with pytest.raises(
-            ClusterError, match=f"{CACHE_CONF}='/dev/null/rows' cannot be opened .*a file is in its way"
+            SettingError, match=f"invalid {CACHE_CONF}='/dev/null/rows': there is a file in its way, choose a folder"
         ):
             check_folder(SessionFacts.read(spark), None)
     finally:
