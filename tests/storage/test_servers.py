@@ -17,14 +17,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from sparkdl import TorchRegressor
+from sparkdl import TorchRegressionModel, TorchRegressor
 from sparkdl.data import clear_cache, make_spark_converter, open_parquet
 from sparkdl.data.cache import store as cache
 from sparkdl.data.converter import converter as converter_module
 from sparkdl.storage import leases, urls
+from sparkdl.train.checkpoint.folder import CheckpointFolder, snapshot
 from tests.servers.hdfs import hdfs_server
 from tests.servers.s3 import s3_server
 
@@ -155,6 +157,39 @@ def test_a_writer_that_is_killed_leaves_nothing_that_is_taken_for_whole(
     monkeypatch.setattr(time, "time", lambda: now() + leases.SECONDS + 60)
     assert clear_cache(base, storage_options=options) == [name]
     assert urls.list_files(base, options) == []
+
+
+def test_checkpoints(store: Store) -> None:
+    url, options = store
+    folder = CheckpointFolder(urls.join(url, "job"), options)
+    for step in (3, 12, 7):
+        state = {"weights": torch.arange(3 << 20, dtype=torch.float32) + step, "epoch": step}
+        folder.write(snapshot(step, state, {"run": "one"}))
+    assert folder.steps() == [3, 7, 12]
+    read, about = folder.read(12)
+    assert torch.equal(read["weights"], torch.arange(3 << 20, dtype=torch.float32) + 12)
+    assert about == {"run": "one"}
+    urls.remove(urls.join(url, "job", "step-000000000007", "checkpoint.json"), options)
+    assert folder.steps() == [3, 12]
+    folder.remove_incomplete()
+    folder.remove(3)
+    assert [name.partition("/")[0] for name, _ in urls.list_files(urls.join(url, "job"), options)] == [
+        "step-000000000012"
+    ] * 2
+
+
+def test_a_fit_goes_on_from_a_checkpoint(spark: SparkSession, store: Store) -> None:
+    url, options = store
+    frame = spark.range(200).selectExpr("array(cast(id % 7 as float)) features", "cast(id % 7 as double) label")
+    params = {"module": "mlp", "batchSize": 32, "numProcs": 2, "backend": "torch", "verbose": 0}
+    stored = {"checkpointUrl": url, "storageOptions": options}
+    first = TorchRegressor(epochs=1, **params, **stored).fit(frame)
+    longer = TorchRegressor(epochs=2, **params, **stored).fit(frame)
+    undisturbed = TorchRegressor(epochs=2, **params).fit(frame)
+    assert longer.history[0] == first.history[0]
+    states = longer.network.state_dict(), undisturbed.network.state_dict()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert len(TorchRegressionModel.fromCheckpoint(url, options).history) == 2
 
 
 def test_existing_parquet(spark: SparkSession, store: Store) -> None:
