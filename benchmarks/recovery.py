@@ -5,7 +5,7 @@
 `seconds.warm` is from the SIGKILL of a rank to the end of the next optimizer step, on a local master whose ranks are
 forked from a server that has torch; `seconds.cold` the same for a killed executor of a cluster of two, where the other
 one has a free slot and takes the rank. `ratio.saving` is the share of a minute by which one checkpoint of a network of
-100 MB (400 MB with what AdamW holds) prolongs the training: the loop alone, with and without, in turn. The last line
+100 MB (300 MB with what AdamW holds) prolongs the training: the loop alone, with and without, in turn. The last line
 is JSON; it exits with 1 where warm is above 5, cold above 15 or saving above 0.03.
 """
 
