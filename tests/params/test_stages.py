@@ -40,6 +40,7 @@ BY_NAME: dict[str, Any] = {
     "backend": "torch",
     "feed": "direct",
     "handleInvalid": "keep",
+    "resume": "never",
     "shuffle": False,
 }
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparkdl.errors import ClusterError, PersistenceError, SettingError
+from sparkdl.errors import PersistenceError, SettingError
 from sparkdl.train import Checkpoint
 
 
@@ -69,7 +69,7 @@ def test_what_cannot_be_is_said(tmp_path: Path) -> None:
     with pytest.raises(PersistenceError, match="the checkpoint of step 9 in"):
         Checkpoint(str(tmp_path)).restore(step=9, network=network)
     (tmp_path / "file").touch()
-    with pytest.raises(ClusterError, match="cannot be opened"):
+    with pytest.raises(SettingError, match="there is a file in its way, choose a folder"):
         Checkpoint(str(tmp_path / "file")).restore(network=network)
 
 
