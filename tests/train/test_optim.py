@@ -128,7 +128,7 @@ load_without_scipy()
 batch = SimpleNamespace(
     inputs=(torch.ones(4, 2),), targets=(torch.ones(4, 1),), weights=None, planned_rows=4, for_network=tuple
 )
-feed = SimpleNamespace(steps=1, rows=4, wait_seconds=0.0, epoch=lambda epoch, start_step: iter([batch]))
+feed = SimpleNamespace(steps=1, rows=4, wait_seconds=0.0, epoch=lambda epoch, start_step=0: iter([batch]))
 config = TrainConfig(epochs=2, lr_schedule="OneCycleLR", metrics=("mse",))
 result = fit(torch.nn.Linear(2, 1), config, feed, feed, open_backend("local"))
 heavy = {"torch._dynamo", "scipy.signal", "horovod", "pyspark", "petastorm"}

@@ -103,7 +103,9 @@ def _checked(about: Any) -> tuple[torch.dtype, list[int], tuple[int, int]]:
     shape, offsets = about["shape"], about["data_offsets"]
     if not (isinstance(shape, list) and isinstance(offsets, list) and len(offsets) == 2 and len(shape) <= 64):
         raise ValueError(f"it describes a tensor as {about}")
-    if not all(type(each) is int and 0 <= each < 1 << 62 for each in [*shape, *offsets]):
+    # Also a tensor without numbers has strides, which have to be numbers of 64 bits.
+    whole = all(type(each) is int and 0 <= each < 1 << 62 for each in [*shape, *offsets])
+    if not whole or prod(each for each in shape if each) >= 1 << 62:
         raise ValueError(f"it describes a tensor as {about}")
     return _DTYPES[about["dtype"]], shape, (offsets[0], offsets[1])
 

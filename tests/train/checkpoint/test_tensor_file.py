@@ -76,8 +76,18 @@ def test_every_shorter_or_longer_file_is_found() -> None:
         read_tensors(io.BytesIO(data + b"x"), len(data) + 1, crc)
 
 
-def test_a_header_that_claims_much_takes_no_memory() -> None:
-    head = b'{"x":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,4000000000000]}}'
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (b'{"x":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,4000000000000]}}', "does not lie"),
+        (b'{"x":{"dtype":"F32","shape":[0,2305843009213693952,2305843009213693952],"data_offsets":[0,0]}}', "damaged"),
+        (b'{"x":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}', "damaged"),
+        (b'{"x":{"dtype":"Q9","shape":[1],"data_offsets":[0,4]}}', "damaged"),
+        (b'{"x":[]}', "damaged"),
+        (b"[" * 9999, "damaged"),
+    ],
+)
+def test_a_header_that_claims_much_is_damaged(head: bytes, said: str) -> None:
     data = len(head).to_bytes(8, "little") + head
-    with pytest.raises(PersistenceError, match="does not lie"):
+    with pytest.raises(PersistenceError, match=said):
         read_tensors(io.BytesIO(data), len(data), 0)
