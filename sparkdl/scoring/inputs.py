@@ -82,8 +82,8 @@ def bound_inputs(
     if len(columns) != len(own):
         names = ", ".join(repr(name) for group in columns for name in group)
         raise SettingError(
-            f"the network has {'1 input' if len(own) == 1 else f'{len(own)} inputs'}, {len(columns)} columns are named "
-            f"for it ({names}): set inputCols, or featuresCols for columns that are one input together"
+            f"the network has {'1 input' if len(own) == 1 else f'{len(own)} inputs'}, and columns for {len(columns)} "
+            f"are named ({names}): set inputCols, or featuresCols for columns that are one input together"
         )
     bound = [
         replace(f, columns=tuple(names)) if schema is None else bound_field(f, names, schema)

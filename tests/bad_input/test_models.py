@@ -174,7 +174,7 @@ SCORING = [
         "two-inputs-for-one",
         lambda w: w.pair.copy()._set(featuresCol=None, inputCols=["x", "pair"]).transform(w.rows),
         SettingError,
-        r"the network has 1 input, 2 columns are named for it \('x', 'pair'\): set inputCols, or featuresCols for .*",
+        r"the network has 1 input, and columns for 2 are named \('x', 'pair'\): set inputCols, or featuresCols for .*",
     ),
     Case(
         "output-exists-in-another-case",

@@ -101,7 +101,7 @@ def test_weights_that_change_are_sent_again(frame: DataFrame) -> None:
 
 def test_refusals(frame: DataFrame) -> None:
     model = model_of(nn.Linear(3, 2))
-    with pytest.raises(SettingError, match="the network has 1 inputs, 2 are named for it"):
+    with pytest.raises(SettingError, match="the network has 1 input, and columns for 2 are named"):
         model.copy({model.inputCols: ["id", "features"]}).transform(frame)
     with pytest.raises(NetworkError, match="outputLayers names 'head'"):
         model.copy({model.outputLayers: {"head": "x"}}).transform(frame)

@@ -211,7 +211,7 @@ def test_uids_as_users_choose_them(model: Path, tmp_path: Path) -> None:
         ({"paramMap": {"batchSize": -7}}, "batchSize"),
         ({"paramMap": {"params": 3}}, "has no Param 'params'"),
         ({"paramMap": []}, "its metadata are damaged"),
-        ({"formatVersion": "1"}, "format version 1"),
+        ({"formatVersion": "1"}, "format version '1'"),
         ({"class": 3}, "it holds a 3"),
     ],
     ids=str,

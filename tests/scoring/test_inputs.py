@@ -48,7 +48,7 @@ def test_masks_and_times_follow_the_columns() -> None:
     words, when, mask = bound_inputs(FIELDS, [("vector",), ("day",)], OTHERS)
     assert (words.kind, when.types, mask.columns, mask.types) == (VECTOR, (DATE,), ("vector",), (VECTOR,))
     assert bound_inputs(FIELDS, [("words",), ("when",)], None) == FIELDS
-    with pytest.raises(SettingError, match="the network has 2 inputs, 1 are named for it"):
+    with pytest.raises(SettingError, match="the network has 2 inputs, and columns for 1 are named"):
         bound_inputs(FIELDS, [("tokens",)], OTHERS)
     with pytest.raises(DataError, match="'name' is of type string"):
         bound_inputs(FIELDS, [("tokens",), ("name",)], OTHERS)

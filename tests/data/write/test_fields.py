@@ -200,7 +200,7 @@ def test_names_are_found_as_spark_finds_them() -> None:
 
 def test_the_validation_column_is_boolean() -> None:
     check_validation_column(frame(v=BooleanType()), "v")
-    with pytest.raises(DataError, match="validation column 'v' is int, not boolean"):
+    with pytest.raises(DataError, match="column 'v' is int, not boolean"):
         check_validation_column(frame(v=IntegerType()), "v")
 
 
