@@ -5,6 +5,7 @@ scheduling).
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,9 @@ from sparkdl.spark.session import registered_slots, task_slots
 CPUS = "cpus"
 
 _REMEDY = "leave taskResources out, and set spark.task.cpus and spark.task.resource.gpu.amount instead"
+_AGAIN_AFTER = 15.0
+"""Spark's own pause, spark.scheduler.barrier.maxConcurrentTasksCheck.interval."""
+_LOOK_EVERY = 0.2
 _PROFILES: dict[tuple[str, tuple[tuple[str, float], ...]], Any] = {}
 
 
@@ -94,6 +98,25 @@ def barrier_slots(spark: SparkSession, facts: SessionFacts, resources: Mapping[s
     if profile is None:
         return task_slots(spark, facts)
     return None if facts.connect else registered_slots(spark, profile)
+
+
+def await_slots(
+    spark: SparkSession, facts: SessionFacts, size: int, resources: Mapping[str, float] | None = None
+) -> bool:
+    """Wait until so many tasks can run at once on the executors that have registered; return whether they can.
+
+    Spark looks only every 15 s whether a barrier stage fits, and an executor that comes back takes about 3 s. Over
+    Connect nobody can tell, and it is left to Spark.
+    """
+    if facts.connect:
+        return True
+    profile = profile_of(spark, facts, resources)
+    deadline = time.monotonic() + _AGAIN_AFTER
+    while registered_slots(spark, profile) < size:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_LOOK_EVERY)
+    return True
 
 
 def _application(spark: SparkSession, facts: SessionFacts) -> str:

@@ -95,6 +95,12 @@ def assert_gone(folder: str | Path, at_least: int) -> None:
     assert wait_for(lambda: not any(os.path.exists(trace["folder"]) for trace in found), 10), found
 
 
+def left_in(temporary: Path) -> list[str]:
+    """What we have left in a temporary folder; a prefork server stays for the next fit, for a minute."""
+    names = [path.name for path in temporary.iterdir() if path.name.startswith("sparkdl")]
+    return [name for name in names if not name.startswith("sparkdl-prefork-")]
+
+
 def alive(pid: int) -> bool:
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)

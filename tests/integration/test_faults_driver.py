@@ -14,7 +14,7 @@ import pytest
 import torch
 from pyspark.sql import SparkSession
 
-from tests.integration.faults import assert_gone, outcome, regressor, rows_of, wait_for
+from tests.integration.faults import assert_gone, left_in, outcome, regressor, rows_of, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -99,6 +99,5 @@ def test_the_next_program_goes_on_where_a_driver_was_gone(spark: SparkSession, t
     expected, rows = outcome(regressor().fit(rows_of(spark)))
     assert history == rows
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
-    left = [path.name for path in (tmp_path / "temporary").iterdir() if path.name.startswith("sparkdl")]
-    assert set(left) <= {f"sparkdl-prefork-{os.getuid()}"}
+    assert left_in(tmp_path / "temporary") == []
     assert list((tmp_path / "checkpoints" / "rows").iterdir()) == []

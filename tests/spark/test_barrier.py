@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from sparkdl.errors import ClusterError
-from sparkdl.spark.barrier import barrier_slots, collect_barrier, profile_of
+from sparkdl.spark.barrier import await_slots, barrier_slots, collect_barrier, profile_of
 from sparkdl.spark.facts import SessionFacts
 
 
@@ -60,3 +60,10 @@ def test_resources_of_their_own_need_a_cluster(spark: SparkSession) -> None:
     # On pyspark 3.5 the version is named, else the master.
     with pytest.raises(ClusterError, match=r"taskResources=\{cpus: 1, gpu: 0.5\} needs .*: leave taskResources out"):
         barrier_slots(spark, SessionFacts.read(spark), {"cpus": 1, "gpu": 0.5})
+
+
+def test_slots_are_waited_for(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = SessionFacts.read(spark)
+    assert await_slots(spark, facts, 2)
+    monkeypatch.setattr("sparkdl.spark.barrier._AGAIN_AFTER", 0.3)
+    assert not await_slots(spark, facts, 3)

@@ -31,7 +31,7 @@ from sparkdl.cluster.prefork.prewarm import prewarm
 from sparkdl.cluster.spool.ingest import Ingest
 from sparkdl.comm.registry import spec_for
 from sparkdl.events import Listener, PhaseStarted, from_record
-from sparkdl.spark.barrier import barrier_slots
+from sparkdl.spark.barrier import await_slots, barrier_slots
 from sparkdl.spark.facts import SessionFacts
 from sparkdl.spark.session import host_of_task
 
@@ -207,6 +207,7 @@ def _attempts(
         job = _next_attempt(job, ranks.num_procs, barrier_slots(spark, facts, ranks.task_resources), min_procs)
         _log.info("restart %d of %d with %d ranks: %s", attempt, max_restarts, job.num_procs, cause)
         listener.on_event(PhaseStarted("wait", f"restart {attempt} of {max_restarts} with {job.num_procs} ranks"))
+        await_slots(spark, facts, job.num_procs, ranks.task_resources)
 
 
 def _run_job(

@@ -249,15 +249,15 @@ class Supervisor:
 
     def _too_late(self, now: float) -> End | None:
         job, topology = self._job, self._topology
-        where = f"rank {topology.rank} on host {topology.host}"
         if not self._ready and now - self._started > job.start_timeout:
+            where = f"rank {topology.rank} on host {topology.host}"
             return End(
                 TIMED_OUT, f"{where} was not ready within {job.start_timeout:g} s: torch was still being imported"
             )
         if now - self._rank_seen > job.heartbeat_timeout:
-            return End(RANK_LOST, f"{where} gave no heartbeat for {job.heartbeat_timeout:g} s")
+            return End(RANK_LOST, f"gave no heartbeat for {job.heartbeat_timeout:g} s")
         if now - self._coordinator_seen > job.heartbeat_timeout:
-            return End(RANK_LOST, f"{where} heard nothing of rank 0's task for {job.heartbeat_timeout:g} s")
+            return End(RANK_LOST, f"heard nothing of rank 0's task for {job.heartbeat_timeout:g} s")
         return None
 
     def _judge(self, status: int | None) -> End:

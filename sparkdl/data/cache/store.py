@@ -174,7 +174,8 @@ def _expired(folder: str, older_than: float, options: Options) -> bool:
     used = _read(urls.join(folder, _USED), options)
     at = None if used is None else used.get("at")
     last = max(until - leases.SECONDS, float(at) if isinstance(at, int | float) else 0.0)
-    return now - last >= older_than
+    # A clock that went back has uses that are still to come.
+    return now - min(now, last) >= older_than
 
 
 def _last(ends: Mapping[str, float], whole: bool) -> float:

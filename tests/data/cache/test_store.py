@@ -133,6 +133,23 @@ def test_a_clean_up_on_request_leaves_what_is_in_use_and_what_is_not_ours(tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["sparkdl-0123"]
 
 
+@pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
+def test_a_clock_that_jumps_a_day_takes_away_nothing_that_is_in_use_or_was(
+    tmp_path: Path, later: Any, jump: float
+) -> None:
+    used, left = write(tmp_path), write(tmp_path)
+    store.leave(str(tmp_path), left, "writer")
+    later(jump)
+    assert store.look(str(tmp_path), KEY) == sorted([used, left])
+    assert store.take(str(tmp_path), left, SUM, "reader") == ROWS
+    store.leave(str(tmp_path), left, "reader")
+    later(-jump)
+    assert store.look(str(tmp_path), KEY) == sorted([used, left])
+    # On request all goes that nobody uses, also what was used at a time that is still to come.
+    assert clear_cache(str(tmp_path)) == [left]
+    assert store.look(str(tmp_path), KEY) == [used]
+
+
 def test_a_lease_taken_during_a_clean_up_saves_the_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = write(tmp_path)
     store.leave(str(tmp_path), name, "writer")
