@@ -14,6 +14,8 @@ import pytest
 import torch
 from pyspark.sql import SparkSession
 
+from sparkdl.data import clear_cache
+from sparkdl.storage import leases
 from tests.integration.faults import assert_gone, left_in, outcome, regressor, rows_of, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -73,7 +75,9 @@ def run(folder: Path, end: Callable[[subprocess.Popen[str]], None] | None) -> tu
     return driver.returncode, said
 
 
-def test_the_next_program_goes_on_where_a_driver_was_gone(spark: SparkSession, tmp_path: Path) -> None:
+def test_the_next_program_goes_on_where_a_driver_was_gone(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "temporary").mkdir()
     ends = {
         signal.SIGINT: "KeyboardInterrupt",
@@ -100,4 +104,10 @@ def test_the_next_program_goes_on_where_a_driver_was_gone(spark: SparkSession, t
     assert history == rows
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
     assert left_in(tmp_path / "temporary") == []
-    assert list((tmp_path / "checkpoints" / "rows").iterdir()) == []
+    # The drivers that could say nothing have leases on the rows, for three days.
+    kept = tmp_path / "checkpoints" / "rows"
+    assert len(list(kept.glob("*/lease-*"))) <= 2
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + leases.SECONDS + 60)
+    clear_cache(str(kept))
+    assert list(kept.iterdir()) == []
