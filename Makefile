@@ -15,11 +15,12 @@ UNIT_TESTS := tests/nn tests/params tests/network tests/data/types tests/data/co
 # Some containers forbid Python to keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env demo test coverage test-slow test-versions lint bench docs site clean
+.PHONY: help env demo test coverage test-slow test-release test-versions lint bench docs site clean
 
 help:
 	@echo "make demo       train a digit classifier on two Horovod ranks, end to end"
 	@echo "make test       run the tests, those of make coverage first (make test-slow: those that take minutes or need the package index)"
+	@echo "make test-release  run what takes many minutes and seldom changes: Horovod built for GPUs, every fault point"
 	@echo "make test-versions  run the core of the tests on every pyspark and Python, and over Spark Connect"
 	@echo "make coverage   run the tests without Spark, and say which branches of the code they reach"
 	@echo "make lint       ruff, mypy --strict, import rules"
@@ -55,18 +56,22 @@ demo: env
 
 test: coverage
 	@echo "== the other tests"
-	@$(BIN)/python -m pytest -m "not slow" $(addprefix --ignore=,$(UNIT_TESTS))
+	@$(BIN)/python -m pytest -m "not slow and not release" $(addprefix --ignore=,$(UNIT_TESTS))
 
 coverage: env
 	@echo "== branches that the tests without Spark reach"
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -q -m "not slow" $(UNIT_TESTS)
+	@$(BIN)/coverage run -m pytest -q -m "not slow and not release" $(UNIT_TESTS)
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report
 
 test-slow: env
 	@echo "== slow tests"
 	@PATH="$(CURDIR)/.uv/bin:$$PATH" $(BIN)/python -m pytest -m slow
+
+test-release: env
+	@echo "== tests for before a release"
+	@PATH="$(CURDIR)/.uv/bin:$$PATH" $(BIN)/python -m pytest -m release
 
 test-versions: env
 	@echo "== the core of the tests on pyspark 3.5, 4.0, 4.1 and 4.3, on Python 3.12, and over Spark Connect"

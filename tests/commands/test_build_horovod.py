@@ -1,4 +1,4 @@
-"""The command as a whole: what it says when something is missing, and real builds (slow)."""
+"""The command as a whole: what it says when something is missing, and a real build for GPUs (before a release)."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.
 def fresh_environment(home: Path) -> Path:
     """Make an environment as uv makes them, without pip, with torch; return its Python."""
     uv = shutil.which("uv")
-    assert uv is not None, "uv has to be on PATH, as in make test-slow"
+    assert uv is not None, "uv has to be on PATH, as in make test-release"
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, home], check=True, timeout=120)
     python = home / "bin" / "python"
     command = [uv, "pip", "install", "--quiet", "--python", python, "-c", ROOT / "constraints.txt"]
@@ -143,7 +143,7 @@ def run_command(python: Path, *arguments: str, **environment: str) -> str:
 
 
 # tests/integration/test_install.py builds the wheel for CPUs, against the newest torch.
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.timeout(6000)
 def test_builds_for_nccl_without_gpu_toolkit_and_pip_and_keeps_the_wheel(tmp_path: Path) -> None:
     python = fresh_environment(tmp_path / "env")

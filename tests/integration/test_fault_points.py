@@ -1,11 +1,10 @@
 """Each file, message and collective call of a rank fails once: the fit is the undisturbed one, or ends with one error.
 
-All points take about ten minutes on two quiet cores: ``FAULT_POINTS=all``; a number of them is taken without it.
+All points take many minutes (``make test-release``); ``make test-slow`` takes a sample of them.
 """
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,21 +16,25 @@ from sparkdl.errors import SparkDLError
 from tests.integration.fault_points import Point, Points, points_in
 from tests.integration.faults import Trace, assert_gone, assert_same, regressor, rows_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+pytestmark = pytest.mark.timeout(7200)
 
-SAMPLE = "16"
+SAMPLE, ALL = 10, None
 
 
-def chosen(points: list[Point], wanted: str) -> list[Point]:
-    """Points over the whole range, and at each in turn one of the two ways to fail; "all": each in both ways."""
-    if wanted == "all":
+def chosen(points: list[Point], wanted: int | None) -> list[Point]:
+    """Points over the whole range, and at each in turn one of the two ways to fail; None: each in both ways."""
+    if wanted is None:
         return [Point(p.rank, p.event, p.number, how) for p in points for how in ("raise", "kill")]
-    count = min(int(wanted), len(points))
+    count = min(wanted, len(points))
     spread = [points[index * len(points) // count] for index in range(count)]
     return [Point(p.rank, p.event, p.number, ("raise", "kill")[index % 2]) for index, p in enumerate(spread)]
 
 
-def test_each_point_fails_once(spark: SparkSession, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "wanted",
+    [pytest.param(SAMPLE, marks=pytest.mark.slow, id="sample"), pytest.param(ALL, marks=pytest.mark.release, id="all")],
+)
+def test_each_point_fails_once(spark: SparkSession, tmp_path: Path, wanted: int | None) -> None:
     rows = rows_of(spark).cache()
 
     def fit(folder: Path, point: Point | None, **settings: Any) -> Any:
@@ -47,7 +50,7 @@ def test_each_point_fails_once(spark: SparkSession, tmp_path: Path) -> None:
 
     undisturbed = fit(tmp_path / "undisturbed", None)
     points = points_in(tmp_path / "undisturbed")
-    taken = chosen(points, os.environ.get("FAULT_POINTS", SAMPLE))
+    taken = chosen(points, wanted)
     ends: Counter[str] = Counter()
     wrong: list[str] = []
     for number, point in enumerate(taken):

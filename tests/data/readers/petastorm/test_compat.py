@@ -328,14 +328,14 @@ def interpreters() -> list[str]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("version", ["0.12.1", "0.13.1"])
 @pytest.mark.parametrize("python", interpreters())
 def test_many_fresh_readers_lose_nothing(python: str, version: str, rows: str, tmp_path: Path) -> None:
     """Unmended, 6 of 100 readers of 0.13.1 lost an epoch."""
     uv = shutil.which("uv")
-    assert uv is not None, "uv has to be on PATH, as in make test-slow"
+    assert uv is not None, "uv has to be on PATH, as in make test-release"
     constraints = tmp_path / "constraints.txt"
     pins = (ROOT / "constraints.txt").read_text()
     # 0.13.1 wants setuptools<70, and is the version to be tested.
