@@ -89,7 +89,7 @@ class NotebookBar(Listener):
             self._head.pop()
         self._plan, self._pace = event, Pace(self._clock)
         self._head.append(say_start(event))
-        self._text = f"epoch {event.epoch}/{event.epochs}"
+        self._text = f"epoch {min(event.epoch, event.epochs)}/{event.epochs}"
         self._advance(done_before(event), event)
 
     def _on_step(self, event: StepEnded) -> None:

@@ -171,7 +171,7 @@ class ProgressBar(Listener):
             bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}",
         )
         self._bar.n = self._bar.initial = done_before(event)
-        self._describe(f"epoch {event.epoch}/{event.epochs}")
+        self._describe(f"epoch {min(event.epoch, event.epochs)}/{event.epochs}")
 
     def _on_step(self, event: StepEnded) -> None:
         if self._bar is None or self._plan is None:
