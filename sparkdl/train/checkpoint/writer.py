@@ -17,6 +17,8 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 """Seconds before the next try after one that failed; each time twice as many."""
 _LAST_TRIES = 5
+_WAIT_LIMIT = 600.0
+"""Seconds that a training waits for a store that neither takes a checkpoint nor fails."""
 
 
 class Writer:
@@ -54,8 +56,10 @@ class Writer:
         return not self._busy and time.monotonic() >= self._next_try
 
     def write(self, taken: Snapshot) -> None:
-        """Begin to write a checkpoint; one that is being written is waited for."""
-        self._join()
+        """Begin to write a checkpoint; one that is being written is waited for, for ten minutes."""
+        self.close()
+        if self._busy:
+            return
         self._thread = threading.Thread(target=self._try, args=(taken,), name="sparkdl-checkpoint", daemon=True)
         self._thread.start()
 
@@ -65,13 +69,17 @@ class Writer:
             if attempt:
                 time.sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempt - 1)))
             self.write(taken)
-            self._join()
-            if not self._failures:
+            self.close()
+            if self._busy or not self._failures:
                 return
 
     def close(self) -> None:
-        """Wait for what is being written."""
-        self._join()
+        """Wait for what is being written; after ten minutes it is given up with a warning."""
+        if self._thread is None:
+            return
+        self._thread.join(_WAIT_LIMIT)
+        if self._busy:
+            self._warn(f"a checkpoint was not written within {_WAIT_LIMIT:g} s, and is given up")
 
     def _begin(self) -> None:
         """Remove what is not whole, and look at what is there."""
@@ -85,10 +93,6 @@ class Writer:
     @property
     def _busy(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
-
-    def _join(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
 
     def _try(self, taken: Snapshot) -> None:
         began = time.monotonic()
