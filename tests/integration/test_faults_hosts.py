@@ -76,9 +76,7 @@ def test_second_attempts_and_a_lost_host_cost_no_row(master: str, tmp_path: Path
         [sys.executable, str(script), master, str(tmp_path)], capture_output=True, text=True, timeout=600, check=False
     )
     lines = done.stdout.splitlines()
-    assert any(line.startswith(f"ROWS {[ROWS] * EPOCHS}".replace("200", "200.0")) for line in lines), (
-        done.stdout + done.stderr
-    )
+    assert any(line.startswith(f"ROWS {[ROWS] * EPOCHS}") for line in lines), done.stdout + done.stderr
     assert (tmp_path / "attempt-2-1").exists()
     [restart] = [line for line in lines if "restart " in line]
     assert "restart 1 of 1 with 1 ranks" in restart
