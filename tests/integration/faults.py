@@ -189,13 +189,18 @@ class Faults(Callback):
     def all_reduce(self, state: TrainState, rank: int, marker: str) -> None:
         """The rank is killed by the other one while it waits for that one in an all-reduce."""
         waiting, killed = (Path(self.folder, f"{marker}.{word}") for word in ("waiting", "killed"))
+
+        def kill() -> None:
+            assert wait_for(lambda: waiting.exists() and waiting.read_text())
+            killed.touch()
+            os.kill(int(waiting.read_text()), signal.SIGKILL)
+
+        # A checkpoint may come first, for which the ranks need each other: both go on to their next all-reduce.
         if state.rank == rank:
             if self.first(marker):
                 on_call("all_reduce", lambda: waiting.write_text(str(os.getpid())))
         elif not killed.exists():
-            assert wait_for(lambda: waiting.exists() and waiting.read_text())
-            killed.touch()
-            os.kill(int(waiting.read_text()), signal.SIGKILL)
+            on_call("all_reduce", kill)
 
 
 def executor_of_this_rank() -> psutil.Process:
