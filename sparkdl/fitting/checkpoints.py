@@ -61,6 +61,8 @@ def checkpoints_of(
     rows: Any,
     model: Mapping[str, Any],
     constants: Mapping[str, Tensor],
+    *,
+    alone: bool,
 ) -> CheckpointConfig | None:
     """Return the settings of a fit's checkpoints, None where it takes none.
 
@@ -75,6 +77,8 @@ def checkpoints_of(
         What identifies the rows.
     model, constants : mapping
         What makes a model of the weights of a checkpoint.
+    alone : bool
+        Whether it is none of a search.
     """
     url = stage.getCheckpointUrl()
     if not url:
@@ -92,6 +96,7 @@ def checkpoints_of(
         metric=metric if validates(stage) or not metric.startswith("val_") else None,
         resume=stage.getResume(),
         run=uuid.uuid4().hex,
+        alone=alone,
         about={
             "firstWeights": weights_digest(module),
             "manifest": [manifest.hash for manifest, _ in splits],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -139,7 +140,11 @@ class _Written:
             return self._dataset
 
     def remove(self) -> None:
-        self._folder.close()
+        try:
+            self._folder.close()
+        # What the fit has found out matters more than rows that stay behind.
+        except Exception as failure:
+            warnings.warn(f"the rows of this fit could not be removed: {failure}", stacklevel=2)
 
     def _write(self, frame: DataFrame, facts: SessionFacts) -> Dataset:
         from sparkdl.data.cache.lookup import keep, keeping_base

@@ -63,8 +63,7 @@ class Checkpointer:
             return Position()
         position = restore(parts, state)
         self._last_step, self._last_time = parts.train.step, time.monotonic()
-        where = "after its last epoch" if position.ended else f"in epoch {position.epoch}, step {position.step}"
-        self._say(f"resumed {where}, from {access.shown(config.url)}")
+        self._say_position(position, state["epochs"])
         return position
 
     def due_in(self, steps_left: int) -> bool:
@@ -111,6 +110,22 @@ class Checkpointer:
         """Wait for what is being written."""
         self._writer.close()
 
+    def _say_position(self, position: Position, epochs_then: int) -> None:
+        parts = self._parts
+        where = "after its last epoch" if position.ended else f"in epoch {position.epoch}, step {position.step}"
+        url = access.shown(self._config.url)
+        self._say(f"resumed {where} (step {parts.train.step} of the training), from {url}")
+        if len(parts.history) > parts.epochs:
+            self._say(
+                f"epochs={parts.epochs} is less than the {len(parts.history)} epochs that this job was trained for "
+                "already: its model is that of all of them"
+            )
+        elif parts.stepper.scheduled and epochs_then != parts.epochs and not position.ended:
+            self._say(
+                f"the schedule of the learning rate is that of {parts.epochs} epochs from here on; what was trained "
+                f"before followed that of {epochs_then}"
+            )
+
     def _by_minutes(self) -> bool:
         minutes = self._config.minutes
         return minutes is not None and time.monotonic() - self._last_time >= 60 * minutes
@@ -132,7 +147,18 @@ class Checkpointer:
                 continue
             self._compare(about)
             return state
+        self._say_beginning()
         return None
+
+    def _say_beginning(self) -> None:
+        """Say that nothing is gone on with, where somebody may have expected it."""
+        base, _, own = self._config.url.rpartition("/")
+        kind = own.rpartition("-")[0]
+        jobs = [name for name, _ in urls.list_folder(base, self._config.options) if name.startswith(f"{kind}-")]
+        others = len(set(jobs) - {own}) if self._config.alone else 0
+        if others or self._folder.steps():
+            beside = f", beside those of {others} other {'job' if others == 1 else 'jobs'}" if others else ""
+            self._say(f"no checkpoint of this job can be gone on from in {access.shown(base)}{beside}: it begins anew")
 
     def _check_rows(self, about: dict[str, Any]) -> None:
         """Refuse a checkpoint within an epoch of rows that lie in other files: the rest of the epoch is another one."""

@@ -40,6 +40,8 @@ class CheckpointConfig:
         bit; "never": only one of this fit, after a restart.
     run : str
         Marks the checkpoints of this fit.
+    alone : bool
+        Whether it is none of a search, whose fits are jobs beside each other.
     about : mapping
         JSON values that each checkpoint carries: rows, plan, network.
     constants : mapping of str to Tensor
@@ -56,5 +58,6 @@ class CheckpointConfig:
     metric: str | None = None
     resume: str = AUTO
     run: str = ""
+    alone: bool = True
     about: Mapping[str, Any] = field(default_factory=dict, repr=False)
     constants: Mapping[str, Tensor] = field(default_factory=dict, repr=False)

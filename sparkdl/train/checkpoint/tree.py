@@ -70,7 +70,8 @@ def _encode(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Mapping):
         return _encode_mapping(value, where, tensors)
     raise PersistenceError(
-        f"{where} is a {type(value).__name__}: a checkpoint holds tensors, numbers and texts, also in lists and dicts"
+        f"{where} is of type {type(value).__name__}: a checkpoint holds tensors, numbers and texts, also in lists and "
+        "dicts"
     )
 
 

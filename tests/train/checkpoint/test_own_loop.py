@@ -61,7 +61,7 @@ def test_what_cannot_be_is_said(tmp_path: Path) -> None:
     with Checkpoint(str(tmp_path)) as checkpoint:
         with pytest.raises(SettingError, match="invalid step=-1: expected an integer >= 0"):
             checkpoint.save(-1, network=network)
-        with pytest.raises(PersistenceError, match=r"state\.odd is a object"):
+        with pytest.raises(PersistenceError, match=r"state\.odd is of type object"):
             checkpoint.save(1, odd=object())
         checkpoint.save(1, network=network)
     with pytest.raises(PersistenceError, match=r"step 1 in .* has no 'optimizer': it has network"):

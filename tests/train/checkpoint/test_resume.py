@@ -150,14 +150,33 @@ def test_goes_on_with_more_epochs(memory_feed: Any, tmp_path: Path) -> None:
     train(memory_feed, config(), at(tmp_path))
     said: list[str] = []
     longer = train(memory_feed, config(epochs=5), at(tmp_path), said)
-    assert said == [f"resumed in epoch 4, step 0, from {tmp_path}"]
+    assert said == [f"resumed in epoch 4, step 0 (step 12 of the training), from {tmp_path}"]
     assert_same(longer, train(memory_feed, config(epochs=5)))
+
+
+def test_fewer_epochs_than_were_trained_are_said(memory_feed: Any, tmp_path: Path) -> None:
+    whole = train(memory_feed, config(), at(tmp_path))
+    said: list[str] = []
+    assert_same(train(memory_feed, config(epochs=2), at(tmp_path), said), whole)
+    assert said[1].startswith("epochs=2 is less than the 3 epochs that this job was trained for already")
+
+
+def test_a_beginning_beside_other_jobs_is_said(memory_feed: Any, tmp_path: Path) -> None:
+    said: list[str] = []
+    train(memory_feed, config(), at(tmp_path / "Kind-a"), said)
+    assert said == []
+    train(memory_feed, config(), at(tmp_path / "Kind-b"), said)
+    assert said == [
+        f"no checkpoint of this job can be gone on from in {tmp_path}, beside those of 1 other job: it begins anew"
+    ]
 
 
 def test_a_schedule_is_that_of_all_epochs_when_there_are_more(memory_feed: Any, tmp_path: Path) -> None:
     schedule = {"lr_schedule": "OneCycleLR"}
     train(memory_feed, config(**schedule), at(tmp_path))
-    longer = train(memory_feed, config(epochs=5, **schedule), at(tmp_path))
+    said: list[str] = []
+    longer = train(memory_feed, config(epochs=5, **schedule), at(tmp_path), said)
+    assert said[1].startswith("the schedule of the learning rate is that of 5 epochs from here on")
     undisturbed = train(memory_feed, config(epochs=5, **schedule))
     assert [row["lr"] for row in longer.history[3:]] == [row["lr"] for row in undisturbed.history[3:]]
 
@@ -184,7 +203,7 @@ def test_passes_over_a_damaged_one_and_names_it(memory_feed: Any, tmp_path: Path
     again = train(memory_feed, config(callbacks=(Patient(),)), at(tmp_path), said)
     assert_same(again, train(memory_feed, config()))
     assert said[0].startswith("the checkpoint of step 12 is passed over: state.safetensors has not the")
-    assert said[1] == f"resumed in epoch 3, step 0, from {tmp_path}"
+    assert said[1] == f"resumed in epoch 3, step 0 (step 8 of the training), from {tmp_path}"
 
 
 def test_never_begins_anew_and_resumes_only_its_own(memory_feed: Any, tmp_path: Path) -> None:
@@ -197,7 +216,7 @@ def test_never_begins_anew_and_resumes_only_its_own(memory_feed: Any, tmp_path: 
     said: list[str] = []
     again = train(memory_feed, config(callbacks=(Callback(), Callback())), other, said)
     assert_same(again, train(memory_feed, config()))
-    assert said == [f"resumed in epoch 2, step 2, from {tmp_path}"]
+    assert said == [f"resumed in epoch 2, step 2 (step 6 of the training), from {tmp_path}"]
 
 
 def test_exact_is_refused_where_it_cannot_be(memory_feed: Any, tmp_path: Path) -> None:
@@ -219,7 +238,7 @@ def test_a_callback_whose_state_cannot_be_saved_is_named(memory_feed: Any, tmp_p
         def state_dict(self) -> dict[str, Any]:
             return {"file": object()}
 
-    with pytest.raises(SettingError, match=r"state\.callbacks\.0\.file is a object"):
+    with pytest.raises(SettingError, match=r"state\.callbacks\.0\.file is of type object"):
         train(memory_feed, config(callbacks=(Odd(),)), at(tmp_path))
 
 
