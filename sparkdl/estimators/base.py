@@ -283,12 +283,15 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         report.trained(seconds, launched.seconds.get("spool"), epochs, trained["best_epoch"])
         return trained
 
-    def _checkpoints(self, prepared: Prepared, rows: list[Any], columns: StructType) -> CheckpointConfig | None:
+    def _checkpoints(
+        self, prepared: Prepared, rows: list[Any], columns: StructType, alone: bool
+    ) -> CheckpointConfig | None:
         if not self.getCheckpointUrl():
             return None
         splits = [prepared.work[name] for name in ("train", "validation") if prepared.work[name] is not None]
         model, constants = outline(self._model_of(prepared, columns))
-        return checkpoints_of(self, prepared.config, prepared.network.module, splits, rows, model, constants)
+        module = prepared.network.module
+        return checkpoints_of(self, prepared.config, module, splits, rows, model, constants, alone=alone)
 
     def _build(self, prepared: Prepared, trained: dict[str, Any], columns: StructType) -> M:
         module = prepared.network.module

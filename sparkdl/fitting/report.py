@@ -44,10 +44,12 @@ class FitReport(Listener, AbstractContextManager["FitReport"]):
     title : str
         Which fit of a search it is.
     leave : bool
-        Whether what it shows stays when it is done.
+        Whether what it shows stays when it is done: it is none of a search.
 
     Attributes
     ----------
+    alone : bool
+        Whether it is none of a search.
     seconds : dict of str to float
         By phase: "check", "materialize", "spool" (of a direct feed), "start", "train", "build".
     """
@@ -58,6 +60,7 @@ class FitReport(Listener, AbstractContextManager["FitReport"]):
         shown = progress_listener(stage.getVerbose(), title=title, leave=leave)
         self._listeners = Listeners([shown] if self._tracking is None else [shown, self._tracking])
         self._silent = not stage.getVerbose()
+        self.alone = leave
         self.seconds = {"check": checked}
         self._epochs: int | None = None
         self._best_epoch: int | None = None
