@@ -117,7 +117,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
                 report.phase("check")
                 prepared = self._prepare(frame, rows)
                 prepared.work["checkpoints"] = self._checkpoints(
-                    prepared, rows_identity(checked.rows, rows), frame.schema
+                    prepared, rows_identity(checked.rows, rows), frame.schema, report.alone
                 )
                 report.phase("start")
                 trained = self._launch(frame, checked, prepared, rows, report)
