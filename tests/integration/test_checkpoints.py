@@ -15,7 +15,7 @@ from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
 from pyspark.sql import DataFrame, SparkSession
 
 from sparkdl import TorchClassificationModel, TorchModel, TorchRegressionModel, TorchRegressor
-from sparkdl.errors import ClusterError, PersistenceError, RankError, RankLostError, SettingError
+from sparkdl.errors import ClusterError, PersistenceError, RankError, SettingError
 from sparkdl.train import Callback, TrainState
 
 ROWS, STEPS = 200, 7
@@ -72,7 +72,7 @@ def jobs(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if re.fullmatch(r"\w+-[0-9a-f]{24}", path.name))
 
 
-@pytest.mark.parametrize("feed", ["parquet", "direct"])
+@pytest.mark.parametrize("feed", ["parquet", pytest.param("direct", marks=pytest.mark.slow)])
 def test_a_killed_rank_costs_no_row_and_no_bit(rows: DataFrame, tmp_path: Path, feed: str, capfd: Any) -> None:
     undisturbed = regressor(feed=feed, callbacks=[Fail(str(tmp_path), 0, "kill")]).fit(rows)
     disturbed = regressor(
@@ -170,8 +170,3 @@ def test_settings_that_cannot_work_are_refused_before_rows(
     given = {name: str(tmp_path) if value == "{tmp}" else value for name, value in params.items()}
     with pytest.raises(kind, match=re.escape(said)):
         regressor(**given).fit(rows)
-
-
-def test_without_restarts_a_killed_rank_ends_the_fit(rows: DataFrame, tmp_path: Path) -> None:
-    with pytest.raises(RankLostError, match="SIGKILL"):
-        regressor(callbacks=[Fail(str(tmp_path), 2, "kill")], checkpointUrl=str(tmp_path / "c")).fit(rows)
