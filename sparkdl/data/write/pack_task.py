@@ -279,7 +279,9 @@ class SplitWriter(SplitPacker):
                 self.finish()
                 self._close()
         except BaseException as failure:
-            self._stack.__exit__(type(failure), failure, failure.__traceback__)
+            # Closing writes what is left, which fails as well.
+            with self._explained():
+                self._stack.__exit__(type(failure), failure, failure.__traceback__)
             raise
         with self._explained():
             self._stack.__exit__(kind, error, trace)
