@@ -124,6 +124,14 @@ def driver_host(spark: SparkSession) -> str | None:
     return None if is_connect(spark) else conf(spark, "spark.driver.host")
 
 
+def is_stopped(spark: SparkSession) -> bool:
+    """Return whether the application of a classic session has been stopped; False over Connect, which does not say."""
+    if is_connect(spark):
+        return False
+    context = spark.sparkContext._jsc
+    return context is None or bool(context.sc().isStopped())
+
+
 def default_fs(spark: SparkSession) -> str | None:
     """Return Hadoop's `fs.defaultFS`; None for Connect, which does not say."""
     if is_connect(spark):

@@ -112,8 +112,21 @@ def failed_task(error: BaseException) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def from_spark(error: BaseException, num_procs: int, host: str | None = None) -> SparkFailure:
-    """Return what an exception of the barrier job means for the user; `host` is where the failed task ran."""
+def from_spark(error: BaseException, num_procs: int, host: str | None = None, *, stopped: bool = False) -> SparkFailure:
+    """Return what an exception of the barrier job means for the user.
+
+    Parameters
+    ----------
+    error : BaseException
+    num_procs : int
+    host : str, optional
+        Where the failed task ran.
+    stopped : bool
+        Whether the application has been stopped: Spark's own words are of what it has no longer then.
+    """
+    if stopped:
+        said = f"the barrier job of {num_procs} ranks was cancelled: the Spark application was stopped while they ran"
+        return SparkFailure(ClusterError(said))
     text = str(error)
     host = host or host_in(text)
     late = re.search(r"TimeoutError: (the tasks of the barrier stage did not meet within [^\n]+)", text)

@@ -33,7 +33,7 @@ from sparkdl.comm.registry import spec_for
 from sparkdl.events import Listener, PhaseStarted, from_record
 from sparkdl.spark.barrier import await_slots, barrier_slots
 from sparkdl.spark.facts import SessionFacts
-from sparkdl.spark.session import host_of_task
+from sparkdl.spark.session import host_of_task, is_stopped
 
 _log = logging.getLogger(__name__)
 
@@ -236,7 +236,7 @@ def _run_job(
         except Exception as error:
             task = failed_task(error)
             host = host_of_task(spark, *task) if task is not None else None
-            raise from_spark(error, job.num_procs, host) from error
+            raise from_spark(error, job.num_procs, host, stopped=is_stopped(spark)) from error
         _hear_rest(events, inbox, outcomes, waited)
     return outcomes, waited
 

@@ -110,3 +110,12 @@ def test_sparks_own_failures_become_one_sentence(text, sentence, lost):
     assert failure.executor_lost is lost
     with pytest.raises((ClusterError, RankLostError), match=sentence):
         raise failure.error
+
+
+def test_what_a_stopped_application_says_does_not_matter() -> None:
+    null = ': java.lang.NullPointerException: Cannot invoke "DAGScheduler.cleanupQueryJobs(long)" because ... is null'
+    failure = from_spark(RuntimeError(f"An error occurred while calling o1.collectToPython.\n{null}"), 2, stopped=True)
+    assert not failure.executor_lost
+    assert str(failure.error) == (
+        "the barrier job of 2 ranks was cancelled: the Spark application was stopped while they ran"
+    )
