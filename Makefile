@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo "make demo       train a digit classifier on two Horovod ranks, end to end"
 	@echo "make test       run the tests, those of make coverage first (make test-slow: those that take minutes or need the package index)"
-	@echo "make test-release  run what takes many minutes and seldom changes: Horovod built for GPUs, every fault point"
+	@echo "make test-release  run what takes many minutes and seldom changes: Horovod built for GPUs, lost executors and hosts"
 	@echo "make test-versions  run the core of the tests on every pyspark and Python, and over Spark Connect"
 	@echo "make coverage   run the tests without Spark, and say which branches of the code they reach"
 	@echo "make lint       ruff, mypy --strict, import rules"

@@ -72,7 +72,7 @@ def test_digits_by_spark_submit(tmp_path: Path) -> None:
     check_results(tmp_path / "results")
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_digits_as_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("digits.ipynb", "digits_score.py"):
         shutil.copy(EXAMPLES / name, tmp_path)

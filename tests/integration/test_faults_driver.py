@@ -18,7 +18,7 @@ from sparkdl.data import clear_cache
 from sparkdl.storage import leases
 from tests.integration.faults import assert_gone, left_in, outcome, regressor, rows_of, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(900)]
 
 PROGRAM = """
 import sys, threading

@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.faults import assert_gone
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(900)]
 
 PROGRAM = """
 import logging, sys, time

@@ -13,7 +13,7 @@ import pytest
 from tests.integration.faults import EPOCHS, ROWS, assert_gone, seen
 from tests.integration.test_standalone_gpus import daemon, free_port, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.release, pytest.mark.timeout(900)]
 
 PROGRAM = """
 import logging, sys, time
