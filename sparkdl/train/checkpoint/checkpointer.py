@@ -61,9 +61,14 @@ class Checkpointer:
         self._check_shared()
         if state is None:
             return Position()
-        position = restore(parts, state)
+        position, lost = restore(parts, state)
         self._last_step, self._last_time = parts.train.step, time.monotonic()
         self._say_position(position, state["epochs"])
+        if lost:
+            self._say(
+                f"{', '.join(lost)} of epoch {position.epoch}: measured on a part of its rows, because what more ranks "
+                "had measured before cannot be put together"
+            )
         return position
 
     def due_in(self, steps_left: int) -> bool:

@@ -100,10 +100,17 @@ def capture(parts: Parts, position: Position) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def restore(parts: Parts, state: Mapping[str, Any]) -> Position:
-    """Put the state back, the same on every rank; return where the training goes on.
+def restore(parts: Parts, state: Mapping[str, Any]) -> tuple[Position, list[str]]:
+    """Put the state back, the same on every rank.
 
     With another number of ranks the random numbers of layers are others, and the statistics of batch norm are averaged.
+
+    Returns
+    -------
+    Position
+        Where the training goes on.
+    list of str
+        Metrics that know only a part of the rows of this epoch from now on: no sum of what ranks had can be made.
 
     Raises
     ------
@@ -123,13 +130,13 @@ def restore(parts: Parts, state: Mapping[str, Any]) -> Position:
         parts.seconds |= {name: value for name, value in state["seconds"].items() if name in ("train", "validate")}
         for name, value in state["sums"].items():
             setattr(parts.sums, name, value)
-        _load_own_states(parts, state["ranks"])
+        lost = _load_own_states(parts, state["ranks"])
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise PersistenceError(f"its state does not fit this training: {type(error).__name__}: {error}") from error
     if position.ended and not parts.train.stopping and position.epoch <= parts.epochs:
         # There are more epochs now than when it ended.
-        return Position(position.epoch)
-    return position
+        return Position(position.epoch), lost
+    return position, lost
 
 
 def _own_state(parts: Parts) -> dict[str, Any]:
@@ -161,11 +168,11 @@ def _differing_buffers(parts: Parts) -> dict[str, Tensor]:
     return differing
 
 
-def _load_own_states(parts: Parts, states: Sequence[Mapping[str, Any]]) -> None:
+def _load_own_states(parts: Parts, states: Sequence[Mapping[str, Any]]) -> list[str]:
     rank, size = parts.backend.rank, parts.backend.size
     mine = states[rank::size] if len(states) > size else states[rank : rank + 1]
     parts.stepper.rows = sum(state["rows"] for state in mine)
-    parts.metrics.load_state_dict([state["metrics"] for state in mine])
+    lost = parts.metrics.load_state_dict([state["metrics"] for state in mine])
     if len(states) == size:
         own = states[rank]
         torch.set_rng_state(own["torch"])
@@ -177,6 +184,7 @@ def _load_own_states(parts: Parts, states: Sequence[Mapping[str, Any]]) -> None:
             parts.module.get_buffer(name).copy_(value)
     else:
         _average_buffers(parts.module, states)
+    return lost
 
 
 def _average_buffers(module: nn.Module, states: Sequence[Mapping[str, Any]]) -> None:

@@ -26,14 +26,20 @@ def _network(dropout: float) -> nn.Module:
     )
 
 
-def _train(memory_feed: Any, folder: str, backend: Any, dropout: float = 0.3) -> tuple[Any, list[str]]:
+def _train(
+    memory_feed: Any,
+    folder: str,
+    backend: Any,
+    dropout: float = 0.3,
+    metrics: tuple[str, ...] = ("accuracy", "auroc"),
+) -> tuple[Any, list[str]]:
     generator = torch.Generator().manual_seed(5)
     x = torch.randn(ROWS, 5, generator=generator)
     y = x[:, :3].argmax(1, keepdim=True)
     config = TrainConfig(
         task="classification",
         losses=("cross_entropy",),
-        metrics=("accuracy", "auroc"),
+        metrics=metrics,
         num_classes=3,
         learning_rate=0.05,
         epochs=2,

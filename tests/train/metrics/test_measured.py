@@ -174,3 +174,36 @@ def test_direction():
         "_largest_0": None,
         "_largest_1": None,
     }
+
+
+def test_the_state_goes_on_alone_and_together() -> None:
+    config = TrainConfig(task="regression", metrics=("mse", "pearson_corr_coef", _half))
+    generator = torch.Generator().manual_seed(2)
+    output, target = torch.randn(30, 1, generator=generator), torch.randn(30, 1, generator=generator)
+
+    def measured(low: int, high: int) -> MetricSet:
+        found = MetricSet(config, open_backend("local"), torch.device("cpu"))
+        for start in range(low, high, 5):
+            found.update((output[start : start + 5],), (target[start : start + 5],))
+        return found
+
+    whole = measured(0, 30).compute()
+    alone = MetricSet(config, open_backend("local"), torch.device("cpu"))
+    assert alone.load_state_dict([measured(0, 20).state_dict()]) == []
+    for start in (20, 25):
+        alone.update((output[start : start + 5],), (target[start : start + 5],))
+    assert alone.compute() == pytest.approx(whole)
+    together = MetricSet(config, open_backend("local"), torch.device("cpu"))
+    parts = [measured(0, 10), measured(10, 30)]
+    for part in parts:
+        # So that the metrics have seen the rows, and not only have them waiting.
+        for group in part._groups:
+            group._flush()
+    assert together.load_state_dict([part.state_dict() for part in parts]) == ["pearson_corr_coef"]
+    found = together.compute()
+    assert found["mse"] == pytest.approx(whole["mse"])
+    assert found["_half"] == pytest.approx(whole["_half"])
+
+
+def _half(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return (output - target).abs().mean() / 2
