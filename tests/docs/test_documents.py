@@ -152,7 +152,11 @@ def test_python_runs(path: Path, spark: SparkSession, fresh_start: None, capsys:
 
 
 @pytest.mark.parametrize(
-    "launcher", [[sys.executable], [SPARK_SUBMIT, "--master", "local[2]"]], ids=["python", "spark-submit"]
+    "launcher",
+    [
+        pytest.param([sys.executable], id="python"),
+        pytest.param([SPARK_SUBMIT, "--master", "local[2]"], marks=pytest.mark.slow, id="spark-submit"),
+    ],
 )
 def test_readme_program_runs(launcher: list[str], tmp_path: Path) -> None:
     (code,) = (code for _, code in python_blocks(ROOT / "README.md") if code.lstrip().startswith("# train.py"))

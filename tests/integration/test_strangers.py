@@ -167,6 +167,7 @@ def losses(spark: SparkSession, backend: str, feed: str, callbacks: list[Callbac
     return [row["loss"] for row in model.history]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backend", "feed"), [("horovod", "direct"), ("torch", "parquet")])
 def test_a_fit_goes_on_among_strangers(
     spark: SparkSession,

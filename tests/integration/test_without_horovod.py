@@ -76,6 +76,7 @@ LINE = (
 MISSING = "SettingError invalid backend='horovod': Horovod is not installed in the driver's Python: "
 
 
+@pytest.mark.slow
 def test_ranks_train_by_torch_and_what_is_missing_is_said_at_once(tmp_path: Path) -> None:
     (tmp_path / "hidden").mkdir()
     (tmp_path / "hidden" / "sitecustomize.py").write_text(HIDE)
