@@ -104,9 +104,14 @@ def invalid(name: str, value: object, expected: str) -> str:
 
 def subject(columns: Sequence[str]) -> str:
     """Return "column 'a'", or "one of the columns 'a', 'b' and 3 more"."""
-    named = ", ".join(repr(name) for name in columns[:_MOST_COLUMNS])
-    more = f" and {len(columns) - _MOST_COLUMNS} more" if len(columns) > _MOST_COLUMNS else ""
-    return f"column {named}" if len(columns) == 1 else f"one of the columns {named}{more}"
+    named = listed(columns, _MOST_COLUMNS)
+    return f"column {named}" if len(columns) == 1 else f"one of the columns {named}"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return "'a', 'b' and 3 more", of so many names at most."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + more
 
 
 def path_text(name: str, value: object) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from sparkdl.data.types import TYPES, ColumnType, type_of
-from sparkdl.errors import ColumnError, DataError, SettingError, did_you_mean
+from sparkdl.errors import ColumnError, DataError, SettingError, did_you_mean, listed
 from sparkdl.schema import INPUT, STACKED, Field
 from sparkdl.spark.columns import time_of
 
@@ -112,9 +112,8 @@ def _type_of(name: str, schema: StructType) -> DataType:
     ]
     if not found:
         hint = did_you_mean(name, schema.names, "")
-        shown = ", ".join(map(repr, schema.names[:_MOST_NAMES])) or "no columns"
-        more = f" and {len(schema.names) - _MOST_NAMES} more" if len(schema.names) > _MOST_NAMES else ""
-        said = f"is missing in the DataFrame{hint and f', {hint}'} (it has {shown}{more})"
+        shown = listed(schema.names, _MOST_NAMES) or "no columns"
+        said = f"is missing in the DataFrame{hint and f', {hint}'} (it has {shown})"
         raise _misfit(name, said)
     if len(found) > 1:
         raise _misfit(name, f"stands {len(found)} times in the DataFrame: rename all but one of them")

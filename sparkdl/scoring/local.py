@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 from torch import nn
 
-from sparkdl.errors import DataError, SettingTypeError, invalid
+from sparkdl.errors import DataError, SettingTypeError, invalid, listed
 from sparkdl.schema import Field
 from sparkdl.scoring.score_plan import SKIP, ScoringPlan, chosen
 from sparkdl.scoring.scorer import Scorer
@@ -102,8 +102,7 @@ class _Kind:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return (", ".join(map(repr, names[:_MOST_NAMES])) or "no columns") + more
+    return listed(names, _MOST_NAMES) or "no columns"
 
 
 def to_array(values: Any, name: str) -> pa.Array:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from sparkdl.data.external.footers import SourceFile
 from sparkdl.data.types import TYPES, type_of
 from sparkdl.data.types.number import arrow_times
-from sparkdl.errors import DataError, SettingError, invalid
+from sparkdl.errors import DataError, SettingError, invalid, listed
 from sparkdl.schema import INPUT, STACKED, DataSchema, Field
 from sparkdl.storage import urls
 
@@ -43,8 +43,7 @@ def named(columns: Columns, there: Sequence[str]) -> dict[str, tuple[str, ...]]:
     for group in wanted.values():
         for name in group:
             if name not in there:
-                shown = ", ".join(map(repr, there[:20])) + (f" and {len(there) - 20} more" if len(there) > 20 else "")
-                raise DataError(f"column {name!r} is not in the files (they have {shown})")
+                raise DataError(f"column {name!r} is not in the files (they have {listed(there, 20)})")
     return wanted
 
 

@@ -21,7 +21,7 @@ from pyspark.sql.types import (
 )
 
 from sparkdl.data.types import TYPES, ColumnType, Shaped, type_of
-from sparkdl.errors import ColumnError, DataError, SettingError, did_you_mean
+from sparkdl.errors import ColumnError, DataError, SettingError, did_you_mean, listed
 from sparkdl.schema import INPUT, LABEL, MASK, STACKED, VALIDATION, WEIGHT, DataSchema, Field
 from sparkdl.spark.columns import element_of, time_of
 
@@ -135,8 +135,8 @@ class _Columns:
             raise ColumnError([name], f"stands {len(matches)} times in the DataFrame: rename or drop one", role)
         there = [field.name for field in self._fields]
         hint = did_you_mean(name, there, "")
-        shown = ", ".join(map(repr, there[:20])) + (f" and {len(there) - 20} more" if len(there) > 20 else "")
-        said = f"is not in the DataFrame{hint and f', {hint}'} (it has {shown or 'no columns'})"
+        shown = listed(there, 20) or "no columns"
+        said = f"is not in the DataFrame{hint and f', {hint}'} (it has {shown})"
         raise ColumnError([name], said, role)
 
     def _same(self, left: str, right: str) -> bool:
