@@ -5,7 +5,7 @@ from __future__ import annotations
 from sparkdl.errors import SettingError
 from sparkdl.params.stages import TrainingParams
 from sparkdl.spark.facts import SessionFacts
-from sparkdl.storage import access, urls
+from sparkdl.storage import access
 from sparkdl.train.checkpoint.config import EXACT
 
 _NEED_A_FOLDER = ("checkpointSteps", "checkpointMinutes")
@@ -38,16 +38,10 @@ def check_checkpoints(stage: TrainingParams, facts: SessionFacts, *, gpus: bool)
                 f"invalid {without[0]}={value!r}: there are no checkpoints without a folder for them, set checkpointUrl"
             )
         return
-    access.check_form("checkpointUrl", url)
     if exact:
         _check_exact(stage, gpus)
     # Where driver and tasks share the host it is tried here, elsewhere by rank 0.
-    if facts.local and not facts.connect:
-        if not urls.is_local(url):
-            access.check_package("checkpointUrl", url)
-            return
-        with access.explained(named(url), url):
-            access.probe(url)
+    access.check_folder("checkpointUrl", url, here=facts.local and not facts.connect)
 
 
 def named(url: str) -> str:

@@ -93,6 +93,34 @@ def check_package(name: str, url: str) -> None:
         raise ClusterError(f"{name}={shown(url)!r} cannot be opened: {urls.lacking(url)}")
 
 
+def check_folder(name: str, url: str, *, here: bool) -> None:
+    """Refuse a folder that the user names and that cannot be used, as far as this can be told without a task.
+
+    Parameters
+    ----------
+    name : str
+        Of the setting.
+    url : str
+    here : bool
+        Whether this host is the one that will open it: a local folder is tried then.
+
+    Raises
+    ------
+    SettingError
+        It is no URL that anybody knows.
+    ClusterError
+        No package opens it, or it cannot be used.
+    """
+    check_form(name, url)
+    if not here:
+        return
+    if not urls.is_local(url):
+        check_package(name, url)
+        return
+    with explained(f"{name}={shown(url)!r}", url):
+        probe(url)
+
+
 def probe(url: str, options: urls.Options | None = None, seconds: float = SECONDS) -> None:
     """Make the folder if it is not there, write a small file into it and remove it.
 

@@ -90,14 +90,7 @@ def check_folder(facts: SessionFacts, cache_url: str | None, storage_options: Ma
     if not base:
         _shared(facts)
         return
-    access.check_form(name, base)
-    if not _one_host(facts):
-        return
-    if not urls.is_local(base):
-        access.check_package(name, base)
-        return
-    with access.explained(_named(name, base), base):
-        access.probe(base)
+    access.check_folder(name, base, here=_one_host(facts))
 
 
 def choose_folder(
