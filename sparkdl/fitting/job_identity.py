@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from sparkdl.data.sampling.plan import Plan
+from sparkdl.train.checkpoint.tensor_file import bytes_of
 from sparkdl.train.config import TrainConfig
 
 _DEEPEST = 12
@@ -148,7 +149,7 @@ def _bytes(tensor: torch.Tensor) -> Any:
     plain = tensor.detach().cpu()
     if plain.layout != torch.strided or plain.is_quantized or not plain.numel():
         return repr(plain).encode()
-    return plain.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy().data
+    return bytes_of(plain)
 
 
 def _digest(data: Any) -> str:

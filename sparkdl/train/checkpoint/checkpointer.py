@@ -79,19 +79,15 @@ class Checkpointer:
         steps_left : int
             Of the epoch, before that step; the last step is followed by validation, and by `due_after` then.
         """
-        config = self._config
-        if self._parts.backend.rank or steps_left <= 1 or not (config.steps or config.minutes):
+        if self._parts.backend.rank or steps_left <= 1:
             return False
-        by_steps = config.steps is not None and self._parts.train.step + 1 - self._last_step >= config.steps
-        return (by_steps or self._by_minutes()) and self._writer.free
+        return self._is_due(self._parts.train.step + 1) and self._writer.free
 
     def due_after(self, epoch: int, ended: bool) -> bool:
         """Return whether the end of an epoch is one for a checkpoint. For rank 0."""
-        config = self._config
         if self._parts.backend.rank:
             return False
-        by_steps = config.steps is not None and self._parts.train.step - self._last_step >= config.steps
-        due = epoch % config.interval == 0 or by_steps or self._by_minutes()
+        due = epoch % self._config.interval == 0 or self._is_due(self._parts.train.step)
         return ended or (due and self._writer.free)
 
     def save(self, position: Position) -> None:
@@ -131,8 +127,11 @@ class Checkpointer:
                 f"before followed that of {epochs_then}"
             )
 
-    def _by_minutes(self) -> bool:
-        minutes = self._config.minutes
+    def _is_due(self, step: int) -> bool:
+        """Return whether a step is so many steps, or the time so many minutes, behind the last checkpoint."""
+        steps, minutes = self._config.steps, self._config.minutes
+        if steps is not None and step - self._last_step >= steps:
+            return True
         return minutes is not None and time.monotonic() - self._last_time >= 60 * minutes
 
     def _find(self) -> State | None:

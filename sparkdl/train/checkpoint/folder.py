@@ -126,13 +126,16 @@ class CheckpointFolder:
         urls.remove(self._index(step), self._options)
         urls.remove(self._folder(step), self._options)
 
-    def remove_incomplete(self) -> None:
-        """Remove what a writer that has died left behind."""
-        whole = set(self.steps())
+    def remove_incomplete(self) -> list[int]:
+        """Remove what a writer that has died left behind; return the steps of the checkpoints that stay."""
+        whole = []
         for step in self._all_steps():
-            if step not in whole:
-                with suppress(OSError):
-                    urls.remove(self._folder(step), self._options)
+            if urls.exists(self._index(step), self._options):
+                whole.append(step)
+                continue
+            with suppress(OSError):
+                urls.remove(self._folder(step), self._options)
+        return whole
 
     def _all_steps(self) -> list[int]:
         found = [_NAME.fullmatch(name) for name, _ in urls.list_folder(self.url, self._options)]

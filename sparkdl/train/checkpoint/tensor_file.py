@@ -90,11 +90,14 @@ def read_tensors(stream: IO[bytes], size: int, crc: int) -> dict[str, Tensor]:
     return tensors
 
 
+def bytes_of(tensor: Tensor) -> memoryview:
+    """Return the bytes of a dense tensor on the CPU; those of a contiguous one are its own memory."""
+    return tensor.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
 def _pieces(tensor: Tensor) -> Iterator[memoryview]:
     """Yield the bytes of a tensor, a few MiB at a time; a contiguous one is not copied."""
-    if not tensor.numel():
-        return
-    whole = tensor.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8).numpy().data
+    whole = bytes_of(tensor)
     for start in range(0, len(whole), _PIECE):
         yield whole[start : start + _PIECE]
 

@@ -83,8 +83,7 @@ class Writer:
 
     def _begin(self) -> None:
         """Remove what is not whole, and look at what is there."""
-        self._folder.remove_incomplete()
-        for step in self._folder.steps():
+        for step in self._folder.remove_incomplete():
             self._scores[step] = None
             # A damaged one has no score, and goes when its turn comes.
             with suppress(PersistenceError, OSError):
