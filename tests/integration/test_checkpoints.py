@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from pyspark.ml.evaluation import RegressionEvaluator
 from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
 from pyspark.sql import DataFrame, SparkSession
 
-from sparkdl import TorchClassificationModel, TorchModel, TorchRegressionModel, TorchRegressor
+from sparkdl import TorchClassificationModel, TorchModel, TorchRegressionModel
 from sparkdl.errors import ClusterError, PersistenceError, RankError, SettingError
 from sparkdl.train import Callback, TrainState
-
-ROWS, STEPS = 200, 7
-TIMES = {"seconds", "rows_per_second", "wait_share"}
+from tests.integration.faults import assert_equal, regressor, rows_of
 
 
 class Fail(Callback):
@@ -41,31 +38,7 @@ class Fail(Callback):
 
 @pytest.fixture(scope="module")
 def rows(spark: SparkSession) -> DataFrame:
-    frame = spark.range(ROWS).selectExpr(
-        "array(cast(id % 7 as float), cast(id % 3 as float)) features", "cast(id % 7 + id % 3 as double) label"
-    )
-    return frame.repartition(3).cache()
-
-
-def regressor(**params: Any) -> TorchRegressor:
-    common: dict[str, Any] = {
-        "module": "mlp",
-        "moduleParams": {"hidden": [8], "dropout": 0.2},
-        "batchSize": 32,
-        "learningRate": 0.01,
-        "epochs": 3,
-        "numProcs": 2,
-        "seed": 5,
-        "verbose": 0,
-    }
-    return TorchRegressor(**{**common, **params})
-
-
-def assert_same(one: Any, other: Any) -> None:
-    states = one.network.state_dict(), other.network.state_dict()
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-    kept = [[{n: v for n, v in row.items() if n not in TIMES} for row in model.history] for model in (one, other)]
-    assert kept[0] == kept[1]
+    return rows_of(spark).repartition(3).cache()
 
 
 def jobs(folder: Path) -> list[Path]:
@@ -83,7 +56,7 @@ def test_a_killed_rank_costs_no_row_and_no_bit(rows: DataFrame, tmp_path: Path, 
         maxRestarts=1,
         verbose=2,
     ).fit(rows)
-    assert_same(disturbed, undisturbed)
+    assert_equal(disturbed, undisturbed)
     said = capfd.readouterr().err
     assert "restart 1 of 1 with 2 ranks" in said
     assert "resumed in epoch 2, step " in said or "resumed in epoch 1, step " in said
@@ -100,13 +73,13 @@ def test_another_fit_of_the_same_job_goes_on(rows: DataFrame, tmp_path: Path) ->
     # The rows are kept for who goes on, however they are partitioned then.
     assert len(list((tmp_path / "checkpoints" / "rows").iterdir())) == 1
     resumed = regressor(callbacks=[Fail(str(tmp_path), 9, "raise")], **settings).fit(rows.repartition(2))
-    assert_same(resumed, undisturbed)
+    assert_equal(resumed, undisturbed)
     assert list((tmp_path / "checkpoints" / "rows").iterdir()) == []
     assert len(jobs(tmp_path / "checkpoints")) == 1
     # A finished job takes no step; one with another learning rate begins beside it.
     again = regressor(callbacks=[Fail(str(tmp_path), 1, "again")], **settings).fit(rows.repartition(2))
     assert not (tmp_path / "failed-again").exists()
-    assert_same(again, undisturbed)
+    assert_equal(again, undisturbed)
     other = regressor(callbacks=[Fail(str(tmp_path), 0, "other")], learningRate=0.02, **settings).fit(rows)
     assert len(other.history) == 3
     assert len(jobs(tmp_path / "checkpoints")) == 2
@@ -122,7 +95,7 @@ def test_a_model_of_a_checkpoint(rows: DataFrame, tmp_path: Path) -> None:
     url = str(tmp_path / "checkpoints")
     model = regressor(checkpointUrl=url, numProcs=1, validationFraction=0.2, earlyStoppingPatience=1).fit(rows)
     found = TorchRegressionModel.fromCheckpoint(url)
-    assert_same(found, model)
+    assert_equal(found, model)
     assert found.history.best_epoch == model.history.best_epoch
     expected, got = (each.transform(rows).select("prediction").collect() for each in (model, found))
     assert sorted(expected) == sorted(got)
