@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Iterator
@@ -37,6 +38,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(CORE):
             item.add_marker(pytest.mark.core)
+
+
+_status = pytest.StashKey[int]()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep the exit code for the end."""
+    session.config.stash[_status] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End without taking the interpreter down: native threads of packages that tests have used still run.
+
+    Where one of them (deltalake and pyarrow have such) comes back to Python in that moment, Python 3.11 ends the thread
+    inside of C++ code, which ends the process: "FATAL: exception not rethrown", once in some ten runs, after all tests
+    have passed. What ends in programs of users is looked at by tests that start such programs.
+    """
+    # `coverage run` writes its figures when the program has returned.
+    if "coverage" not in sys.modules and _status in config.stash:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(config.stash[_status])
 
 
 @pytest.fixture(scope="session")
