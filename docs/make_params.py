@@ -1,4 +1,4 @@
-"""Write what is made from the declarations of Params: the stubs beside them, and docs/params.md.
+"""Write what is made from the declarations of Params: the stubs beside them, docs/params.md, the traits for Scala.
 
 Run ``python docs/make_params.py`` after a change to a declaration; ``--check`` only says what is out of date.
 """
@@ -15,7 +15,10 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+
+import make_scala_params  # noqa: E402
+from make_scala_params import all_of, declared  # noqa: E402
 
 from sparkdl.params import stages  # noqa: E402
 from sparkdl.params.scoring import HasScoring  # noqa: E402
@@ -38,20 +41,6 @@ from pyspark.ml.param import Param
 {own}
 from sparkdl.train.callbacks import Callback
 '''
-
-
-def declared(cls: type) -> dict[str, Setting]:
-    """Return the Settings that a class declares itself, in the order of the file."""
-    return {name: value for name, value in vars(cls).items() if isinstance(value, Setting)}
-
-
-def all_of(cls: type) -> dict[str, Setting]:
-    """Return the Settings of a class and its bases, in the order of the bases."""
-    found: dict[str, Setting] = {}
-    for base in cls.__mro__:
-        for name, setting in declared(base).items():
-            found.setdefault(name, setting)
-    return found
 
 
 def classes_of(module: ModuleType) -> list[type]:
@@ -193,7 +182,8 @@ def table_page() -> str:
 def made() -> dict[Path, str]:
     """Return every file that is made, with its text."""
     stubs = {ROOT / "sparkdl" / "params" / f"{name}.pyi": stub_of(name) for name in (*FILES, "stages")}
-    return {**stubs, ROOT / "docs" / "params.md": table_page()}
+    scala = make_scala_params.made((*FILES, "stages"))
+    return {**stubs, **scala, ROOT / "docs" / "params.md": table_page()}
 
 
 def main() -> int:

@@ -34,7 +34,7 @@ TorchRegressor().setParams(labelCols=["a"])
 WRONG = ["9", "10", "14", "15", "16", "17", "18", "19"]
 
 
-def test_stubs_and_table_are_up_to_date() -> None:
+def test_stubs_table_and_scala_are_up_to_date() -> None:
     done = subprocess.run(
         [sys.executable, "docs/make_params.py", "--check"], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
