@@ -1,7 +1,8 @@
 package sparkdl.params
 
 import org.apache.spark.ml.param.{ParamMap, Params}
-import org.json4s.JValue
+import org.json4s.{JObject, JValue}
+import org.json4s.jackson.JsonMethods.{compact, render}
 
 /** A setting whose value is shown, logged and saved nowhere. */
 private[sparkdl] final class Secret(
@@ -31,6 +32,10 @@ trait HasSecrets extends Params {
     secrets = held + (secret.name -> JsonParam.toText(json))
     this
   }
+
+  /** Those that are set, by name, for the process that needs them. */
+  private[sparkdl] final def secretsToJson: String =
+    compact(render(JObject(held.toList.sortBy(_._1).map { case (name, text) => name -> JsonParam.parsed(text) })))
 
   override protected def copyValues[T <: Params](to: T, extra: ParamMap = ParamMap.empty): T = {
     to match {

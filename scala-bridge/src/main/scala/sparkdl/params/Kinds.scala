@@ -39,14 +39,16 @@ private[sparkdl] object Kinds {
   }
 
   def words: JValue => Boolean = {
-    case JObject(fields) => fields.forall(field => named(field._2))
+    case JObject(fields) => fields.forall { case (_, word) => word != JString("") && word.isInstanceOf[JString] }
     case _ => false
   }
 
   def optionsForEach: JValue => Boolean = value => options(value) || each(options)(value)
 
+  /** A name, or what Python has saved of an object: a network beside the stage, a class, a function, a callback. */
   def named: JValue => Boolean = {
     case JString(name) => name.nonEmpty
+    case saved: JObject => saved.obj.exists(_._1 == "$")
     case _ => false
   }
 
@@ -62,7 +64,7 @@ private[sparkdl] object Kinds {
     case _ => false
   }
 
-  /** Names of what can be imported in Python: the JVM has no instances. */
+  /** The JVM has no instances: names, or what Python has saved of them. */
   def callbacks: JValue => Boolean = each(named)
 
   private def each(accepts: JValue => Boolean): JValue => Boolean = {

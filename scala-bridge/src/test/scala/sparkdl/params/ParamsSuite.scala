@@ -74,6 +74,7 @@ class ParamsSuite extends AnyFunSuite {
     _.put(estimator.lossWeights, Array(1.0, -1.0)),
     _.put(estimator.module, ""),
     _.put(estimator.module, "[1]"),
+    _.put(estimator.module, "{\"mlp\": 1}"),
     _.put(estimator.moduleParams, "mlp"),
     _.put(estimator.moduleParams, "{\"hidden\": "),
     _.put(estimator.taskResources, "{\"gpu\": 0}"),
@@ -100,6 +101,8 @@ class ParamsSuite extends AnyFunSuite {
       .put(estimator.loss, "[\"mse\", \"l1\"]")
       .put(estimator.lossParams, "[{}, {\"reduction\": \"none\"}]")
       .put(estimator.metrics, "accuracy")
+      .put(estimator.optimizer, """{"$": "object", "v": "torch.optim.adam.Adam"}""")
+      .put(estimator.callbacks, """[{"$": "callback", "class": "pkg.Mine", "state": {}}]""")
     val classes = new ClassifyingEstimator("c")
     map.put(classes.numClasses, 0).put(classes.numClasses, 2)
     map.put(classes.classWeights, "balanced").put(classes.classWeights, "[1, 0.5]")
@@ -121,6 +124,8 @@ class ParamsSuite extends AnyFunSuite {
     assert(!bytes.toString("ISO-8859-1").contains("s3cret"))
     val read = new ObjectInputStream(new ByteArrayInputStream(bytes.toByteArray)).readObject()
     assert(read.asInstanceOf[PlainEstimator].getStorageOptions == "{}")
+    assert(stage.secretsToJson == """{"storageOptions":{"key":"s3cret"}}""")
+    assert(read.asInstanceOf[PlainEstimator].secretsToJson == "{}")
     val message = intercept[IllegalArgumentException](stage.setSecret(stage.storageOptions, "s3cret")).getMessage
     assert(message.contains("storageOptions") && !message.contains("s3cret"))
   }
