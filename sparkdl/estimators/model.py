@@ -340,12 +340,13 @@ def load_local(path: str | os.PathLike[str], trust: bool = False) -> LocalScorer
     """
     folder = Path(path)
     with trusted() if trust else nullcontext():
-        stage = read_stage(_model_class(folder), folder, str(folder))
+        stage = read_stage(model_class(folder), folder, str(folder))
         with reading(str(folder)):
             return stage._local()
 
 
-def _model_class(folder: Path) -> type[NetworkModel]:
+def model_class(folder: Path) -> type[NetworkModel]:
+    """Return the class of the model that was saved in a local folder."""
     import sparkdl
 
     name = str(read_object(folder / "metadata" / "part-00000").get("class"))

@@ -70,6 +70,14 @@ class Savable(MLWritable, MLReadable[Any]):
         with trust() if trusted else nullcontext():
             return cls.read().load(path)
 
+    @classmethod
+    def _from_java(cls, java_stage: Any) -> Self:
+        """Return the stage that a JVM holds: pyspark asks for it where Spark's own reader has read a pipeline."""
+        with tempfile.TemporaryDirectory(prefix="sparkdl-java-") as folder:
+            path = Path(folder, "stage")
+            java_stage.write().save(path.as_uri())
+            return read_stage(cls, path, str(path))
+
     def _write_parts(self, folder: Path) -> dict[str, Any]:
         """Write more files into the folder, and return what to add to the metadata."""
         return {}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import pyarrow as pa
 import torch
+from torch import nn
 
 from sparkdl.errors import SettingError
 from sparkdl.scoring.model_cache import loaded
@@ -18,9 +20,13 @@ from sparkdl.spark.functions import TaskResources, task_resources
 
 
 def score_batches(
-    plan: ScoringPlan, name: str, local_master: bool, batches: Iterator[Sequence[pa.Array]]
+    plan: ScoringPlan,
+    name: str,
+    local_master: bool,
+    batches: Iterator[Sequence[pa.Array]],
+    load: Callable[[], nn.Module] | None = None,
 ) -> Iterator[pa.Array]:
-    """Score a task's batches with the network of the file `name`.
+    """Score a task's batches with the network of the file `name`, which `load` reads, or `ship.fetch`.
 
     Yields
     ------
@@ -30,7 +36,7 @@ def score_batches(
     resources = task_resources()
     device = choose_device(plan.settings.device, resources, local_master)
     settings = replace(plan.settings, device=device)
-    scorer = Scorer(loaded(name, device, lambda: fetch(name)), settings)
+    scorer = Scorer(loaded(name, device, load or partial(fetch, name)), settings)
     names = [str(index) for index in range(len(plan.columns))]
     for arrays in batches:
         with _threads(resources.cpus):

@@ -77,7 +77,7 @@ def iterator_udf(
             _over_pandas(function, tuple(input_types), isinstance(return_type, StructType)), return_type
         )
     else:
-        made = arrow_udf(_over_arrow(function), return_type)
+        made = arrow_udf(over_arrow(function), return_type)
     return made
 
 
@@ -93,7 +93,9 @@ def on_local_master(spark: Any) -> bool:
     return is_local(spark)
 
 
-def _over_arrow(function: Callable[[Batches], Iterator[pa.Array]]) -> Callable[..., Any]:
+def over_arrow(function: Callable[[Batches], Iterator[pa.Array]]) -> Callable[..., Any]:
+    """Return the function as Spark calls it: of batches that are one bare array where there is one column."""
+
     # Spark reads these annotations to learn the kind of the function. One column comes bare, several as a tuple.
     def score(batches: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]:
         yield from function(batch if isinstance(batch, tuple) else (batch,) for batch in batches)

@@ -23,7 +23,7 @@ private[sparkdl] object SparkVersion {
   def check(running: String): Unit = {
     val minor = running.split("[.-]").take(2).mkString(".")
     if (minor != built)
-      throw new IllegalStateException(
+      throw new SparkDLException(
         s"this jar of sparkdl is built for Spark $built, and this is Spark $running: use ${artifact(minor)}"
       )
   }

@@ -13,7 +13,7 @@ class SparkVersionSuite extends AnyFunSuite {
   }
 
   test("another minor version is one sentence that says which jar to use") {
-    val error = intercept[IllegalStateException](SparkVersion.check("3.9.1"))
+    val error = intercept[SparkDLException](SparkVersion.check("3.9.1"))
     assert(
       error.getMessage == s"this jar of sparkdl is built for Spark ${SparkVersion.built}, and this is Spark 3.9.1: " +
         "use sparkdl-spark-3.9_2.13"
@@ -21,7 +21,7 @@ class SparkVersionSuite extends AnyFunSuite {
   }
 
   test("4.20 is not 4.2") {
-    val error = intercept[IllegalStateException](SparkVersion.check(s"${SparkVersion.built}0.1"))
+    val error = intercept[SparkDLException](SparkVersion.check(s"${SparkVersion.built}0.1"))
     assert(error.getMessage.contains(s"this is Spark ${SparkVersion.built}0.1"))
   }
 }
