@@ -15,15 +15,24 @@ UNIT_TESTS := tests/nn tests/params tests/network tests/data/types tests/data/co
 # Some containers forbid Python to keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env demo test coverage test-slow test-release test-versions lint bench docs site clean
+# The jar of the Scala bridge, for the Spark in .venv.
+MAVEN = mvn -q -B -ntp -f scala-bridge/pom.xml -Pspark-$(SPARK)
+SPARK = $(shell $(BIN)/python -c 'from pyspark.version import __version__; print(".".join(__version__.split(".")[:2]))')
+JAR := sparkdl/jars/.built
+SCALA_SOURCES := $(shell find scala-bridge/src/main -type f) scala-bridge/pom.xml
+NO_MAVEN := make: Scala needs Maven 3.8 or later, and no mvn is on PATH:
+
+.PHONY: help env demo jar test test-scala coverage test-slow test-release test-versions lint lint-scala bench docs site clean
 
 help:
 	@echo "make demo       train a digit classifier on two Horovod ranks, end to end"
+	@echo "make jar        build the jar for Scala, Java and Spark Connect servers with Maven, into sparkdl/jars"
 	@echo "make test       run the tests, those of make coverage first (make test-slow: those that take minutes or need the package index)"
 	@echo "make test-release  run what takes many minutes and seldom changes: Horovod built for GPUs, lost executors and hosts"
 	@echo "make test-versions  run the core of the tests on every pyspark and Python, and over Spark Connect"
+	@echo "make test-scala run the tests of the Scala bridge, a part of make test"
 	@echo "make coverage   run the tests without Spark, and say which branches of the code they reach"
-	@echo "make lint       ruff, mypy --strict, import rules"
+	@echo "make lint       ruff, mypy --strict, import rules; scalafmt and scalafix"
 	@echo "make bench      run the benchmarks (not soak.py, which takes half an hour, and large_model.py, which needs 6 GiB of disk)"
 	@echo "make docs       check links and code of the documentation, and build its site into site/"
 	@echo "make clean      remove what these made, .venv included"
@@ -54,9 +63,21 @@ demo: env
 	@echo "== demo: examples/digits.py"
 	@$(BIN)/python examples/digits.py
 
-test: coverage
+jar: $(JAR)
+
+$(JAR): $(SCALA_SOURCES) constraints.txt | $(INSTALLED)
+	@echo "== the jar of the Scala bridge for Spark $(SPARK), into sparkdl/jars"
+	@if command -v mvn > /dev/null; then $(MAVEN) package -Dmaven.test.skip; else echo "$(NO_MAVEN) it is not built"; exit; fi; \
+		mkdir -p sparkdl/jars; rm -f sparkdl/jars/sparkdl-spark-$(SPARK)_*.jar; \
+		cp scala-bridge/target/spark-$(SPARK)/sparkdl-spark-$(SPARK)_*.jar sparkdl/jars/; touch $(JAR)
+
+test: jar coverage test-scala
 	@echo "== the other tests"
 	@$(BIN)/python -m pytest -m "not slow and not release" $(addprefix --ignore=,$(UNIT_TESTS))
+
+test-scala: env
+	@echo "== the tests of the Scala bridge"
+	@if command -v mvn > /dev/null; then $(MAVEN) test; else echo "$(NO_MAVEN) they are not run"; fi
 
 coverage: env
 	@echo "== branches that the tests without Spark reach"
@@ -85,6 +106,11 @@ lint: $(INSTALLED)
 	@$(BIN)/mypy --strict
 	@echo "== import rules"
 	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory lint-scala
+
+lint-scala: $(INSTALLED)
+	@echo "== scalafmt and scalafix"
+	@if command -v mvn > /dev/null; then $(MAVEN),lint test-compile spotless:check scalafix:scalafix; else echo "$(NO_MAVEN) nothing of Scala is looked at"; fi
 
 bench: env
 	@for program in $(filter-out benchmarks/soak.py benchmarks/large_model.py,$(wildcard benchmarks/*.py)); do echo "== $$program"; $(BIN)/python "$$program"; done
@@ -99,6 +125,6 @@ site: env
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf .venv .uv .versions build dist site *.egg-info results demo-results mlruns mlflow.db spark-warehouse metastore_db derby.log
+	rm -rf .venv .uv .versions build dist site sparkdl/jars scala-bridge/target *.egg-info results demo-results mlruns mlflow.db spark-warehouse metastore_db derby.log
 	rm -rf .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

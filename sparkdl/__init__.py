@@ -13,6 +13,7 @@ What there is; ``help`` of each lists its Params:
     TorchEstimator     trains any network by any loss; its model is a TorchModel
     HorovodRunner      runs a training loop of your own on several ranks
     register, trusted  say which classes and which pickled code a saved model may bring back
+    jar_path           the jar of the same stages for Scala, Java and Spark Connect servers
     SparkDLError       what all errors of sparkdl are
     sparkdl.nn         networks by name: mlp, cnn
     sparkdl.train      Callback, what looks on while a network is trained, and some that are ready
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sparkdl.estimators.generic import TorchEstimator
     from sparkdl.estimators.model import TorchModel
     from sparkdl.estimators.regression import TorchRegressionModel, TorchRegressor
+    from sparkdl.jar import jar_path
     from sparkdl.network import register
     from sparkdl.persistence import trusted
     from sparkdl.runner import HorovodRunner
@@ -44,6 +46,7 @@ _PLACES = {
     "TorchRegressor": "sparkdl.estimators.regression",
     "TorchRegressionModel": "sparkdl.estimators.regression",
     "HorovodRunner": "sparkdl.runner",
+    "jar_path": "sparkdl.jar",
     "register": "sparkdl.network",
     "trusted": "sparkdl.persistence",
 }
@@ -58,6 +61,7 @@ __all__ = [
     "TorchRegressionModel",
     "TorchRegressor",
     "__version__",
+    "jar_path",
     "register",
     "trusted",
 ]
