@@ -67,7 +67,7 @@ jar: $(JAR)
 
 $(JAR): $(SCALA_SOURCES) constraints.txt | $(INSTALLED)
 	@echo "== the jar of the Scala bridge for Spark $(SPARK), into sparkdl/jars"
-	@if command -v mvn > /dev/null; then $(MAVEN) package -Dmaven.test.skip; else echo "$(NO_MAVEN) it is not built"; exit; fi; \
+	@if command -v mvn > /dev/null; then $(MAVEN) package -Dmaven.test.skip -DskipTests; else echo "$(NO_MAVEN) it is not built"; exit; fi; \
 		mkdir -p sparkdl/jars; rm -f sparkdl/jars/sparkdl-spark-$(SPARK)_*.jar; \
 		cp scala-bridge/target/spark-$(SPARK)/sparkdl-spark-$(SPARK)_*.jar sparkdl/jars/; touch $(JAR)
 
