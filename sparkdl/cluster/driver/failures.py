@@ -150,6 +150,11 @@ def from_spark(error: BaseException, num_procs: int, host: str | None = None, *,
 
 
 def _first_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    informative = [line for line in lines if not line.startswith(("An error occurred while calling", ":"))]
-    return (informative or lines or [""])[0][:500]
+    """Return the first line that says something: py4j puts one of its own before it, and a colon and Java's class.
+
+    Of errors of Spark's own the class says nothing.
+    """
+    lines = [line.strip().removeprefix(": ") for line in text.splitlines() if line.strip()]
+    informative = [line for line in lines if not line.startswith("An error occurred while calling")]
+    first = (informative or lines or [""])[0]
+    return re.sub(r"^org\.apache\.spark\.[\w.]+: ", "", first)[:500]
