@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+import sparkdl
+
 ROOT = str(Path(__file__).resolve().parent.parent)
 
 # Spark's workers and the programs that tests start unpickle functions of test modules by name,
@@ -64,6 +66,22 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         os._exit(config.stash[_status])
 
 
+def _jar() -> str | None:
+    """Return the jar of the Scala stages; none where `make jar` could not build it, for want of Maven."""
+    try:
+        return str(sparkdl.jar_path())
+    except sparkdl.SparkDLError:
+        return None
+
+
+@pytest.fixture
+def bridge(spark: SparkSession) -> SparkSession:
+    """The shared session, where its JVM has the Scala stages."""
+    if _jar() is None:
+        pytest.skip("there is no jar of the Scala stages for this pyspark: Maven and `make jar` build it")
+    return spark
+
+
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """A session with two slots, shared by all tests."""
@@ -82,6 +100,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
+        .config("spark.driver.extraClassPath", _jar() or "")
         .getOrCreate()
     )
     session.sparkContext.setLogLevel("ERROR")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from torch import nn
 
-from sparkdl.errors import DataError, SettingError
+from sparkdl.errors import SparkDLError
 from sparkdl.schema import ARRAY, IMAGE, INPUT, SCALAR, STACKED, VECTOR, Field
 from sparkdl.scoring.inputs import bound_field
 from sparkdl.scoring.outputs import ClassificationHead, GenericHead, OutputColumn
@@ -26,9 +27,13 @@ from sparkdl.scoring.score_plan import ScoringPlan
 from sparkdl.scoring.scorer import ScorerSettings
 from sparkdl.scoring.ship import send
 from sparkdl.scoring.transform import add_columns
+from tests.scoring.jvm import by_jvm
+
+Scored = Callable[..., DataFrame]
+"""Adds the columns of a network to a DataFrame: frame, module, fields and head, and what is not as usual."""
 
 
-def scored(
+def by_python(
     frame: DataFrame,
     module: nn.Module,
     fields: list[Field],
@@ -44,6 +49,15 @@ def scored(
     settings = ScorerSettings(batch_size=3, layers=tuple(inner))
     plan = ScoringPlan(bound, head, tuple(inner.values()), settings, invalid, **repair or {})
     return add_columns(frame, plan, lambda spark: send(spark, module), arrow=arrow)
+
+
+@pytest.fixture(params=["arrow_udf", "pandas_udf", "jvm"])
+def scored(request: pytest.FixtureRequest, tmp_path: Path) -> Scored:
+    """Each test is one of scoring by Python's driver, in both ways, and of scoring by the JVM alone."""
+    if request.param == "jvm":
+        request.getfixturevalue("bridge")
+        return partial(by_jvm, tmp_path)
+    return partial(by_python, arrow=request.param == "arrow_udf")
 
 
 def field(kind: str, columns: tuple[str, ...], shape: tuple[int, ...], dtype: str = "float32") -> Field:
@@ -70,8 +84,14 @@ class Everything(nn.Module):
         return self.wide(torch.cat(parts, 1)), nested
 
 
-@pytest.mark.parametrize("arrow", [True, False], ids=["arrow_udf", "pandas_udf"])
-def test_every_kind_of_input_with_unusual_names(spark: SparkSession, arrow: bool) -> None:
+class Joined(nn.Module):
+    """Puts two inputs beside each other."""
+
+    def forward(self, x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return torch.cat((x, v), 1)
+
+
+def test_every_kind_of_input_with_unusual_names(spark: SparkSession, scored: Scored) -> None:
     rows = [
         (i, i % 5, 0.5 * i, float(-i), [1.0, i, 2.0] if i % 2 else [0.0, 0.0, i], [[i, 1], [2, 3]], image(i))
         for i in range(11)
@@ -91,7 +111,7 @@ def test_every_kind_of_input_with_unusual_names(spark: SparkSession, arrow: bool
         field(IMAGE, ("p",), (3, 2, 2)),
     ]
     network = Everything().eval()
-    out = scored(frame, network, fields, GenericHead(("out.put", "same"), ((2,), (2, 2))), arrow=arrow)
+    out = scored(frame, network, fields, GenericHead(("out.put", "same"), ((2,), (2, 2))))
     assert out.columns == [*frame.columns, "out.put", "same"]
     assert out.dtypes[-2:] == [("out.put", "array<float>"), ("same", "array<array<float>>")]
     inputs = [
@@ -110,7 +130,9 @@ def test_every_kind_of_input_with_unusual_names(spark: SparkSession, arrow: bool
 
 
 @pytest.mark.parametrize("vectors", [False, True])
-def test_classes_over_a_parquet_scan_in_one_pass(spark: SparkSession, tmp_path: Path, vectors: bool) -> None:
+def test_classes_over_a_parquet_scan_in_one_pass(
+    spark: SparkSession, tmp_path: Path, scored: Scored, vectors: bool
+) -> None:
     # Spark 4.2 cannot hand the columns of a vectorised scan to Python if there is a vector among them.
     path = str(tmp_path / "rows")
     values = F.array(*(F.rand(i).cast("float") for i in range(4)))
@@ -132,7 +154,7 @@ def test_classes_over_a_parquet_scan_in_one_pass(spark: SparkSession, tmp_path: 
         assert row["pred"] == logits.argmax()
 
 
-def test_nulls(spark: SparkSession) -> None:
+def test_nulls(spark: SparkSession, scored: Scored) -> None:
     rows = [
         (0, [1.0, 2.0], Vectors.dense(1.0)),
         (1, None, Vectors.dense(2.0)),
@@ -142,15 +164,11 @@ def test_nulls(spark: SparkSession) -> None:
     ]
     frame = spark.createDataFrame(rows, ["id", "x", "v"]).coalesce(1)
 
-    class Sum(nn.Module):
-        def forward(self, x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-            return torch.cat((x, v), 1)
-
     fields = [field(ARRAY, ("x",), (2,)), field(VECTOR, ("v",), (1,))]
     head = ClassificationHead("raw", "", "pred", 3)
 
     def predictions(invalid: str, repair: dict[str, float] | None = None) -> dict[int, Any]:
-        out = scored(frame, Sum(), fields, head, invalid=invalid, repair=repair)
+        out = scored(frame, Joined(), fields, head, invalid=invalid, repair=repair)
         return {row["id"]: (row["raw"] and list(row["raw"]), row["pred"]) for row in out.collect()}
 
     whole = {0: ([1.0, 2.0, 1.0], 1.0), 4: ([7.0, 8.0, 0.0], 1.0)}
@@ -165,11 +183,11 @@ def test_nulls(spark: SparkSession) -> None:
         PythonException, match="column 'x' has 2 null rows in a batch of 5: fill them, or set handleInvalid"
     ):
         predictions("error")
-    empty = scored(frame.filter("id = 1"), Sum(), fields, head, invalid="keep").collect()
+    empty = scored(frame.filter("id = 1"), Joined(), fields, head, invalid="keep").collect()
     assert [row["pred"] for row in empty] == [None]
 
 
-def test_rows_of_another_length(spark: SparkSession) -> None:
+def test_rows_of_another_length(spark: SparkSession, scored: Scored) -> None:
     frame = spark.createDataFrame([([1.0, 2.0],), ([1.0],), ([1.0, 2.0, 3.0],)], "x array<float>").coalesce(1)
     network, fields = nn.Identity(), [field(ARRAY, ("x",), (2,))]
     head = GenericHead(("y",), ((2,),))
@@ -193,18 +211,18 @@ def test_rows_of_another_length(spark: SparkSession) -> None:
     ],
 )
 def test_columns_that_do_not_fit(
-    spark: SparkSession, kind: str, columns: tuple[str, ...], shape: tuple[int, ...], words: str
+    spark: SparkSession, scored: Scored, kind: str, columns: tuple[str, ...], shape: tuple[int, ...], words: str
 ) -> None:
     frame = spark.createDataFrame([("a", 1, [1.0], 1, 2)], ["s", "n", "x", "two", "two"])
-    with pytest.raises(DataError, match=words):
-        bound_field(field(kind, columns, shape), columns, frame.schema)
+    with pytest.raises(SparkDLError, match=words):
+        scored(frame, nn.Identity(), [field(kind, columns, shape)], GenericHead(("y",), ((2,),)))
 
 
-def test_columns_that_exist_or_have_one_name(spark: SparkSession) -> None:
+def test_columns_that_exist_or_have_one_name(spark: SparkSession, scored: Scored) -> None:
     frame = spark.createDataFrame([([1.0],)], ["x"])
     fields = [field(ARRAY, ("x",), (1,))]
-    with pytest.raises(SettingError, match="output column 'X' exists already"):
+    with pytest.raises(SparkDLError, match="output column 'X' exists already"):
         scored(frame, nn.Identity(), fields, GenericHead(("X",), ((1,),)))
-    with pytest.raises(SettingError, match="output column 'y' exists already"):
+    with pytest.raises(SparkDLError, match="output column 'y' exists already"):
         scored(frame, nn.Identity(), fields, GenericHead(("y", "y"), ((1,), (1,))))
     assert scored(frame, nn.Identity(), fields, GenericHead(("",), ((1,),))).columns == ["x"]
