@@ -110,7 +110,8 @@ lint: $(INSTALLED)
 
 lint-scala: $(INSTALLED)
 	@echo "== scalafmt and scalafix"
-	@if command -v mvn > /dev/null; then $(MAVEN),lint test-compile spotless:check scalafix:scalafix; else echo "$(NO_MAVEN) nothing of Scala is looked at"; fi
+	@# In its folder: scalafix looks there for its rules, and names files from there.
+	@if command -v mvn > /dev/null; then cd scala-bridge; mvn -q -B -ntp -Pspark-$(SPARK),lint test-compile spotless:check scalafix:scalafix; else echo "$(NO_MAVEN) nothing of Scala is looked at"; fi
 
 bench: env
 	@for program in $(filter-out benchmarks/soak.py benchmarks/large_model.py,$(wildcard benchmarks/*.py)); do echo "== $$program"; $(BIN)/python "$$program"; done

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +28,7 @@ from sparkdl.errors import PersistenceError, SettingError, SparkDLError
 from sparkdl.estimators.base import TrainingStage
 from sparkdl.estimators.model import model_class
 from sparkdl.network import register
+from sparkdl.network.registry import name_of
 from sparkdl.persistence.reading import read_object
 from sparkdl.persistence.stage import read_stage, write_stage
 
@@ -74,8 +75,9 @@ def _answer(context: SparkContext, request: Any) -> None:
 
 def _result(context: SparkContext, request: Any) -> str:
     session = _session(context, request.session())
-    _register(request.names())
-    estimator = _estimator(Path(request.stage()), json.loads(request.secrets()))
+    folder = Path(request.stage())
+    _rename(folder / "metadata" / "part-00000", _register(request.names()))
+    estimator = _estimator(folder, json.loads(request.secrets()))
     if request.network():
         estimator.setModule(_network(Path(request.network())))
     if request.kind() == "schema":
@@ -99,8 +101,9 @@ def _session(context: SparkContext, java_session: Any) -> SparkSession:
     return session
 
 
-def _register(names: Iterable[str]) -> None:
-    """Import what the program has named, so that the estimator can refer to it."""
+def _register(names: Iterable[str]) -> dict[str, str]:
+    """Import what the program has named, so that the estimator can refer to it; return their own names."""
+    own = {}
     for name in names:
         module, _, qualified = name.partition(":")
         try:
@@ -112,7 +115,19 @@ def _register(names: Iterable[str]) -> None:
                 f"{name!r} cannot be imported by the driver's Python ({error}): put its module on PYTHONPATH, or "
                 "install it there"
             ) from error
-        register(found)
+        own[name] = name_of(register(found))
+    return own
+
+
+def _rename(metadata: Path, own: Mapping[str, str]) -> None:
+    """Give what the metadata refer to its own name: torch.nn:Linear is torch.nn.modules.linear:Linear."""
+
+    def renamed(item: dict[str, Any]) -> dict[str, Any]:
+        key = {"object": "v", "callback": "class"}.get(str(item.get("$")))
+        return {**item, key: own.get(item[key], item[key])} if key else item
+
+    if any(name != given for given, name in own.items()):
+        metadata.write_text(json.dumps(json.loads(metadata.read_text(), object_hook=renamed)))
 
 
 def _estimator(folder: Path, secrets: dict[str, Any]) -> TrainingStage[Any]:

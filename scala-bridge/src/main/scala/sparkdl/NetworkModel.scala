@@ -77,9 +77,12 @@ private[sparkdl] trait NetworkModel extends ModelParams with MLWritable {
   private def plan(schema: StructType, session: Option[SparkSession]): ScoringPlan = {
     val (param, columns) = inputColumns
     val layers = outputLayerColumns
-    val inner = if (layers.isEmpty) Nil else layers.map { case (layer, column) =>
-      layer -> OutputColumn.of(column, layerShapes(layers.map(_._1), session)(layer))
-    }
+    val inner =
+      if (layers.isEmpty) Nil
+      else
+        layers.map { case (layer, column) =>
+          layer -> OutputColumn.of(column, layerShapes(layers.map(_._1), session)(layer))
+        }
     ScoringPlan(
       Inputs.bound(trained, columns, param, schema),
       trained,
@@ -138,12 +141,13 @@ private[sparkdl] object NetworkModel {
     case org.json4s.JLong(whole) => whole.toDouble
     case org.json4s.JDouble(number) => number
     case org.json4s.JDecimal(number) => number.toDouble
-    case other => other \ "v" match {
-      case org.json4s.JString("nan") => Double.NaN
-      case org.json4s.JString("inf") => Double.PositiveInfinity
-      case org.json4s.JString("-inf") => Double.NegativeInfinity
-      case _ => Double.NaN
-    }
+    case other =>
+      other \ "v" match {
+        case org.json4s.JString("nan") => Double.NaN
+        case org.json4s.JString("inf") => Double.PositiveInfinity
+        case org.json4s.JString("-inf") => Double.NegativeInfinity
+        case _ => Double.NaN
+      }
   }
 
   /** Fills a model with what a fit has saved of it, and the modules that the program named. */
@@ -169,8 +173,7 @@ private class NetworkModelWriter(model: NetworkModel) extends MLWriter {
 }
 
 /** Reads a model of the class that `make` makes. */
-private[sparkdl] class NetworkModelReader[M <: NetworkModel](className: String, make: String => M)
-    extends MLReader[M] {
+private[sparkdl] class NetworkModelReader[M <: NetworkModel](className: String, make: String => M) extends MLReader[M] {
   override def load(path: String): M = {
     SparkVersion.check(sparkSession.version)
     val saved = SavedStage.load(sparkSession, path, className)

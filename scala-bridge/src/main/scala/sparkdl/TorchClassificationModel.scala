@@ -13,8 +13,7 @@ import sparkdl.scoring.{ClassificationHead, Head}
 
 /**
  * The model of [[TorchClassifier]]: it adds `rawPredictionCol` and `probabilityCol`, vectors with one number for each
- * class, and `predictionCol`, the index of a class. With two classes rawPrediction is [-m, m], as
- * LogisticRegression's.
+ * class, and `predictionCol`, the index of a class. With two classes rawPrediction is [-m, m], as LogisticRegression's.
  */
 class TorchClassificationModel(override val uid: String)
     extends ProbabilisticClassificationModel[Vector, TorchClassificationModel]

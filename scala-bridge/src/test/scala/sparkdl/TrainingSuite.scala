@@ -2,7 +2,11 @@ package sparkdl
 
 import org.apache.spark.ml.PipelineModel
 import org.apache.spark.ml.classification.OneVsRest
-import org.apache.spark.ml.evaluation.{BinaryClassificationEvaluator, MulticlassClassificationEvaluator, RegressionEvaluator}
+import org.apache.spark.ml.evaluation.{
+  BinaryClassificationEvaluator,
+  MulticlassClassificationEvaluator,
+  RegressionEvaluator
+}
 import org.apache.spark.ml.tuning.{CrossValidator, ParamGridBuilder, TrainValidationSplit}
 
 class TrainingSuite extends BridgeSuite {

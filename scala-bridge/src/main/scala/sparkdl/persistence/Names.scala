@@ -4,8 +4,8 @@ import org.json4s.{JArray, JObject, JString, JValue}
 import org.json4s.JsonDSL._
 
 /**
- * Classes and functions of the user's Python modules, as values of Params: typed as "package.module:Name", and saved
- * as Python saves them.
+ * Classes and functions of the user's Python modules, as values of Params: typed as "package.module:Name", and saved as
+ * Python saves them.
  */
 private[sparkdl] object Names {
   private val params = Set("module", "loss", "optimizer", "lrSchedule", "metrics", "callbacks")

@@ -19,25 +19,25 @@ private[sparkdl] class PythonStages(session: SparkSession) {
 
   def load(path: String): Params = {
     val metadata = SavedStage.metadataOf(session, path)
-    val stage = (metadata \ "class").extract[String] match {
-      case "pyspark.ml.pipeline.PipelineModel" => MLInternals.pipelineModel(uid(metadata), stages(path, metadata))
-      case "pyspark.ml.pipeline.Pipeline" => new Pipeline(uid(metadata)).setStages(stages(path, metadata).toArray)
+    val made = (metadata \ "class").extract[String] match {
+      case "pyspark.ml.pipeline.PipelineModel" => Some(MLInternals.pipelineModel(uid(metadata), stages(path, metadata)))
+      case "pyspark.ml.pipeline.Pipeline" => Some(new Pipeline(uid(metadata)).setStages(stages(path, metadata).toArray))
       case "pyspark.ml.tuning.CrossValidatorModel" =>
         val metrics = (metadata \ "avgMetrics").extract[Seq[Double]]
-        MLInternals.crossValidatorModel(uid(metadata), best(path), metrics)
+        Some(MLInternals.crossValidatorModel(uid(metadata), best(path), metrics))
       case "pyspark.ml.tuning.TrainValidationSplitModel" =>
         val metrics = (metadata \ "validationMetrics").extract[Seq[Double]]
-        MLInternals.trainValidationSplitModel(uid(metadata), best(path), metrics)
-      case "pyspark.ml.tuning.CrossValidator" => new CrossValidator(uid(metadata))
-      case "pyspark.ml.tuning.TrainValidationSplit" => new TrainValidationSplit(uid(metadata))
+        Some(MLInternals.trainValidationSplitModel(uid(metadata), best(path), metrics))
+      case "pyspark.ml.tuning.CrossValidator" => Some(new CrossValidator(uid(metadata)))
+      case "pyspark.ml.tuning.TrainValidationSplit" => Some(new TrainValidationSplit(uid(metadata)))
       case "pyspark.ml.classification.OneVsRestModel" =>
         val models = 0 until (metadata \ "numClasses").extract[Int]
-        MLInternals.oneVsRestModel(uid(metadata), models.map(index => load(under(path, s"model_$index"))))
-      case "pyspark.ml.classification.OneVsRest" => new OneVsRest(uid(metadata))
-      case _ => return MLInternals.load(session, path)
+        Some(MLInternals.oneVsRestModel(uid(metadata), models.map(index => load(under(path, s"model_$index")))))
+      case "pyspark.ml.classification.OneVsRest" => Some(new OneVsRest(uid(metadata)))
+      case _ => None
     }
-    setParams(stage, path, metadata)
-    stage
+    made.foreach(setParams(_, path, metadata))
+    made.getOrElse(MLInternals.load(session, path))
   }
 
   private def uid(metadata: JObject): String = (metadata \ "uid").extract[String]

@@ -11,7 +11,10 @@ private[sparkdl] object StageParams {
 
   /** `paramMap` of the metadata: what has been set. */
   def toJson(stage: Params): JObject = JObject(
-    stage.extractParamMap().toSeq.toList
+    stage
+      .extractParamMap()
+      .toSeq
+      .toList
       .filter(pair => stage.isSet(pair.param))
       .sortBy(_.param.name)
       .map(field)

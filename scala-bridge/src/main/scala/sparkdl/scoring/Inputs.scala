@@ -29,9 +29,12 @@ private[sparkdl] object Inputs {
       )
     }
     val bound = own.zip(columns).map { case (field, names) => boundField(field, names, param, schema) }
-    val masked = own.zip(bound).collect {
-      case (before, now) if ColumnType.of(now).paddable => before.columns -> now
-    }.toMap
+    val masked = own
+      .zip(bound)
+      .collect {
+        case (before, now) if ColumnType.of(now).paddable => before.columns -> now
+      }
+      .toMap
     bound ++ masks.map(mask =>
       mask.copy(columns = masked(mask.columns).columns, types = Seq(masked(mask.columns).kind))
     )
@@ -106,7 +109,8 @@ private[sparkdl] object Inputs {
     else new SparkDLException(s"$param=${shown(name)} $said")
 
   private def closest(name: String, known: Seq[String]): Option[String] = {
-    val near = known.map(each => LevenshteinDistance.getDefaultInstance.apply(name.toLowerCase, each.toLowerCase) -> each)
+    val near =
+      known.map(each => LevenshteinDistance.getDefaultInstance.apply(name.toLowerCase, each.toLowerCase) -> each)
     near.sortBy(_._1).headOption.collect { case (distance, each) if distance <= (name.length + 2) / 3 => each }
   }
 
