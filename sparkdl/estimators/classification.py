@@ -17,7 +17,6 @@ from sparkdl.preflight.settings import check_classes
 from sparkdl.scoring.outputs import ClassificationHead, Head
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
     from sparkdl.data.write import Dataset
@@ -57,16 +56,8 @@ class TorchClassificationModel(HasClassColumns, NetworkModel):
             prediction=self.getPredictionCol(),
             classes=self.numClasses,
             thresholds=None if thresholds is None else tuple(thresholds),
+            labels=tuple(self._extra("labels") or ()),
         )
-
-    def _transform(self, dataset: DataFrame) -> DataFrame:
-        scored = super()._transform(dataset)
-        labels, prediction = self._extra("labels"), self.getPredictionCol()
-        if not labels or not prediction:
-            return scored
-        # IndexToString then finds the labels that StringIndexer has numbered.
-        attributes = {"type": "nominal", "name": prediction, "vals": labels}
-        return scored.withMetadata(prediction, {_ATTRIBUTES: attributes})
 
 
 class TorchClassifier(ClassifierParams, TrainingStage[TorchClassificationModel]):

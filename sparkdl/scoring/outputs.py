@@ -36,11 +36,14 @@ class OutputColumn:
         DOUBLE, ARRAY (of float, nested as deep as the shape is long) or VECTOR (a Spark ML vector).
     shape : tuple of int
         Of one row.
+    labels : tuple of str
+        Of the classes whose index a DOUBLE is, where a StringIndexer has numbered them.
     """
 
     name: str
     type: str
     shape: Shape = ()
+    labels: tuple[str, ...] = ()
 
 
 class Head(Protocol):
@@ -108,6 +111,8 @@ class ClassificationHead:
     classes : int
     thresholds : tuple of float or None
         The class with the largest probability / threshold is predicted, as Spark ML does.
+    labels : tuple of str
+        Of the classes, where a StringIndexer has numbered them.
     """
 
     raw_prediction: str
@@ -115,12 +120,15 @@ class ClassificationHead:
     prediction: str
     classes: int
     thresholds: tuple[float, ...] | None = None
+    labels: tuple[str, ...] = ()
 
     def columns(self) -> tuple[OutputColumn, ...]:
-        kinds = ((self.raw_prediction, VECTOR), (self.probability, VECTOR), (self.prediction, DOUBLE))
-        return tuple(
-            OutputColumn(name, kind, (self.classes,) if kind == VECTOR else ()) for name, kind in kinds if name
+        columns = (
+            OutputColumn(self.raw_prediction, VECTOR, (self.classes,)),
+            OutputColumn(self.probability, VECTOR, (self.classes,)),
+            OutputColumn(self.prediction, DOUBLE, labels=self.labels),
         )
+        return tuple(column for column in columns if column.name)
 
     def compute(self, outputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         logits = outputs[0].double()

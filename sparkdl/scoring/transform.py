@@ -103,7 +103,9 @@ def added_fields(columns: Sequence[OutputColumn], schema: StructType) -> list[St
         If a column of that name exists already, or two have the same name.
     """
     _check_names(columns, schema.names)
-    return [StructField(c.name, VectorUDT() if c.type == VECTOR else _spark_type(c)) for c in columns]
+    return [
+        StructField(c.name, VectorUDT() if c.type == VECTOR else _spark_type(c), metadata=_metadata(c)) for c in columns
+    ]
 
 
 def _function(
@@ -129,7 +131,14 @@ def _column(value: Column, column: OutputColumn) -> Column:
         # array_to_vector fails on null. A vector straight from Python would be a UDT, which Spark 4.2 and 4.3
         # cannot take from a function over a vectorised Parquet scan.
         value = F.when(value.isNotNull(), array_to_vector(value))
-    return value.alias(column.name)
+    return value.alias(column.name, metadata=_metadata(column))
+
+
+def _metadata(column: OutputColumn) -> dict[str, Any]:
+    """Return what IndexToString reads: the labels that StringIndexer has numbered."""
+    if not column.labels:
+        return {}
+    return {"ml_attr": {"type": "nominal", "name": column.name, "vals": list(column.labels)}}
 
 
 def _spark_type(column: OutputColumn) -> DataType:

@@ -98,5 +98,5 @@ def _head(jvm: Any, head: GenericHead | ClassificationHead) -> Any:
         head.prediction,
         head.classes,
         jvm.scala.Option.apply(thresholds),
-        _sequence(jvm, ()),
+        _sequence(jvm, head.labels),
     )

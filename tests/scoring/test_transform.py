@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from pyspark.errors import PythonException
+from pyspark.ml.feature import IndexToString
 from pyspark.ml.functions import array_to_vector
 from pyspark.ml.linalg import DenseVector, SparseVector, Vectors
 from pyspark.sql import DataFrame, SparkSession
@@ -226,3 +227,11 @@ def test_columns_that_exist_or_have_one_name(spark: SparkSession, scored: Scored
     with pytest.raises(SparkDLError, match="output column 'y' exists already"):
         scored(frame, nn.Identity(), fields, GenericHead(("y", "y"), ((1,), (1,))))
     assert scored(frame, nn.Identity(), fields, GenericHead(("",), ((1,),))).columns == ["x"]
+
+
+def test_labels_of_a_column_with_a_dot(spark: SparkSession, scored: Scored) -> None:
+    frame = spark.createDataFrame([([1.0, 2.0],)], ["x"])
+    head = ClassificationHead("", "", "out.put", 2, labels=("no", "yes"))
+    out = scored(frame, nn.Identity(), [field(ARRAY, ("x",), (2,))], head)
+    named = IndexToString(inputCol="label", outputCol="name").transform(out.withColumnRenamed("out.put", "label"))
+    assert named.select("name").first() == ("yes",)

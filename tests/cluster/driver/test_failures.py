@@ -98,8 +98,8 @@ LOST_TASK = "Lost task 1.0 in stage 0.0 (TID 1) (10.0.0.7 executor 3): "
         ),
         ("An error occurred while calling o1.collect\n: java.lang.Odd", "of 2 ranks failed: java.lang.Odd$", False),
         (
-            "An error occurred while calling o1.collect.\n: org.apache.spark.SparkException: Job 3 cancelled as part of "
-            "cancellation of all jobs\n\tat org.apache.spark.A",
+            "An error occurred while calling o1.collect.\n: org.apache.spark.SparkException: Job 3 cancelled as part "
+            "of cancellation of all jobs\n\tat org.apache.spark.A",
             "of 2 ranks was cancelled: Job 3 cancelled as part of cancellation of all jobs$",
             False,
         ),
