@@ -37,6 +37,7 @@ abstract class BridgeSuite extends AnyFunSuite with BeforeAndAfterAll {
     .setBatchSize(32)
     .setLearningRate(0.02)
     .setVerbose(0)
+    .setMlflow(false)
 
   protected def share(scored: DataFrame): Double =
     scored.where("prediction = label").count().toDouble / scored.count()

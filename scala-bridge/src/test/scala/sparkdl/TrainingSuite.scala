@@ -1,5 +1,7 @@
 package sparkdl
 
+import scala.sys.process.Process
+
 import org.apache.spark.ml.PipelineModel
 import org.apache.spark.ml.classification.OneVsRest
 import org.apache.spark.ml.evaluation.{
@@ -40,6 +42,7 @@ class TrainingSuite extends BridgeSuite {
       .setBatchSize(64)
       .setLearningRate(0.03)
       .setVerbose(0)
+      .setMlflow(false)
     val scored = regressor.fit(rows).transform(rows)
     val r2 = new RegressionEvaluator().setLabelCol("c").setMetricName("r2").evaluate(scored)
     assert(r2 > 0.7)
@@ -53,6 +56,7 @@ class TrainingSuite extends BridgeSuite {
       .setEpochs(40)
       .setLearningRate(0.1)
       .setVerbose(0)
+      .setMlflow(false)
     val out = estimator.fit(rows).transform(rows).selectExpr("avg(abs(out - a))").head().getDouble(0)
     assert(out < 0.1)
   }
@@ -96,6 +100,23 @@ class TrainingSuite extends BridgeSuite {
     val history = further.fit(rows).stages.last.asInstanceOf[TorchClassificationModel].history
     val before = first.stages.last.asInstanceOf[TorchClassificationModel].history
     assert(history.head("loss") < before(3)("loss"))
+  }
+
+  test("checkpoints and runs of MLflow are those of Python") {
+    val before = runs
+    val stage = classifier.setCheckpointUrl(path("checkpoints")).setMlflow(true)
+    pipeline(stage.setEpochs(2)).fit(rows)
+    val further = pipeline(stage.setEpochs(4)).fit(rows).stages.last.asInstanceOf[TorchClassificationModel]
+    assert(further.history.map(_("epoch")) == Seq(1.0, 2.0, 3.0, 4.0))
+    val whole = pipeline(classifier.setEpochs(4)).fit(rows).stages.last.asInstanceOf[TorchClassificationModel]
+    assert(further.history.last("loss") == whole.history.last("loss"))
+    assert(runs == before + 2)
+  }
+
+  /** How many runs MLflow has. */
+  private def runs: Int = {
+    val program = "import mlflow; print(len(mlflow.search_runs(search_all_experiments=True)))"
+    Process(Seq(sys.env("PYSPARK_PYTHON"), "-c", program)).!!.trim.linesIterator.toSeq.last.toInt
   }
 
   test("what Python refuses is one sentence, with the traceback behind it") {
