@@ -22,9 +22,10 @@ import sparkdl.scoring._
 private[sparkdl] trait NetworkModel extends ModelParams with MLWritable {
   private implicit val formats: Formats = DefaultFormats
 
-  // What is saved besides the Params. Copies share it: nothing ever writes into its folder.
-  private[sparkdl] var saved: Option[SavedStage] = None
-  private var files: Option[NetworkFiles] = None
+  // What is saved besides the Params. Copies share it: nothing ever writes into its folder, which is one of this
+  // machine, so that a model which was serialized has none.
+  @transient private[sparkdl] var saved: Option[SavedStage] = None
+  @transient private var files: Option[NetworkFiles] = None
   private var shapes: Map[Seq[String], Map[String, Seq[Int]]] = Map.empty
   // Modules that the program named when it fitted this model; a file never adds to them.
   private[sparkdl] var imports: Seq[String] = Nil
@@ -47,7 +48,7 @@ private[sparkdl] trait NetworkModel extends ModelParams with MLWritable {
   /** Numbers of a row that go into the network, over all inputs. */
   def numFeatures: Int = trained.filter(_.kind != "mask").map(_.size).sum
 
-  private[sparkdl] def state: SavedStage = saved.getOrElse {
+  private[sparkdl] def state: SavedStage = Option(saved).flatten.getOrElse {
     throw new SparkDLException(s"this ${getClass.getSimpleName} holds no network: make it by fit or by load")
   }
 

@@ -19,7 +19,7 @@ import sparkdl.scoring.PythonWorkers
 private[sparkdl] trait TrainingStage extends TrainingParams with MLWritable {
 
   // Where this estimator was loaded from, if it was: networks among its Params lie there.
-  private[sparkdl] var saved: Option[SavedStage] = None
+  @transient private[sparkdl] var saved: Option[SavedStage] = None
 
   /** Trains; returns what Python has saved of the model, and the modules that the program named for it. */
   private[sparkdl] def trained(dataset: Dataset[_]): (SavedStage, Seq[String]) = {

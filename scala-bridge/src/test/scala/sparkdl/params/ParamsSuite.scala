@@ -4,37 +4,31 @@ import java.io.{ByteArrayInputStream, ByteArrayOutputStream, ObjectInputStream, 
 
 import scala.io.{Codec, Source}
 
-import org.apache.spark.ml.{Estimator, Model}
-import org.apache.spark.ml.classification.{Classifier, ProbabilisticClassificationModel, ProbabilisticClassifier}
-import org.apache.spark.ml.linalg.Vector
 import org.apache.spark.ml.param.{Param, ParamMap, Params}
-import org.apache.spark.ml.regression.{RegressionModel, Regressor}
-import org.apache.spark.ml.util.Identifiable
-import org.apache.spark.sql.{DataFrame, Dataset}
-import org.apache.spark.sql.types.StructType
 import org.json4s.{DefaultFormats, Formats, JNull, JNothing, JValue}
 import org.json4s.jackson.JsonMethods.parse
 import org.scalatest.funsuite.AnyFunSuite
+
+import sparkdl._
 
 /** The Params are those of the Python stages, beside what each class of Spark's brings. */
 class ParamsSuite extends AnyFunSuite {
   private implicit val formats: Formats = DefaultFormats
 
   private val stages: Seq[(String, Params)] = Seq(
-    "TorchEstimator" -> new PlainEstimator("e"),
-    "TorchClassifier" -> new ProbabilisticEstimator("p"),
-    "TorchClassifier" -> new ClassifyingEstimator("c"),
-    "TorchRegressor" -> new RegressingEstimator("r"),
-    "TorchModel" -> new PlainModel("m"),
-    "TorchClassificationModel" -> new ProbabilisticModel("pm"),
-    "TorchRegressionModel" -> new RegressingModel("rm")
+    "TorchEstimator" -> new TorchEstimator(),
+    "TorchClassifier" -> new TorchClassifier(),
+    "TorchRegressor" -> new TorchRegressor(),
+    "TorchModel" -> new TorchModel(),
+    "TorchClassificationModel" -> new TorchClassificationModel(),
+    "TorchRegressionModel" -> new TorchRegressionModel()
   )
 
   // Spark's models for Vectors have it; nothing reads it there.
   private val besides = Set("labelCol")
 
   for ((name, stage) <- stages) {
-    test(s"${stage.getClass.getSimpleName} has the names, types, defaults and docs of $name") {
+    test(s"$name has the names, types, defaults and docs of Python's") {
       val params = expected(name).filter(each => (each \ "type").extract[String] != "Secret")
 
       for (each <- params) {
@@ -55,7 +49,7 @@ class ParamsSuite extends AnyFunSuite {
     }
   }
 
-  private val estimator = new PlainEstimator("e")
+  private val estimator = new TorchEstimator("e")
 
   private val refused: Seq[ParamMap => ParamMap] = Seq(
     _.put(estimator.epochs, 0),
@@ -103,7 +97,7 @@ class ParamsSuite extends AnyFunSuite {
       .put(estimator.metrics, "accuracy")
       .put(estimator.optimizer, """{"$": "object", "v": "torch.optim.adam.Adam"}""")
       .put(estimator.callbacks, """[{"$": "callback", "class": "pkg.Mine", "state": {}}]""")
-    val classes = new ClassifyingEstimator("c")
+    val classes = new TorchClassifier("c")
     map.put(classes.numClasses, 0).put(classes.numClasses, 2)
     map.put(classes.classWeights, "balanced").put(classes.classWeights, "[1, 0.5]")
 
@@ -113,7 +107,7 @@ class ParamsSuite extends AnyFunSuite {
   }
 
   test("a secret is in copies, and nowhere else") {
-    val stage = new PlainEstimator("e")
+    val stage = new TorchEstimator("e")
     assert(stage.getStorageOptions == "{}")
     stage.setSecret(stage.storageOptions, Map("key" -> "s3cret"))
 
@@ -123,9 +117,9 @@ class ParamsSuite extends AnyFunSuite {
     new ObjectOutputStream(bytes).writeObject(stage)
     assert(!bytes.toString("ISO-8859-1").contains("s3cret"))
     val read = new ObjectInputStream(new ByteArrayInputStream(bytes.toByteArray)).readObject()
-    assert(read.asInstanceOf[PlainEstimator].getStorageOptions == "{}")
+    assert(read.asInstanceOf[TorchEstimator].getStorageOptions == "{}")
     assert(stage.secretsToJson == """{"storageOptions":{"key":"s3cret"}}""")
-    assert(read.asInstanceOf[PlainEstimator].secretsToJson == "{}")
+    assert(read.asInstanceOf[TorchEstimator].secretsToJson == "{}")
     val message = intercept[IllegalArgumentException](stage.setSecret(stage.storageOptions, "s3cret")).getMessage
     assert(message.contains("storageOptions") && !message.contains("s3cret"))
   }
@@ -140,52 +134,4 @@ class ParamsSuite extends AnyFunSuite {
   private def defaultOf(stage: Params, param: Param[_]): Option[JValue] = stage
     .getDefault(param)
     .map(value => parse(s"[${param.asInstanceOf[Param[Any]].jsonEncode(value)}]").children.head)
-}
-
-class PlainEstimator(override val uid: String) extends Estimator[PlainModel] with EstimatorParams {
-  override def fit(dataset: Dataset[_]): PlainModel = new PlainModel(Identifiable.randomUID("model"))
-  override def transformSchema(schema: StructType): StructType = schema
-  override def copy(extra: ParamMap): PlainEstimator = defaultCopy(extra)
-}
-
-class ClassifyingEstimator(override val uid: String)
-    extends Classifier[Vector, ClassifyingEstimator, ProbabilisticModel]
-    with ClassifierParams {
-  override protected def train(dataset: Dataset[_]): ProbabilisticModel = new ProbabilisticModel("model")
-  override def copy(extra: ParamMap): ClassifyingEstimator = defaultCopy(extra)
-}
-
-class ProbabilisticEstimator(override val uid: String)
-    extends ProbabilisticClassifier[Vector, ProbabilisticEstimator, ProbabilisticModel]
-    with ClassifierParams {
-  override protected def train(dataset: Dataset[_]): ProbabilisticModel = new ProbabilisticModel("model")
-  override def copy(extra: ParamMap): ProbabilisticEstimator = defaultCopy(extra)
-}
-
-class RegressingEstimator(override val uid: String)
-    extends Regressor[Vector, RegressingEstimator, RegressingModel]
-    with RegressorParams {
-  override protected def train(dataset: Dataset[_]): RegressingModel = new RegressingModel("model")
-  override def copy(extra: ParamMap): RegressingEstimator = defaultCopy(extra)
-}
-
-class PlainModel(override val uid: String) extends Model[PlainModel] with ModelParams with HasOutputs {
-  override def transform(dataset: Dataset[_]): DataFrame = dataset.toDF()
-  override def transformSchema(schema: StructType): StructType = schema
-  override def copy(extra: ParamMap): PlainModel = defaultCopy(extra)
-}
-
-class ProbabilisticModel(override val uid: String)
-    extends ProbabilisticClassificationModel[Vector, ProbabilisticModel]
-    with ModelParams
-    with HasClassColumns {
-  override def numClasses: Int = 2
-  override def predictRaw(features: Vector): Vector = features
-  override protected def raw2probabilityInPlace(rawPrediction: Vector): Vector = rawPrediction
-  override def copy(extra: ParamMap): ProbabilisticModel = defaultCopy(extra)
-}
-
-class RegressingModel(override val uid: String) extends RegressionModel[Vector, RegressingModel] with ModelParams {
-  override def predict(features: Vector): Double = features(0)
-  override def copy(extra: ParamMap): RegressingModel = defaultCopy(extra)
 }
