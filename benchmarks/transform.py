@@ -87,13 +87,18 @@ def as_array(layout: str) -> Column:
     return vector_to_array("features", "float32") if layout == "vector" else F.col("features")
 
 
-def ours(model: TorchModel, layout: str) -> Score:
-    """Return our transform, for features in that layout."""
+def reading(model: TorchModel, layout: str) -> TorchModel:
+    """Return the model, for features in that layout."""
     model = model.copy()
     if layout == "columns":
         model.clear(model.featuresCol)
         model.setFeaturesCols(NAMES)
-    return model.transform
+    return model
+
+
+def small(frame: DataFrame) -> TorchModel:
+    """Return the small network that scores the rows of `numbers`; the DataFrame is that of arrays."""
+    return trained("mlp", {"hidden": [64], "outputs": 1}, frame.withColumn("label", F.lit(0.0)))
 
 
 def batch_udf(network: nn.Module, layout: str) -> Score:
@@ -179,7 +184,7 @@ def in_memory(network: nn.Module, rows: torch.Tensor, batch: int, seconds: float
 def ways_of(spark: SparkSession, model: TorchModel, layout: str, short: bool, folder: Path) -> dict[str, Score]:
     """Return the ways to score rows in that layout, by name."""
     network = nn.Sequential(nn.Linear(WIDTH, 64), nn.ReLU(), nn.Linear(64, 1)).eval()
-    needed = {"ours": ours(model, layout), "predict_batch_udf": batch_udf(network, layout)}
+    needed = {"ours": reading(model, layout).transform, "predict_batch_udf": batch_udf(network, layout)}
     if short:
         return needed
     return {
@@ -194,7 +199,7 @@ def measure_cpu(
     spark: SparkSession, frames: dict[str, DataFrame], rows: int, rounds: int, args: argparse.Namespace, folder: Path
 ) -> Any:
     """Return CPU seconds per million rows by layout and way: a list with one figure for each round."""
-    model = trained("mlp", {"hidden": [64], "outputs": 1}, frames["array"].withColumn("label", F.lit(0.0)))
+    model = small(frames["array"])
     ways = {layout: ways_of(spark, model, layout, args.short, folder) for layout in LAYOUTS if layout in args.only}
     figures: Any = {layout: {way: [] for way in ways[layout]} for layout in ways}
     # The first round compiles the JVM's code and starts the workers.
@@ -265,6 +270,22 @@ def report(cpu: Any, speed: Any) -> None:
     print(json.dumps({"name": "transform", "cpu_s_per_m": shown, "ratio": {k: round(v, 4) for k, v in ratio.items()}}))
 
 
+def session(settings: dict[str, str]) -> SparkSession:
+    """Return a session of a task for each core, with more settings."""
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    spark = (
+        SparkSession.builder.master(f"local[{CORES}]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.memory", "2g")
+        .config("spark.driver.host", "127.0.0.1")
+        .config("spark.sql.shuffle.partitions", "2")
+        .config(map=settings)
+        .getOrCreate()
+    )
+    spark.sparkContext.setLogLevel("ERROR")
+    return spark
+
+
 def main() -> None:
     """Measure, print a table, print JSON."""
     parser = argparse.ArgumentParser()
@@ -277,16 +298,7 @@ def main() -> None:
     unknown = sorted(set(args.only) - {*LAYOUTS, *NETWORKS})
     if unknown:
         parser.error(f"--only knows {', '.join(LAYOUTS + NETWORKS)}, not {', '.join(unknown)}")
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    spark = (
-        SparkSession.builder.master(f"local[{CORES}]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.driver.memory", "2g")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.sql.shuffle.partitions", "2")
-        .getOrCreate()
-    )
-    spark.sparkContext.setLogLevel("ERROR")
+    spark = session({})
     with tempfile.TemporaryDirectory(prefix="sparkdl-benchmark-") as folder:
         report(*measure(spark, args, Path(folder)))
     spark.stop()
