@@ -65,7 +65,10 @@ def submission(arguments: Sequence[str], environment: Mapping[str, str]) -> tupl
     home = _find_spark_home()
     options, end = _options(arguments)
     settings = _settings(options, environment, Path(home))
-    added = ["--jars", ",".join(_jars(settings.get("spark.jars", ""), jar_path()))]
+    jar = jar_path()
+    # Spark warns of a jar that comes twice: the examples are in this one.
+    named = end < len(arguments) and os.path.realpath(arguments[end]) == os.path.realpath(jar)
+    added = [] if named else ["--jars", ",".join(_jars(settings.get("spark.jars", ""), jar))]
     changed = {**environment, "SPARK_HOME": home}
     pythons = _pythons(settings, environment)
     for name in pythons:

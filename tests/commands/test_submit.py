@@ -62,6 +62,12 @@ def test_a_jar_that_is_there_already(ours: str) -> None:
     assert added(["--jars", f"{ours},a.jar"])[0] == f"--jars=a.jar,{ours}"
 
 
+def test_an_application_of_this_jar(ours: str) -> None:
+    command, _ = submission(["--class", "sparkdl.examples.Digits", ours, "file"], {})
+    assert "--jars" not in command
+    assert command[-2:] == [ours, "file"]
+
+
 def test_settings_in_files(tmp_path: Path, ours: str) -> None:
     (tmp_path / "spark-defaults.conf").write_text(
         "# spark.jars no.jar\nspark.jars  a.jar,\\\n  b.jar \nspark.master: yarn\n"
