@@ -77,6 +77,8 @@ def _jar() -> str | None:
 @pytest.fixture
 def bridge(spark: SparkSession) -> SparkSession:
     """The shared session, where its JVM has the Scala stages."""
+    if REMOTE:
+        pytest.skip("a client of Spark Connect has no JVM")
     if _jar() is None:
         pytest.skip("there is no jar of the Scala stages for this pyspark: Maven and `make jar` build it")
     return spark
