@@ -10,7 +10,7 @@ import org.apache.spark.ml.util.{MLReader, MLWritable, MLWriter}
 import org.apache.spark.sql.{DataFrame, Dataset, SparkSession}
 import org.apache.spark.sql.sparkdl.SparkInternals
 import org.apache.spark.sql.types.StructType
-import org.json4s.{DefaultFormats, Formats, JObject, JValue}
+import org.json4s.{DefaultFormats, Formats, JObject, JValue, MappingException}
 import org.json4s.JsonDSL._
 import org.json4s.jackson.JsonMethods.parse
 
@@ -57,6 +57,13 @@ private[sparkdl] trait NetworkModel extends ModelParams with MLWritable {
   private[sparkdl] def outputShapes: Seq[Seq[Int]] = (state.metadata \ "outputs").extract[Seq[Seq[Int]]]
 
   private def trained: Seq[Field] = (state.metadata \ "schema").children.map(Field.fromJson)
+
+  /** Reads what the metadata say, which a stranger may have written. */
+  private[sparkdl] def check(): Unit = {
+    if (trained.isEmpty) throw new NoSuchElementException("it has no inputs")
+    trained.foreach(field => Inputs.checkKind(field.kind))
+    if (outputShapes.isEmpty) throw new NoSuchElementException("it has no outputs")
+  }
 
   private[sparkdl] def addColumns(dataset: Dataset[_]): DataFrame = {
     val session = SparkInternals.sessionOf(dataset.toDF())
@@ -161,6 +168,11 @@ private[sparkdl] object NetworkModel {
   def filled[M <: NetworkModel](model: M, saved: SavedStage, path: String): M = {
     StageParams.set(model, saved, path)
     model.saved = Some(saved)
+    try model.check()
+    catch {
+      case error @ (_: MappingException | _: NoSuchElementException) =>
+        throw new SparkDLException(s"$path: its metadata are damaged: ${error.getMessage}", error)
+    }
     model
   }
 }

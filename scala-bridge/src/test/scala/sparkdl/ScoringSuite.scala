@@ -1,5 +1,8 @@
 package sparkdl
 
+import java.nio.charset.StandardCharsets.UTF_8
+import java.nio.file.Files
+
 import org.apache.spark.ml.linalg.Vector
 import org.apache.spark.ml.param.ParamMap
 import org.apache.spark.sql.Row
@@ -36,6 +39,32 @@ class ScoringSuite extends BridgeSuite {
     assert(there.sameElements(model.transform(prepared).orderBy("id").select("prediction").collect()))
     assert(intercept[SparkDLException](TorchModel.load(path("model"))).getMessage.contains("not a sparkdl.TorchModel"))
     assert(intercept[SparkDLException](TorchModel.load(path("rows"))).getMessage.contains("there is no saved stage"))
+  }
+
+  test("metadata that somebody has damaged are one sentence") {
+    model.write.save(path("damaged"))
+    val file = folder.resolve("damaged/metadata/part-00000")
+    val whole = new String(Files.readAllBytes(file), UTF_8)
+    val wrong = Seq(
+      whole.replace(
+        "\"kind\":\"vector\"",
+        "\"kind\":\"odd\""
+      ) -> "its metadata are damaged: it has a field of the kind 'odd'",
+      whole.replace("\"schema\":", "\"scheme\":") -> "its metadata are damaged: it has no inputs",
+      whole.replace("\"outputs\":", "\"output\":") -> "its metadata are damaged",
+      whole
+        .replace("\"formatVersion\":2", "\"formatVersion\":3") -> "it has format version 3, this sparkdl reads 1 to 2",
+      whole.replace("\"paramMap\":{}", "\"paramMap\":{\"odd\":1}") -> "TorchClassificationModel has no Param 'odd'",
+      "[]" -> "its metadata are damaged",
+      "{" -> "its metadata are damaged"
+    )
+    for ((text, said) <- wrong) {
+      Files.delete(file)
+      Files.deleteIfExists(file.resolveSibling(".part-00000.crc"))
+      Files.write(file, text.getBytes(UTF_8))
+      val error = intercept[SparkDLException](TorchClassificationModel.load(path("damaged")))
+      assert(error.getMessage.startsWith(s"${path("damaged")}: $said"))
+    }
   }
 
   test("inner layers are columns, and their names are checked") {

@@ -4,7 +4,7 @@ import java.nio.charset.StandardCharsets.UTF_8
 import java.nio.file.{Files, Path => LocalPath}
 
 import scala.jdk.CollectionConverters._
-import scala.util.Using
+import scala.util.{Success, Try, Using}
 
 import org.apache.hadoop.fs.{FileSystem, FileUtil, Path}
 import org.apache.spark.sql.SparkSession
@@ -111,9 +111,9 @@ private[sparkdl] object SavedStage {
       throw new SparkDLException(s"$path: its metadata have ${file.getLen} bytes, $mostMetadata are read at most")
     }
     val bytes = Using.resource(system.open(file.getPath))(_.readAllBytes())
-    parse(new String(bytes, UTF_8), useBigDecimalForDouble = false) match {
-      case value: JObject if (value \ "class") != JNothing => value
-      case _ => throw new SparkDLException(s"$path: its metadata are damaged: no JSON object with a class")
+    Try(parse(new String(bytes, UTF_8))) match {
+      case Success(value: JObject) if (value \ "class") != JNothing && (value \ "uid") != JNothing => value
+      case _ => throw new SparkDLException(s"$path: its metadata are damaged: no JSON object with class and uid")
     }
   }
 

@@ -40,6 +40,10 @@ private[sparkdl] object Inputs {
     )
   }
 
+  /** Refuses a kind of column that this version does not know. */
+  def checkKind(kind: String): Unit =
+    if (!ColumnType.all.exists(_.kind == kind)) throw new NoSuchElementException(s"it has a field of the kind '$kind'")
+
   /** A field of the network with the columns it is read from now, and their kind. */
   private def boundField(field: Field, columns: Seq[String], param: String, schema: StructType): Field = {
     val types = columns.map(typeOf(_, param, schema))

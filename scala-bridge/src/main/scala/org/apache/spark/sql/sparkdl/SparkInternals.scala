@@ -9,7 +9,7 @@ import org.apache.spark.JobArtifactSet
 import org.apache.spark.SparkContext
 import org.apache.spark.SparkFiles
 import org.apache.spark.api.python.{Py4JServer, PythonEvalType, PythonUtils, SimplePythonFunction}
-import org.apache.spark.ml.linalg.{SQLDataTypes, Vector}
+import org.apache.spark.ml.linalg.SQLDataTypes
 import org.apache.spark.sql.{classic, Column, DataFrame, SparkSession}
 import org.apache.spark.sql.execution.python.UserDefinedPythonFunction
 import org.apache.spark.sql.types.DataType
@@ -87,9 +87,6 @@ object SparkInternals {
   def pythonPath(): String =
     PythonUtils.mergePythonPaths(PythonUtils.sparkPythonPath, sys.env.getOrElse("PYTHONPATH", ""))
 
-  /** The class of that name, by the loader that also knows the jars of `--jars`. */
-  def classOfName(name: String): Class[_] = Utils.classForName[AnyRef](name)
-
   /** The properties that Spark gives to the jobs of this thread. */
   def localProperties(context: SparkContext): java.util.Properties = Utils.cloneProperties(context.getLocalProperties)
 
@@ -99,9 +96,6 @@ object SparkInternals {
 
   /** Spark ML's vectors. */
   val vectorType: DataType = SQLDataTypes.VectorType
-
-  /** An empty vector stands where Spark's interfaces want one and the value does not matter. */
-  type MLVector = Vector
 }
 
 /** The way by which Python reaches this JVM: py4j, as Spark's own launcher of Python programs starts it. */
