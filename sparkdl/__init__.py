@@ -15,6 +15,7 @@ What there is; ``help`` of each lists its Params:
     register, trusted  say which classes and which pickled code a saved model may bring back
     jar_path           the jar of the same stages for Scala, Java and Spark Connect servers
     SparkDLError       what all errors of sparkdl are
+    sparkdl.connect    the same stages for a client of Spark Connect without torch
     sparkdl.nn         networks by name: mlp, cnn
     sparkdl.train      Callback, what looks on while a network is trained, and some that are ready
     sparkdl.data       make_spark_converter and open_parquet: rows for a training loop of your own
@@ -23,6 +24,7 @@ Names are imported when they are first used, so that ``import sparkdl`` is quick
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from sparkdl.errors import SparkDLError
@@ -69,7 +71,9 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name in _PLACES:
-        value = getattr(import_module(_PLACES[name]), name)
+        # A client of Spark Connect may have no torch: its server has.
+        thin = name.startswith("Torch") and find_spec("torch") is None
+        value = getattr(import_module("sparkdl.connect" if thin else _PLACES[name]), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

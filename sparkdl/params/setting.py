@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=Params)
 
+_PUBLIC = ("sparkdl", "sparkdl.connect")
+"""Modules in which users find the stages."""
 _WIDTH = 100
 """Columns of the list of Params in ``help``."""
 _MAX_SHOWN = 200
@@ -77,7 +79,7 @@ class Settings(Params):
                 _add(cls, _getter(name, setting.doc), f"get{name[0].upper()}{name[1:]}")
                 _add(cls, _setter(name, setting.doc), f"set{name[0].upper()}{name[1:]}")
         cls.__signature__ = _keywords(cls)  # type: ignore[attr-defined]
-        if cls.__module__ == "sparkdl" and cls.__doc__:
+        if cls.__module__ in _PUBLIC and not cls.__name__.startswith("_") and cls.__doc__:
             cls.__doc__ = "\n".join([cleandoc(cls.__doc__), "", "Params", "------", *_explained(cls)])
 
     def __init__(self, **settings: Any) -> None:

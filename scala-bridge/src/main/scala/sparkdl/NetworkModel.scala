@@ -1,10 +1,11 @@
 package sparkdl
 
 import java.nio.charset.StandardCharsets.UTF_8
-import java.nio.file.Files
+import java.nio.file.{Files, Paths}
 import java.util.{List => JavaList, Map => JavaMap}
 
 import scala.jdk.CollectionConverters._
+import scala.util.Using
 
 import org.apache.spark.ml.util.{MLReader, MLWritable, MLWriter}
 import org.apache.spark.sql.{DataFrame, Dataset, SparkSession}
@@ -44,6 +45,12 @@ private[sparkdl] trait NetworkModel extends ModelParams with MLWritable {
 
   /** The same for Java. */
   def historyAsJava: JavaList[JavaMap[String, Double]] = history.map(_.asJava).asJava
+
+  /** Bytes of the files that hold the network; a Spark Connect server limits the models of a session by it. */
+  private[sparkdl] def bytes: Long = {
+    val files = Using.resource(Files.list(state.folder))(_.iterator.asScala.toSeq)
+    files.filter(Files.isRegularFile(_)).map(Files.size).sum
+  }
 
   /** Numbers of a row that go into the network, over all inputs. */
   def numFeatures: Int = trained.filter(_.kind != "mask").map(_.size).sum
@@ -178,7 +185,12 @@ private[sparkdl] object NetworkModel {
 }
 
 private class NetworkModelWriter(model: NetworkModel) extends MLWriter {
-  override protected def saveImpl(path: String): Unit = {
+  override protected def saveImpl(path: String): Unit = write(path)
+
+  // Where a Spark Connect server keeps the models of its sessions.
+  override def saveToLocal(path: String): Unit = write(Paths.get(path).toUri.toString)
+
+  private def write(path: String): Unit = {
     val state = model.state
     val kept = Seq("schema", "outputs", "extra").map(name => name -> (state.metadata \ name))
     SavedStage.save(sparkSession, path, StageMetadata.of(model, kept), Some(state.folder))
@@ -192,4 +204,6 @@ private[sparkdl] class NetworkModelReader[M <: NetworkModel](className: String, 
     val saved = SavedStage.load(sparkSession, path, className)
     NetworkModel.filled(make(saved.uid), saved, path)
   }
+
+  override def loadFromLocal(path: String): M = load(Paths.get(path).toUri.toString)
 }

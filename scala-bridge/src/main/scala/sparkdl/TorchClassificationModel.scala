@@ -47,6 +47,8 @@ class TorchClassificationModel(override val uid: String)
 
   override protected def raw2probabilityInPlace(rawPrediction: Vector): Vector = throw RowByRow.refused(this)
 
+  override def estimatedSize: Long = bytes
+
   override def copy(extra: ParamMap): TorchClassificationModel =
     shareWith(defaultCopy[TorchClassificationModel](extra)).setParent(parent)
 }

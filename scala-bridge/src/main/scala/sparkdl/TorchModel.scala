@@ -20,6 +20,8 @@ class TorchModel(override val uid: String) extends Model[TorchModel] with Networ
 
   override def transformSchema(schema: StructType): StructType = addFields(schema)
 
+  override def estimatedSize: Long = bytes
+
   override def copy(extra: ParamMap): TorchModel = shareWith(defaultCopy[TorchModel](extra)).setParent(parent)
 }
 

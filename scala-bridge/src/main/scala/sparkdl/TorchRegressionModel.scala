@@ -28,6 +28,8 @@ class TorchRegressionModel(override val uid: String)
   /** Not offered: the network runs in Python workers, on DataFrames. */
   override def predict(features: Vector): Double = throw RowByRow.refused(this)
 
+  override def estimatedSize: Long = bytes
+
   override def copy(extra: ParamMap): TorchRegressionModel =
     shareWith(defaultCopy[TorchRegressionModel](extra)).setParent(parent)
 }

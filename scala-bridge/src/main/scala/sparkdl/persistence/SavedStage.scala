@@ -58,7 +58,7 @@ private[sparkdl] object SavedStage {
     val metadata = read(system, root, path)
     val found = (metadata \ "class").extractOpt[String].getOrElse("")
     if (found != expected) {
-      throw new SparkDLException(s"$path: it holds a $found, not a $expected: load it with SparkDL.load")
+      throw new SparkDLException(s"$path: it holds a $found, not a $expected: load it as that, or with SparkDL.load")
     }
     (metadata \ "formatVersion").extractOpt[Int] match {
       case Some(version) if version >= 1 && version <= FormatVersion =>
