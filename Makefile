@@ -86,7 +86,7 @@ coverage: env
 	@$(BIN)/coverage combine -q
 	@$(BIN)/coverage report
 
-test-slow: env
+test-slow: jar
 	@echo "== slow tests"
 	@PATH="$(CURDIR)/.uv/bin:$$PATH" $(BIN)/python -m pytest -m slow
 

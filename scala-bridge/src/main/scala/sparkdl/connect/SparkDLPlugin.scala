@@ -18,7 +18,7 @@ class SparkDLPlugin extends MLBackendPlugin {
   }
 }
 
-private object SparkDLPlugin {
+private[connect] object SparkDLPlugin {
   val Client = "sparkdl.connect."
 
   val Stages: Set[String] = Set(
