@@ -20,6 +20,7 @@ SPARK_SUBMIT = str(Path(sys.executable).with_name("spark-submit"))
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 NOT_RUN = {
     "docs/compatibility.md": ["model = TorchClassifier("],  # executors with GPUs, on a cluster
+    "docs/connect_ml.md": ["from pyspark.ml import Pipeline, PipelineModel"],  # a client of a server
     "docs/guides/gpus.md": ["spark = SparkSession.", "TorchClassifier("],  # machines with GPUs
     "docs/migration.md": [
         "# horovod.spark ",  # two programs beside each other, one of them horovod.spark's
