@@ -4,6 +4,7 @@ import java.nio.charset.StandardCharsets.UTF_8
 import java.nio.file.{Files, Paths}
 import java.util.{List => JavaList, Map => JavaMap}
 
+import scala.collection.immutable.VectorMap
 import scala.jdk.CollectionConverters._
 import scala.util.Using
 
@@ -38,7 +39,8 @@ private[sparkdl] trait NetworkModel extends ModelParams with MLWritable {
   def history: Seq[Map[String, Double]] = {
     val file = state.folder.resolve("history.json")
     parse(new String(Files.readAllBytes(file), UTF_8)).children.map {
-      case JObject(figures) => figures.collect { case (name, value) => name -> NetworkModel.number(value) }.toMap
+      // In the order in which the fit has written them.
+      case JObject(figures) => VectorMap.from(figures.map { case (name, value) => name -> NetworkModel.number(value) })
       case _ => Map.empty[String, Double]
     }
   }
@@ -51,6 +53,14 @@ private[sparkdl] trait NetworkModel extends ModelParams with MLWritable {
     val files = Using.resource(Files.list(state.folder))(_.iterator.asScala.toSeq)
     files.filter(Files.isRegularFile(_)).map(Files.size).sum
   }
+
+  /** As Spark's own models are shown. */
+  override def toString: String =
+    s"${getClass.getSimpleName}: uid=$uid" + sizes.map { case (name, size) => s", $name=$size" }.mkString
+
+  // Of what a fit or a load has filled; before that nothing is known.
+  private[sparkdl] def sizes: Seq[(String, Int)] =
+    if (Option(saved).flatten.isEmpty) Nil else Seq("numFeatures" -> numFeatures)
 
   /** Numbers of a row that go into the network, over all inputs. */
   def numFeatures: Int = trained.filter(_.kind != "mask").map(_.size).sum

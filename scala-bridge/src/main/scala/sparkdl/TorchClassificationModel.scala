@@ -27,6 +27,9 @@ class TorchClassificationModel(override val uid: String)
 
   override def numFeatures: Int = super[NetworkModel].numFeatures
 
+  private[sparkdl] override def sizes: Seq[(String, Int)] =
+    super.sizes ++ super.sizes.headOption.map(_ => "numClasses" -> numClasses)
+
   private[sparkdl] def head: Head = {
     val limits = if (isSet(thresholds)) Some(getThresholds.toSeq) else None
     for (given <- limits if given.size != numClasses) {

@@ -20,6 +20,8 @@ class TrainingSuite extends BridgeSuite {
     assert(model.numFeatures == 4)
     assert(model.history.size == 12)
     assert(model.history.last("loss") < model.history.head("loss"))
+    assert(model.history.head.keys.take(3).toSeq == Seq("epoch", "loss", "accuracy"))
+    assert(model.toString == s"TorchClassificationModel: uid=${model.uid}, numFeatures=4, numClasses=3")
     val scored = fitted.transform(rows)
     // What columns hold besides, such as the names of a vector's parts, only the rows tell.
     val foreseen = fitted.transformSchema(rows.schema)
@@ -123,6 +125,8 @@ class TrainingSuite extends BridgeSuite {
     val wrong = intercept[SparkDLException](pipeline(classifier.setModule("nope")).fit(rows))
     assert(wrong.getMessage.linesIterator.next().contains("nope"))
     assert(wrong.pythonTraceback.contains("Traceback"))
+    // It leads to the line of the program, not to a thread that nobody knows.
+    assert(wrong.getStackTrace.exists(_.getClassName.startsWith("sparkdl.TrainingSuite")))
     val column = intercept[SparkDLException](new TorchClassifier().setModule("mlp").setFeaturesCol("absent").fit(rows))
     assert(column.getMessage.startsWith("featuresCol='absent'"))
     val unknown = intercept[SparkDLException](pipeline(classifier.setModule("no.such_module:Net")).fit(rows))

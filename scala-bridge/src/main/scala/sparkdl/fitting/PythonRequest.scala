@@ -1,7 +1,7 @@
 package sparkdl.fitting
 
 import java.util.UUID
-import java.util.concurrent.{CompletableFuture, TimeUnit}
+import java.util.concurrent.{CompletableFuture, TimeUnit, TimeoutException}
 
 import org.apache.spark.sql.{DataFrame, SparkSession}
 import org.apache.spark.sql.sparkdl.SparkInternals
@@ -39,7 +39,8 @@ class PythonRequest private[sparkdl] (
     val schema: String,
     val target: String
 ) {
-  private val result = new CompletableFuture[String]
+  // What is wrong and the traceback, or the answer.
+  private val result = new CompletableFuture[Either[(String, String), String]]
   private val properties = SparkInternals.localProperties(session.sparkContext)
 
   /** Tag of all Spark jobs of this request. */
@@ -51,19 +52,18 @@ class PythonRequest private[sparkdl] (
     session.sparkContext.addJobTag(tag)
   }
 
-  def succeed(answer: String): Unit = { val _ = result.complete(answer) }
+  def succeed(answer: String): Unit = { val _ = result.complete(Right(answer)) }
 
-  def fail(said: String, traceback: String): Unit = {
-    val _ = result.completeExceptionally(new SparkDLException(said, null, traceback))
-  }
+  def fail(said: String, traceback: String): Unit = { val _ = result.complete(Left(said -> traceback)) }
 
-  /** The answer, if it comes within so many milliseconds. */
+  /** The answer, if it comes within so many milliseconds; what is wrong is thrown here, where the program asked. */
   private[fitting] def await(milliseconds: Long): Option[String] =
-    try Some(result.get(milliseconds, TimeUnit.MILLISECONDS))
-    catch {
-      case _: java.util.concurrent.TimeoutException => None
-      case error: java.util.concurrent.ExecutionException => throw error.getCause
-    }
+    try
+      result.get(milliseconds, TimeUnit.MILLISECONDS) match {
+        case Right(answer) => Some(answer)
+        case Left((said, traceback)) => throw new SparkDLException(said, null, traceback)
+      }
+    catch { case _: TimeoutException => None }
 }
 
 /** What Python finds by name in this JVM: `PythonDrivers.get(key)`. */

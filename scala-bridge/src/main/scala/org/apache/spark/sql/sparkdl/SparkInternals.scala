@@ -59,11 +59,12 @@ object SparkInternals {
 
   /** Sends a file to every executor, for the jobs of this session and those of no session. */
   def addFile(session: SparkSession, file: Path): Unit = {
-    val context = session.sparkContext
-    context.addFile(file.toUri.toString)
-    // A job that runs with the artifacts of a session gets the files of that session alone.
+    // A job that runs with the artifacts of a session gets the files of that session alone. In spark-shell a session
+    // has none of its own: null, as for the jobs of no session.
     val state = session.asInstanceOf[classic.SparkSession].artifactManager.state
-    JobArtifactSet.withActiveJobArtifactState(state)(context.addFile(file.toUri.toString))
+    for (each <- Seq(null, state).distinct) {
+      JobArtifactSet.withActiveJobArtifactState(each)(session.sparkContext.addFile(file.toUri.toString))
+    }
   }
 
   /** The session of a DataFrame, of the classic kind. */
