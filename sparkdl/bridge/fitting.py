@@ -134,7 +134,17 @@ def _estimator(folder: Path, secrets: dict[str, Any]) -> TrainingStage[Any]:
     name = str(read_object(folder / "metadata" / "part-00000").get("class")).removeprefix("sparkdl.")
     if name not in _ESTIMATORS:
         raise PersistenceError(f"{name} is no estimator of sparkdl's")
-    estimator: TrainingStage[Any] = read_stage(getattr(sparkdl, name), folder, "the estimator")
+    try:
+        estimator: TrainingStage[Any] = read_stage(getattr(sparkdl, name), folder, "the estimator")
+    except PersistenceError as error:
+        if "is not known here" not in str(error):
+            raise
+        # The remedies of Python's own programs are none here.
+        said = str(error).partition("is not known here")[0]
+        raise PersistenceError(
+            f"{said}is not known here, and what a file names is not imported: name its module in the Spark setting "
+            "spark.sparkdl.imports"
+        ) from error
     estimator.setParams(**secrets)
     return estimator
 

@@ -8,7 +8,6 @@ import org.apache.spark.ml.util.{MLReader, MLWritable, MLWriter}
 import org.apache.spark.sql.{DataFrame, Dataset, SparkSession}
 import org.apache.spark.sql.sparkdl.SparkInternals
 import org.apache.spark.sql.types.{DataType, StructType}
-import org.json4s.JObject
 
 import sparkdl.fitting.{PythonDriver, PythonRequest}
 import sparkdl.params.TrainingParams
@@ -47,7 +46,7 @@ private[sparkdl] trait TrainingStage extends TrainingParams with MLWritable {
     SparkVersion.check(session.version)
     val folder = SparkInternals.temporaryFolder("sparkdl-stage").toPath
     try {
-      SavedStage.save(session, folder.toUri.toString, StageMetadata.of(this, Nil), saved.map(_.folder))
+      SavedStage.save(session, folder.toUri.toString, StageMetadata.of(this, Nil), Option(saved).flatten.map(_.folder))
       val request = new PythonRequest(
         kind,
         session,
@@ -65,7 +64,9 @@ private[sparkdl] trait TrainingStage extends TrainingParams with MLWritable {
 
   /** The names among the Params that Python may import: those that the program has given, and not a file. */
   private def namesToImport(session: SparkSession): Seq[String] = {
-    val fromFile = saved.toSeq.flatMap(stage => Names.of(JObject(stage.params.toList))).toSet
+    // A text in a file becomes a name as well, so both are looked for in the same form.
+    val params = Option(saved).flatten.toSeq.flatMap(_.params)
+    val fromFile = params.flatMap { case (name, value) => Names.of(Names.toPython(name, value)) }.toSet
     val allowed = PythonWorkers.imports(session)
     val names = Names.of(StageParams.toJson(this)).distinct
     names.filter(name => !fromFile.contains(name) || allowed.contains(Names.moduleOf(name)))
@@ -103,7 +104,7 @@ private[sparkdl] object TrainingStage {
 
 private class TrainingStageWriter(stage: TrainingStage) extends MLWriter {
   override protected def saveImpl(path: String): Unit =
-    SavedStage.save(sparkSession, path, StageMetadata.of(stage, Nil), stage.saved.map(_.folder))
+    SavedStage.save(sparkSession, path, StageMetadata.of(stage, Nil), Option(stage.saved).flatten.map(_.folder))
 }
 
 /** Reads an estimator of the class that `make` makes. */

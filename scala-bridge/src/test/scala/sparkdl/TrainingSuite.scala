@@ -1,6 +1,10 @@
 package sparkdl
 
+import java.nio.charset.StandardCharsets.UTF_8
+import java.nio.file.Files
+
 import scala.sys.process.Process
+import scala.util.Using
 
 import org.apache.spark.ml.PipelineModel
 import org.apache.spark.ml.classification.OneVsRest
@@ -113,6 +117,29 @@ class TrainingSuite extends BridgeSuite {
     val whole = pipeline(classifier.setEpochs(4)).fit(rows).stages.last.asInstanceOf[TorchClassificationModel]
     assert(further.history.last("loss") == whole.history.last("loss"))
     assert(runs == before + 2)
+  }
+
+  test("what a file names is not imported, in whatever form it stands there") {
+    val marks = folder.resolve("mark")
+    val arguments = Map[String, Any]("path" -> marks.toString, "inputs" -> 4, "outputs" -> 3)
+    val name = "tests.bridge.networks:Marking"
+    classifier.setModule(name).setModuleParams(arguments).write.save(path("named"))
+    val file = folder.resolve("named/metadata/part-00000")
+    val whole = new String(Files.readAllBytes(file), UTF_8)
+    val asObject = s"""{"$$":"object","v":"$name"}"""
+    assert(whole.contains(asObject))
+    for (form <- Seq(asObject, s""""$name"""")) {
+      Files.deleteIfExists(file.resolveSibling(".part-00000.crc"))
+      Files.write(file, whole.replace(asObject, form).getBytes(UTF_8))
+      val loaded = TorchClassifier.load(path("named"))
+      val error = intercept[SparkDLException](pipeline(loaded).fit(rows))
+      assert(error.getMessage.contains(s"module refers to $name, which is not known here"))
+      assert(error.getMessage.contains("spark.sparkdl.imports"))
+      assert(!Using.resource(Files.list(folder))(_.anyMatch(_.toString.startsWith(marks.toString))))
+    }
+    spark.conf.set("spark.sparkdl.imports", "tests.bridge.networks")
+    try assert(pipeline(TorchClassifier.load(path("named"))).fit(rows).stages.length == 3)
+    finally spark.conf.unset("spark.sparkdl.imports")
   }
 
   /** How many runs MLflow has. */
