@@ -28,7 +28,7 @@ help:
 	@echo "make demo       train a digit classifier on two Horovod ranks, end to end"
 	@echo "make jar        build the jar for Scala, Java and Spark Connect servers with Maven, into sparkdl/jars"
 	@echo "make test       run the tests, those of make coverage first (make test-slow: those that take minutes or need the package index)"
-	@echo "make test-release  run what takes many minutes and seldom changes: Horovod built for GPUs, lost executors and hosts"
+	@echo "make test-release  run what takes many minutes and seldom changes: Horovod built for GPUs, S3 and HDFS, lost executors and hosts"
 	@echo "make test-versions  run the core of the tests on every pyspark and Python, and over Spark Connect"
 	@echo "make test-scala run the tests of the Scala bridge, a part of make test"
 	@echo "make coverage   run the tests without Spark, and say which branches of the code they reach"

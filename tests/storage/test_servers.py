@@ -30,7 +30,7 @@ from sparkdl.train.checkpoint.folder import CheckpointFolder, snapshot
 from tests.servers.hdfs import hdfs_server
 from tests.servers.s3 import s3_server
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.release
 
 Store = tuple[str, dict[str, Any]]
 SERVERS: dict[str, Callable[[Path], AbstractContextManager[Store]]] = {"s3": s3_server, "hdfs": hdfs_server}
