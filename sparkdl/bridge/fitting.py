@@ -24,6 +24,7 @@ from pyspark.sql.types import StructType
 from torch import nn
 
 import sparkdl
+from sparkdl.bridge.names import names_of_files
 from sparkdl.errors import PersistenceError, SettingError, SparkDLError
 from sparkdl.estimators.base import TrainingStage
 from sparkdl.estimators.model import model_class
@@ -134,24 +135,15 @@ def _estimator(folder: Path, secrets: dict[str, Any]) -> TrainingStage[Any]:
     name = str(read_object(folder / "metadata" / "part-00000").get("class")).removeprefix("sparkdl.")
     if name not in _ESTIMATORS:
         raise PersistenceError(f"{name} is no estimator of sparkdl's")
-    try:
+    with names_of_files():
         estimator: TrainingStage[Any] = read_stage(getattr(sparkdl, name), folder, "the estimator")
-    except PersistenceError as error:
-        if "is not known here" not in str(error):
-            raise
-        # The remedies of Python's own programs are none here.
-        said = str(error).partition("is not known here")[0]
-        raise PersistenceError(
-            f"{said}is not known here, and what a file names is not imported: name its module in the Spark setting "
-            "spark.sparkdl.imports"
-        ) from error
     estimator.setParams(**secrets)
     return estimator
 
 
 def _network(folder: Path) -> nn.Module:
-    model = read_stage(model_class(folder), folder, "the model whose network is trained")
-    return model.network
+    with names_of_files():
+        return read_stage(model_class(folder), folder, "the model whose network is trained").network
 
 
 def _sentence(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 from torch import nn
 
+from sparkdl.bridge.names import names_of_files
 from sparkdl.errors import SparkDLError
 from sparkdl.network.check import layer_shapes
 from sparkdl.persistence import read_network
@@ -102,7 +103,8 @@ def _network(name: str, trained: list[dict[str, Any]], imports: Sequence[str]) -
     # Names that the user's program or its settings give, never those of a file.
     for module in imports:
         importlib.import_module(module)
-    return read_network(_unpacked(received_file(name)), DataSchema.from_json(trained)).module.eval()
+    with names_of_files():
+        return read_network(_unpacked(received_file(name)), DataSchema.from_json(trained)).module.eval()
 
 
 def _unpacked(archive: Path) -> Path:

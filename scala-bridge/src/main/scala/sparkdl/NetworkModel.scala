@@ -46,7 +46,8 @@ private[sparkdl] trait NetworkModel extends ModelParams with MLWritable {
   }
 
   /** The same for Java. */
-  def historyAsJava: JavaList[JavaMap[String, Double]] = history.map(_.asJava).asJava
+  def historyAsJava: JavaList[JavaMap[String, java.lang.Double]] =
+    history.map(_.map { case (name, value) => name -> Double.box(value) }.asJava).asJava
 
   /** Bytes of the files that hold the network; a Spark Connect server limits the models of a session by it. */
   private[sparkdl] def bytes: Long = {
@@ -78,12 +79,14 @@ private[sparkdl] trait NetworkModel extends ModelParams with MLWritable {
   /** Reads what the metadata say, which a stranger may have written. */
   private[sparkdl] def check(): Unit = {
     if (trained.isEmpty) throw new NoSuchElementException("it has no inputs")
+    NetworkFiles.check(state.folder)
     trained.foreach(field => Inputs.checkKind(field.kind))
     if (outputShapes.isEmpty) throw new NoSuchElementException("it has no outputs")
   }
 
   private[sparkdl] def addColumns(dataset: Dataset[_]): DataFrame = {
     val session = SparkInternals.sessionOf(dataset.toDF())
+    SparkInternals.checkRunning(session)
     SparkVersion.check(session.version)
     plan(dataset.schema, Some(session)).addColumns(dataset.toDF(), network)
   }
@@ -188,7 +191,7 @@ private[sparkdl] object NetworkModel {
     try model.check()
     catch {
       case error @ (_: MappingException | _: NoSuchElementException) =>
-        throw new SparkDLException(s"$path: its metadata are damaged: ${error.getMessage}", error)
+        throw new SparkDLException(s"$path: it is damaged: ${error.getMessage}", error)
     }
     model
   }

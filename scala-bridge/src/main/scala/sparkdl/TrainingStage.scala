@@ -43,6 +43,7 @@ private[sparkdl] trait TrainingStage extends TrainingParams with MLWritable {
       schema: StructType,
       target: Path
   ): String = {
+    SparkInternals.checkRunning(session)
     SparkVersion.check(session.version)
     val folder = SparkInternals.temporaryFolder("sparkdl-stage").toPath
     try {

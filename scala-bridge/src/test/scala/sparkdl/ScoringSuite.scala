@@ -49,12 +49,13 @@ class ScoringSuite extends BridgeSuite {
       whole.replace(
         "\"kind\":\"vector\"",
         "\"kind\":\"odd\""
-      ) -> "its metadata are damaged: it has a field of the kind 'odd'",
-      whole.replace("\"schema\":", "\"scheme\":") -> "its metadata are damaged: it has no inputs",
-      whole.replace("\"outputs\":", "\"output\":") -> "its metadata are damaged",
+      ) -> "it is damaged: it has a field of the kind 'odd'",
+      whole.replace("\"schema\":", "\"scheme\":") -> "it is damaged: it has no inputs",
+      whole.replace("\"outputs\":", "\"output\":") -> "it is damaged",
       whole
         .replace("\"formatVersion\":2", "\"formatVersion\":3") -> "it has format version 3, this sparkdl reads 1 to 2",
       whole.replace("\"paramMap\":{}", "\"paramMap\":{\"odd\":1}") -> "TorchClassificationModel has no Param 'odd'",
+      whole.replace("\"uid\":", "\"vid\":") -> "its metadata are damaged",
       "[]" -> "its metadata are damaged",
       "{" -> "its metadata are damaged"
     )
@@ -65,6 +66,13 @@ class ScoringSuite extends BridgeSuite {
       val error = intercept[SparkDLException](TorchClassificationModel.load(path("damaged")))
       assert(error.getMessage.startsWith(s"${path("damaged")}: $said"))
     }
+  }
+
+  test("a model without its weights is refused when it is loaded") {
+    model.write.save(path("light"))
+    Files.delete(folder.resolve("light/weights.safetensors"))
+    val error = intercept[SparkDLException](TorchClassificationModel.load(path("light")))
+    assert(error.getMessage.endsWith("light: it is damaged: weights.safetensors is missing"))
   }
 
   test("inner layers are columns, and their names are checked") {

@@ -1,6 +1,6 @@
 package sparkdl.fitting
 
-import java.io.{BufferedReader, IOException, InputStreamReader}
+import java.io.{BufferedReader, InputStreamReader}
 import java.nio.charset.StandardCharsets.UTF_8
 import java.util.UUID
 import java.util.concurrent.{LinkedBlockingQueue, TimeUnit}
@@ -14,6 +14,7 @@ import org.apache.spark.sql.sparkdl.{PythonGateway, SparkInternals}
 import org.slf4j.LoggerFactory
 
 import sparkdl.SparkDLException
+import sparkdl.scoring.{PythonProbe, PythonWorkers}
 
 /**
  * A Python process beside the driver, which runs estimators on this JVM's own sessions and DataFrames.
@@ -91,24 +92,14 @@ class PythonDriver private (context: SparkContext) {
     environment.put("PYTHONPATH", SparkInternals.pythonPath())
     environment.put("PYSPARK_GATEWAY_PORT", gateway.port.toString)
     environment.put("PYSPARK_GATEWAY_SECRET", gateway.secret)
-    environment.put("PYSPARK_PYTHON", sparkdl.scoring.PythonWorkers.executable(context))
+    environment.put("PYSPARK_PYTHON", PythonWorkers.executable(context))
     environment.put("PYSPARK_DRIVER_PYTHON", python)
     environment.put("PYSPARK_PIN_THREAD", "true")
     environment.remove("SPARK_REMOTE")
     builder.redirectErrorStream(true)
-    try {
-      val started = builder.start()
-      read(started)
-      started
-    } catch {
-      case error: IOException =>
-        gateway.shutdown()
-        throw new SparkDLException(
-          s"the driver's Python '$python' cannot be run (${error.getMessage}): set spark.pyspark.driver.python or " +
-            "spark.pyspark.python to the Python that has sparkdl installed",
-          error
-        )
-    }
+    val started = builder.start()
+    read(started)
+    started
   }
 
   /** Sends what Python prints into the log of the driver, and keeps its end for errors. */
@@ -161,6 +152,8 @@ private[sparkdl] object PythonDriver {
     val name = context.applicationId
     drivers.get(name).filter(_.join()).getOrElse {
       drivers.remove(name).foreach(_.close())
+      // What it lacks is said in a sentence, before a gateway is open.
+      val _ = PythonProbe.here(executable(context))
       val made = new PythonDriver(context)
       context.addSparkListener(new SparkListener {
         override def onApplicationEnd(end: SparkListenerApplicationEnd): Unit = made.close()

@@ -24,7 +24,7 @@ private[sparkdl] object Kinds {
   def switch: String => Boolean = choice("auto", "true", "false")
 
   def columns(mayBeEmpty: Boolean): Array[String] => Boolean = names => {
-    val filled = names.filter(_.nonEmpty)
+    val filled = names.filterNot(_ == "")
     names.nonEmpty && names.forall(text(mayBeEmpty)) && filled.distinct.length == filled.length
   }
 

@@ -41,6 +41,14 @@ private[sparkdl] object NetworkFiles {
   private val parts = Seq("network.json", "network.pkl", "weights.safetensors", "weights.pt")
   private val sent = mutable.Map.empty[String, mutable.Set[String]]
 
+  /** Refuses a folder without a network. */
+  def check(folder: Path): Unit = {
+    val described = Files.isRegularFile(folder.resolve("network.json"))
+    val weights = Seq("weights.safetensors", "weights.pt").exists(name => Files.isRegularFile(folder.resolve(name)))
+    if (!described) throw new NoSuchElementException("network.json is missing")
+    if (!weights) throw new NoSuchElementException("weights.safetensors is missing")
+  }
+
   private def pack(folder: Path): Path = {
     val target = SparkInternals.temporaryFolder("sparkdl-ship").toPath
     val unnamed = target.resolve("network.zip")

@@ -30,23 +30,27 @@ private[sparkdl] object PythonProbe {
   def ask(context: SparkContext, python: String): Found = {
     val path = context.getConf.getOption("spark.executorEnv.PYTHONPATH").getOrElse("")
     val answer = context.parallelize(Seq(python -> path), 1).map { case (name, more) => run(name, more) }.first()
-    val setting = s"spark.pyspark.python='$python'"
-    answer match {
-      case Left(said) =>
-        throw new SparkDLException(
-          s"$setting cannot be run by an executor ($said): set it to the Python that has sparkdl installed"
-        )
-      case Right(text) => checked(setting, text)
-    }
+    checked(s"spark.pyspark.python='$python'", "an executor", answer)
   }
 
-  private def checked(setting: String, text: String): Found = {
+  /** The same of the Python beside the driver. */
+  def here(python: String): Found =
+    checked(s"spark.pyspark.driver.python='$python'", "the driver", run(python, ""))
+
+  private def checked(setting: String, by: String, answer: Either[String, String]): Found = answer match {
+    case Left(said) =>
+      throw new SparkDLException(
+        s"$setting cannot be run by $by ($said): set it to the Python that has sparkdl installed"
+      )
+    case Right(text) => complete(setting, text)
+  }
+
+  private def complete(setting: String, text: String): Found = {
     val facts = Field.value(text)
     val missing = (facts \ "missing").extract[Seq[String]]
     if (missing.contains("sparkdl.bridge") || missing.contains("sparkdl")) {
       throw new SparkDLException(
-        s"the Python of $setting has no sparkdl of this version: install it there, or set spark.pyspark.python to the " +
-          "Python that has it"
+        s"the Python of $setting has no sparkdl of this version: install it there, or set it to the Python that has it"
       )
     }
     if (missing.nonEmpty) {

@@ -3,6 +3,7 @@ package org.apache.spark.sql.sparkdl
 import java.io.File
 import java.nio.file.Path
 import java.util.{Collections, List => JavaList, Map => JavaMap}
+import java.util.concurrent.CompletableFuture
 
 import org.apache.hadoop.conf.Configuration
 import org.apache.spark.JobArtifactSet
@@ -14,6 +15,8 @@ import org.apache.spark.sql.{classic, Column, DataFrame, SparkSession}
 import org.apache.spark.sql.execution.python.UserDefinedPythonFunction
 import org.apache.spark.sql.types.DataType
 import org.apache.spark.util.Utils
+
+import _root_.sparkdl.SparkDLException
 
 /**
  * What the bridge needs of Spark that is not public: the only file that may change from one minor version of Spark to
@@ -74,6 +77,12 @@ object SparkInternals {
   /** What tells a session from all others, of other applications too. */
   def sessionName(session: classic.SparkSession): String = session.sparkContext.applicationId + session.sessionUUID
 
+  /** Refuses a session whose application has ended. */
+  def checkRunning(session: SparkSession): Unit =
+    if (session.sparkContext.isStopped) {
+      throw new SparkDLException("the Spark application has been stopped: create a session with SparkSession.builder")
+    }
+
   /** The settings of a session's file systems. */
   def hadoopConf(session: SparkSession): Configuration =
     session.asInstanceOf[classic.SparkSession].sessionState.newHadoopConf()
@@ -101,9 +110,7 @@ object SparkInternals {
 
 /** The way by which Python reaches this JVM: py4j, as Spark's own launcher of Python programs starts it. */
 class PythonGateway(context: SparkContext) {
-  private val server = new Py4JServer(context.conf)
-
-  start()
+  private val server = started()
 
   /** The port and the secret that a Python process needs. */
   def port: Int = server.getListeningPort
@@ -112,11 +119,20 @@ class PythonGateway(context: SparkContext) {
 
   def shutdown(): Unit = server.shutdown()
 
-  private def start(): Unit = {
-    // Threads inherit it: ones that are not daemons would keep the JVM from its end.
-    val starter = new Thread(() => server.start(), "sparkdl-gateway")
+  /** Made in a thread that is a daemon, which its own threads inherit: others would keep the JVM from its end. */
+  private def started(): Py4JServer = {
+    val made = new CompletableFuture[Py4JServer]
+    val starter = new Thread(
+      () =>
+        try {
+          val server = new Py4JServer(context.conf)
+          server.start()
+          val _ = made.complete(server)
+        } catch { case error: Throwable => val _ = made.completeExceptionally(error) },
+      "sparkdl-gateway"
+    )
     starter.setDaemon(true)
     starter.start()
-    starter.join()
+    made.get()
   }
 }
