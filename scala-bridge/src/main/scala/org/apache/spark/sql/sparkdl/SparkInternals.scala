@@ -5,6 +5,7 @@ import java.nio.file.Path
 import java.util.{Collections, List => JavaList, Map => JavaMap}
 import java.util.concurrent.CompletableFuture
 
+import _root_.sparkdl.SparkDLException
 import org.apache.hadoop.conf.Configuration
 import org.apache.spark.JobArtifactSet
 import org.apache.spark.SparkContext
@@ -15,8 +16,6 @@ import org.apache.spark.sql.{classic, Column, DataFrame, SparkSession}
 import org.apache.spark.sql.execution.python.UserDefinedPythonFunction
 import org.apache.spark.sql.types.DataType
 import org.apache.spark.util.Utils
-
-import _root_.sparkdl.SparkDLException
 
 /**
  * What the bridge needs of Spark that is not public: the only file that may change from one minor version of Spark to
