@@ -12,7 +12,7 @@ class ProcessSuite extends BridgeSuite {
   test("a Python process that is killed is one sentence, and the next fit has another") {
     val outcome = whileTraining("killed")(_ => fitting.foreach(_.destroyForcibly()))
     assert(outcome.getMessage.contains("the Python process that fits was ended by signal 9"))
-    assert(share(pipeline(classifier).fit(rows).transform(rows)) > 0.9)
+    assert(share(pipeline(classifier).fit(rows).transform(rows)) > 0.85)
   }
 
   test("jobs that are cancelled end the fit") {
