@@ -41,7 +41,9 @@ def test_as_many_ranks_as_slots_pass(spark):
 
 def test_more_ranks_than_slots_are_refused_at_once_with_both_numbers(spark):
     begun = time.monotonic()
-    with pytest.raises(ClusterError, match="^numProcs=8 needs 8 task slots, this cluster has 2: lower numProcs or (create|start) "):
+    with pytest.raises(
+        ClusterError, match="^numProcs=8 needs 8 task slots, this cluster has 2: lower numProcs or (create|start) "
+    ):
         check_cluster(spark, SessionFacts.read(spark), 8)
     assert time.monotonic() - begun < 5
 
