@@ -5,7 +5,6 @@ The JVM hands out requests over py4j; each is served by a thread of its own, so 
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
@@ -30,6 +29,7 @@ from sparkdl.estimators.base import TrainingStage
 from sparkdl.estimators.model import model_class
 from sparkdl.network import register
 from sparkdl.network.registry import name_of
+from sparkdl.persistence.params import imported
 from sparkdl.persistence.reading import read_object
 from sparkdl.persistence.stage import read_stage, write_stage
 
@@ -106,11 +106,8 @@ def _register(names: Iterable[str]) -> dict[str, str]:
     """Import what the program has named, so that the estimator can refer to it; return their own names."""
     own = {}
     for name in names:
-        module, _, qualified = name.partition(":")
         try:
-            found: Any = importlib.import_module(module)
-            for part in qualified.split("."):
-                found = getattr(found, part)
+            found = imported(name)
         except (ImportError, AttributeError) as error:
             raise SettingError(
                 f"{name!r} cannot be imported by the driver's Python ({error}): put its module on PYTHONPATH, or "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from contextlib import suppress
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -160,7 +161,8 @@ def _find(param: str, name: str) -> Any:
 def _known(param: str, name: str) -> Any:
     found = find(name)
     if found is None and is_trusted():
-        found = _imported(name)
+        with suppress(ImportError, AttributeError):
+            found = imported(name)
     if found is None:
         raise PersistenceError(f"{param} refers to {name}, which is not known here: {remedy(name)}")
     return found
@@ -173,14 +175,18 @@ def _checked(param: str, cls: type, *, called: bool) -> type:
     return cls
 
 
-def _imported(name: str) -> Any:
+def imported(name: str) -> Any:
+    """Return what ``module:qualified.name`` is, after importing its module.
+
+    Raises
+    ------
+    ImportError, AttributeError
+        If there is no such module, or nothing of that name in it.
+    """
     module_name, _, qualified = name.partition(":")
-    try:
-        found: Any = importlib.import_module(module_name)
-        for part in qualified.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError):
-        return None
+    found: Any = importlib.import_module(module_name)
+    for part in qualified.split("."):
+        found = getattr(found, part)
     return found
 
 
