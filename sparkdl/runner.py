@@ -15,6 +15,7 @@ from sparkdl.events import Listeners
 from sparkdl.preflight.backend import check_backend
 from sparkdl.preflight.cluster import check_cluster
 from sparkdl.preflight.gpus import check_gpus, will_have_gpus
+from sparkdl.preflight.packages import check_packages
 from sparkdl.report.logs import LogPrinter
 from sparkdl.spark.facts import SessionFacts
 from sparkdl.spark.session import active_session
@@ -147,6 +148,7 @@ class HorovodRunner:
         check_backend(facts, ranks.backend, ranks.num_procs, gpus=gpus, remedy=_OTHER_BACKEND)
         if spark is None or facts is None:
             return launch_local(_CALL, arguments, ranks, listener=printer)
+        check_packages()
         check_cluster(spark, facts, self._np, resources, name="np")
         check_gpus(facts, self._np, device=ranks.device, visible=visible, resources=resources, name="np")
         return launch(spark, facts, _CALL, arguments, ranks, listener=printer)

@@ -44,6 +44,7 @@ from sparkdl.preflight.cluster import check_cluster
 from sparkdl.preflight.dry_run import Shapes, check_names, check_task, dry_run, measured_by, network_before_rows
 from sparkdl.preflight.gpus import check_gpus, will_have_gpus
 from sparkdl.preflight.network import check_batch, check_steps
+from sparkdl.preflight.packages import check_packages
 from sparkdl.preflight.rows import check_rows
 from sparkdl.preflight.settings import check_settings
 from sparkdl.scoring.outputs import Head
@@ -136,6 +137,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         device, visible = self.getDevice(), visible_gpus(os.environ)
         gpus = will_have_gpus(facts, ranks, device=device, visible=visible, resources=resources)
         backend = choose_backend(facts, self.getBackend(), ranks, gpus=gpus)
+        check_packages()
         check_cluster(frame.sparkSession, facts, ranks, resources)
         check_gpus(facts, ranks, device=device, precision=self.getPrecision(), visible=visible, resources=resources)
         check_checkpoints(self, facts, gpus=gpus)

@@ -189,8 +189,8 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
         path : str or PathLike
             On this machine; refused where something is there.
         format : str
-            "onnx" (needs the extra ``sparkdl[export]``), "torchscript" or "pt2". Each takes (rows, ...) tensors, any
-            number of rows, and returns the network's outputs: for a classifier its logits.
+            "onnx" (needs the extra ``sparkdl-torch[export]``), "torchscript" or "pt2". Each takes (rows, ...) tensors,
+            any number of rows, and returns the network's outputs: for a classifier its logits.
 
         Raises
         ------

@@ -92,6 +92,10 @@ def shortcoming(error: BaseException, host: str | None = None) -> str | None:
     name = missing[1] if missing else "pyarrow" if re.search(r"PyArrow >= \S+ must be installed", text) else None
     if name is None:
         return _full_disk(text, executor)
+    top, _, inner = name.partition(".")
+    if top == "sparkdl":
+        lacked = f"has another project's or version's sparkdl (no {name})" if inner else "has no sparkdl-torch"
+        return f"{executor} {lacked}: install the driver's sparkdl-torch on all hosts (docs/executors.md)"
     return f"{executor} has no {name}: install it on all hosts (docs/executors.md)"
 
 

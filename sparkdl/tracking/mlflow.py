@@ -242,7 +242,7 @@ def _first_rows(dataset: DataFrame | pd.DataFrame, columns: Sequence[str]) -> pd
 
 def _requirements() -> list[str]:
     """Return what a process needs to load the model, in the versions of this one."""
-    found = [f"sparkdl=={__version__}"]
+    found = [f"sparkdl-torch=={__version__}"]
     for name in _REQUIREMENTS:
         try:
             found.append(f"{name}=={version(name).partition('+')[0]}")

@@ -53,6 +53,6 @@ def test_a_python_without_the_packages_is_named(tmp_path: Path) -> None:
     said = [line for line in done.stdout.splitlines() if "SAID" in line]
     assert len(said) == 2, done.stdout + done.stderr
     assert "ClusterError" in said[0]
-    assert said[0].endswith("has no sparkdl: install it on all hosts (docs/executors.md)")
+    assert said[0].endswith("has no sparkdl-torch: install the driver's sparkdl-torch on all hosts (docs/executors.md)")
     assert "ClusterError" in said[1]
     assert said[1].endswith("has no pyarrow: install it on all hosts (docs/executors.md)")

@@ -13,7 +13,12 @@ LOST = "Lost task 0.0 in stage 1.0 (TID 3) (10.0.0.7 executor 3): "
     [
         (
             LOST + "org.apache.spark.api.python.PythonException: ModuleNotFoundError: No module named 'sparkdl.data'",
-            "the executor at 10.0.0.7 (executor 3) has no sparkdl.data: install it on all hosts (docs/executors.md)",
+            "the executor at 10.0.0.7 (executor 3) has another project's or version's sparkdl (no sparkdl.data): "
+            "install the driver's sparkdl-torch on all hosts (docs/executors.md)",
+        ),
+        (
+            "ModuleNotFoundError: No module named 'sparkdl'",
+            "an executor has no sparkdl-torch: install the driver's sparkdl-torch on all hosts (docs/executors.md)",
         ),
         (
             "ModuleNotFoundError: No module named 'shop'",

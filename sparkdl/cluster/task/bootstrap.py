@@ -9,6 +9,7 @@ of `_take_part` and `_meet`.
 from __future__ import annotations
 
 import contextlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import inspect
@@ -23,6 +24,8 @@ from typing import Any
 FORMAT_VERSION = 1
 _NEEDED = ("sparkdl", "pyarrow", "cloudpickle", "torch")
 _EXACT = ("sparkdl",)
+_DISTRIBUTIONS = {"sparkdl": "sparkdl-torch"}
+"""Under which name pip installs a package, where it is another."""
 
 
 def lacking(expected: dict[str, str], packages: dict[str, str]) -> str | None:
@@ -53,7 +56,7 @@ def check_versions(expected: dict[str, str], needed: tuple[str, ...], exact: tup
     for name in needed:
         version = version_of(name)
         if version is None:
-            return f"has no {name}"
+            return f"has no {_DISTRIBUTIONS.get(name, name)}{_namesake(name)}"
         wanted = expected.get(name)
         if wanted is not None and _public(version, name in exact) != _public(wanted, name in exact):
             return f"has {name} {version}, the driver has {wanted}"
@@ -62,7 +65,8 @@ def check_versions(expected: dict[str, str], needed: tuple[str, ...], exact: tup
 
 def version_of(name: str) -> str | None:
     """Return the version of a package without importing it (sparkdl's own import is quick); None if it is missing."""
-    if importlib.util.find_spec(name) is None:
+    spec = importlib.util.find_spec(name)
+    if spec is None or _namesake(name):
         return None
     if name == "sparkdl":
         # Not installed but on the path, it has no metadata.
@@ -71,6 +75,18 @@ def version_of(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _namesake(name: str) -> str:
+    """Return where another project's sparkdl lies, as a part of a sentence; "" if the one that is imported is ours."""
+    spec = importlib.util.find_spec(name) if name == "sparkdl" else None
+    if spec is None:
+        return ""
+    folders = list(spec.submodule_search_locations or ())
+    # PyPI's sparkdl is of 2018. importlib.util.find_spec would import it first, and with it what it needs.
+    if importlib.machinery.PathFinder.find_spec("sparkdl.cluster", folders) is not None:
+        return ""
+    return f" but another project's sparkdl ({spec.origin or folders[0]})"
 
 
 def _public(version: str, exact: bool) -> str:

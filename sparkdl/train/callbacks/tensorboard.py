@@ -50,7 +50,7 @@ class TensorBoard(Callback):
         except ImportError as error:
             raise ClusterError(
                 f"the callback TensorBoard needs the package tensorboard on host {socket.gethostname()}, where rank 0 "
-                "runs: pip install 'sparkdl[tensorboard]' there"
+                "runs: pip install 'sparkdl-torch[tensorboard]' there"
             ) from error
         self._run = urls.join(self.folder, f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}")
         urls.make_folder(self._run)

@@ -77,18 +77,29 @@ def test_what_is_missing_is_named():
     assert check_versions(driver_versions(), ("no_such_package",)) == "has no no_such_package"
 
 
+def test_another_projects_sparkdl_is_named(tmp_path, monkeypatch):
+    (tmp_path / "sparkdl").mkdir()
+    (tmp_path / "sparkdl" / "__init__.py").write_text("raise ImportError('it needs keras')")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sparkdl"]:
+        monkeypatch.delitem(sys.modules, name)
+    found = check_versions(driver_versions(), ("sparkdl",))
+    assert found == f"has no sparkdl-torch but another project's sparkdl ({tmp_path / 'sparkdl' / '__init__.py'})"
+
+
 @pytest.mark.parametrize(
-    ("missing", "remedy"),
+    ("missing", "named", "remedy"),
     [
-        ("sparkdl", "install the same on all hosts"),
-        ("torch", "install the same on all hosts"),
+        ("sparkdl", "sparkdl-torch", "install the same on all hosts"),
+        ("torch", "torch", "install the same on all hosts"),
         (
+            "horovod",
             "horovod",
             "run sparkdl-build-horovod there or bring the driver's wheel (docs/executors.md), or set backend='torch'",
         ),
     ],
 )
-def test_an_executor_without_a_package_answers_with_its_host(missing, remedy):
+def test_an_executor_without_a_package_answers_with_its_host(missing, named, remedy):
     job = replace(Ranks(2, backend="horovod", start_timeout=5.0).job("m:f", {}), num_procs=1)
     done = subprocess.run(
         [sys.executable, "-c", EXECUTOR, json.dumps([missing])],
@@ -101,7 +112,7 @@ def test_an_executor_without_a_package_answers_with_its_host(missing, remedy):
     rows = [{**row, "data": row["data"].encode()} for row in json.loads(done.stdout)]
     (outcome,) = from_rows(rows)
     assert outcome.kind == ENVIRONMENT
-    assert outcome.message == (f"the executor at 10.0.0.7:4711 ({sys.executable}) has no {missing}: {remedy}")
+    assert outcome.message == (f"the executor at 10.0.0.7:4711 ({sys.executable}) has no {named}: {remedy}")
 
 
 def test_what_was_sent_by_file_is_closed_to_others(tmp_path, monkeypatch):

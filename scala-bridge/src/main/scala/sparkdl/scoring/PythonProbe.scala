@@ -50,11 +50,11 @@ private[sparkdl] object PythonProbe {
     val missing = (facts \ "missing").extract[Seq[String]]
     if (missing.contains("sparkdl.bridge") || missing.contains("sparkdl")) {
       throw new SparkDLException(
-        s"the Python of $setting has no sparkdl of this version: install it there, or set it to the Python that has it"
+        s"the Python of $setting has no sparkdl-torch of this version: install it there, or set it to the Python that has it"
       )
     }
     if (missing.nonEmpty) {
-      throw new SparkDLException(s"the Python of $setting lacks ${missing.mkString(", ")}: install sparkdl there anew")
+      throw new SparkDLException(s"the Python of $setting lacks ${missing.mkString(", ")}: install sparkdl-torch there anew")
     }
     Found((facts \ "version").extract[String])
   }
