@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sparkdl.errors import ColumnError
-from sparkdl.train.losses import CLASSES, compares, range_of
+from sparkdl.train.losses import CLASSES, compares, ignored_class, range_of
 
 if TYPE_CHECKING:
     from sparkdl.data.format.manifest import FieldCount, Manifest
@@ -41,7 +41,7 @@ def check_labels(config: TrainConfig, outputs: Shapes, train: Manifest, validati
         if compares(loss) == CLASSES:
             given_chances = field.dtype != "int64" and field.shape == shape and math.prod(shape) > 1
             if not given_chances:
-                _check_classes(field, loss, counts, (low, high), int(given.get("ignore_index", _ignored(loss))), shape)
+                _check_classes(field, loss, counts, (low, high), ignored_class(loss, given), shape)
         else:
             _check_range(field, loss, low, high)
 
@@ -51,7 +51,7 @@ def _check_classes(
     loss: Named,
     counts: Sequence[FieldCount],
     reach: tuple[float, float],
-    ignored: int,
+    ignored: int | None,
     shape: tuple[int, ...],
 ) -> None:
     named = _named(loss)
@@ -93,10 +93,6 @@ def _check_range(field: Field, loss: Named, low: float, high: float) -> None:
 
 def _wrong(field: Field, said: str) -> ColumnError:
     return ColumnError(field.columns, said, field.role)
-
-
-def _ignored(loss: Named) -> Any:
-    return getattr(loss, "ignore_index", -100)
 
 
 def _named(loss: Named) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -209,20 +208,23 @@ class _Training:
         """Measure loss and metrics over the rows of a feed; the ranks meet once, at the end."""
         began = time.monotonic()
         self.module.eval()
-        sums = torch.zeros(2, dtype=torch.float64, device=self.device)
+        objective, sums = self.network.objective, torch.zeros(0, 2, dtype=torch.float64, device=self.device)
         with closing(self.network.on_device(feed.epoch(0))) as batches:
             for batch in batches:
                 batch.wait()
+                if not len(sums):
+                    sums = sums.new_zeros(len(batch.targets), 2)
                 if batch.count:
                     outputs = self.network.forward(batch.inputs)
-                    loss, weight = self.network.objective(outputs, batch.targets, batch.weights)
-                    sums[0] += loss.double()
-                    sums[1] += weight
+                    for mine, (loss, weight) in zip(
+                        sums, objective.sums(outputs, batch.targets, batch.weights), strict=True
+                    ):
+                        mine[0] += loss.double()
+                        mine[1] += weight
                     self.measured.update(outputs, batch.targets)
         self.seconds["wait"] += feed.wait_seconds
         self.backend.all_reduce(sums)
-        loss_sum, weight_sum = sums.tolist()
-        logs = {"loss": loss_sum / weight_sum if weight_sum > 0 else math.nan, **self.measured.compute()}
+        logs = {"loss": objective.mean(sums.tolist()), **self.measured.compute()}
         self.seconds["validate"] += time.monotonic() - began
         return {f"val_{name}": value for name, value in logs.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -44,6 +45,15 @@ def compares(loss: Named) -> str:
     if given in CLASS_FUNCTIONS or issubclass(kind, CLASS_LOSSES):
         return CLASSES
     return NUMBERS if given in _NUMBER_FUNCTIONS or issubclass(kind, _NUMBER_LOSSES) else ""
+
+
+def ignored_class(loss: Named, params: Mapping[str, Any]) -> int | None:
+    """Return the label whose rows do not count for a loss of torch's; None where each of them does."""
+    given: Any = LOSSES.get(loss) if isinstance(loss, str) else loss
+    kind = given if isinstance(given, type) else type(given)
+    if given in (functional.cross_entropy, functional.nll_loss) or issubclass(kind, nn.CrossEntropyLoss | nn.NLLLoss):
+        return int(params.get("ignore_index", getattr(given, "ignore_index", -100)))
+    return None
 
 
 def range_of(loss: Named) -> tuple[float, float]:

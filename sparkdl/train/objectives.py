@@ -2,57 +2,23 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.loss import _Loss
+from torch import Tensor
 
-from sparkdl.errors import DataError, NetworkError, SettingError, did_you_mean
-from sparkdl.train.config import Named, TrainConfig
-from sparkdl.train.losses import CLASS_FUNCTIONS, CLASS_LOSSES, LOSSES
-from sparkdl.train.optim import signature_of
-
-
-@dataclass(frozen=True)
-class _RowLoss:
-    """A loss that has not been averaged over rows.
-
-    Attributes
-    ----------
-    name : str
-        For error messages.
-    function : callable
-        (output, target) -> (n,), (n, ...) or a scalar, which is the mean of the rows.
-    takes_classes : bool
-        Whether the target is int64 (n,) class indices.
-    numeric : bool
-        Whether an integer target has to become a floating one.
-    class_weight : Tensor or None
-        That `function` multiplies in by itself.
-    ignored : int or None
-        The class index whose rows do not count.
-    by_logits : bool
-        Cross entropy without parameters: one logit makes it binary.
-    """
-
-    name: str
-    function: Callable[[Tensor, Tensor], Tensor]
-    takes_classes: bool = False
-    numeric: bool = False
-    class_weight: Tensor | None = None
-    ignored: int | None = None
-    by_logits: bool = False
+from sparkdl.errors import DataError, NetworkError, SettingError
+from sparkdl.train.config import TrainConfig
+from sparkdl.train.row_loss import RowLoss, binary, row_loss
 
 
 class Objective:
-    """The weighted sum of the losses of a batch, and the sum of its weights.
+    """The losses of a batch, each with the sum of its weights.
 
-    The mean loss over any set of rows is the sum of the first over the sum of the second. Class weights count as
-    row weights do, as in torch: the weighted sum over the sum of the weights.
+    The mean of a loss over any set of rows is the sum of weight x loss over the sum of the weights. Class weights
+    count as row weights do, as in torch, and a label that the loss ignores counts for nothing. With several losses
+    each is divided by its own weights.
 
     Parameters
     ----------
@@ -75,14 +41,17 @@ class Objective:
         weights = None if config.class_weights is None else torch.tensor(config.class_weights, dtype=torch.float32)
         if weights is not None and count > 1:
             raise SettingError("classWeights belongs to one loss, there are several: leave it out")
-        if count > 1 and any("weight" in p or "ignore_index" in p for p in params):
-            raise SettingError("lossParams with 'weight' or 'ignore_index' works with one loss only: leave it out")
-        self._losses = [_row_loss(loss, p, weights, device) for loss, p in zip(config.losses, params, strict=True)]
+        self._losses = [row_loss(loss, p, weights, device) for loss, p in zip(config.losses, params, strict=True)]
         self._shares = config.loss_weights
         self._class_weight = None if weights is None else weights.to(device)
+        self._weigh = any(loss.class_weight is not None or loss.ignored is not None for loss in self._losses)
 
     def __call__(
-        self, outputs: tuple[Tensor, ...], targets: tuple[Tensor, ...], weights: Tensor | None
+        self,
+        outputs: tuple[Tensor, ...],
+        targets: tuple[Tensor, ...],
+        weights: Tensor | None,
+        ratios: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | float]:
         """Return the sum of weight x loss over the rows, a scalar with a gradient, and the sum of the weights.
 
@@ -94,6 +63,8 @@ class Objective:
             As many, each (n, ...).
         weights : Tensor or None
             (n,); None for all 1.
+        ratios : Tensor or None
+            What `ratios` has returned for the step to which these rows belong; None: they are all of it.
 
         Raises
         ------
@@ -102,50 +73,103 @@ class Objective:
         DataError
             A label is outside of the classes.
         """
+        sums = self.sums(outputs, targets, weights)
+        shares = self._shares or (1.0,) * len(sums)
+        if len(sums) == 1:
+            total, weight = sums[0]
+            return (total if shares[0] == 1.0 else total * shares[0]), weight
+        if ratios is None and self.needs_ratios(targets):
+            ratios = self.ratios(self.weights(outputs, targets, weights))
+        total = torch.zeros((), device=outputs[0].device)
+        for index, ((part, _), share) in enumerate(zip(sums, shares, strict=True)):
+            total = total + (share if ratios is None else share * ratios[index]) * part
+        rows = _weight_of(outputs[0], weights)
+        return total, rows if ratios is None else rows * (ratios > 0).any()
+
+    def sums(
+        self, outputs: tuple[Tensor, ...], targets: tuple[Tensor, ...], weights: Tensor | None
+    ) -> list[tuple[Tensor, Tensor | float]]:
+        """Return of each output the sum of weight x loss, and that of the weights; as `__call__` takes and raises."""
+        return [
+            self._single(loss, output, target, weights)
+            for loss, output, target in zip(self._matched(outputs, targets), outputs, targets, strict=True)
+        ]
+
+    def needs_ratios(self, targets: Sequence[Tensor]) -> bool:
+        """Return whether there are several losses of which some may weigh a row in its own way."""
+        return self._weigh and len(targets) > 1
+
+    def mean(self, sums: Sequence[Sequence[float]]) -> float:
+        """Return the mean loss of rows whose `sums` were added up; NaN where none of them counted."""
+        counted = [
+            share * total / weight
+            for share, (total, weight) in zip(self._shares or (1.0,) * len(sums), sums, strict=True)
+            if weight > 0
+        ]
+        return sum(counted) if counted else float("nan")
+
+    @torch.no_grad()
+    def weights(self, outputs: tuple[Tensor, ...], targets: tuple[Tensor, ...], weights: Tensor | None) -> Tensor:
+        """Return the sum of the weights of each loss, and last that of the rows: (losses + 1,) float64.
+
+        Parameters
+        ----------
+        outputs : tuple of Tensor
+            Of any rows: their shapes tell how the labels are meant.
+        targets, weights
+            As `__call__` takes them.
+        """
+        found: list[Tensor | float] = []
+        for loss, output, target in zip(self._matched(outputs, targets), outputs, targets, strict=True):
+            shaped = output.new_empty(()).expand(len(target), *output.shape[1:])
+            factor, _ = self._factor(*fit_target(loss, shaped, target))
+            found.append(_weight_of(target, _both(weights, factor)))
+        found.append(_weight_of(targets[0], weights))
+        return torch.stack([torch.as_tensor(n, dtype=torch.float64, device=targets[0].device) for n in found])
+
+    def ratios(self, weights: Tensor) -> Tensor:
+        """Return what each loss is multiplied with so that it is divided by its own weights; from `weights`, summed."""
+        own, rows = weights[:-1], weights[-1]
+        return torch.where(own > 0, rows / own, torch.zeros_like(own)).to(torch.float32)
+
+    def _matched(self, outputs: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> list[RowLoss]:
         if len(outputs) != len(targets):
             raise NetworkError(f"the network returns {len(outputs)} outputs for {len(targets)} labels: they must agree")
         if len(self._losses) not in (1, len(outputs)):
             raise SettingError(
                 f"there are {len(self._losses)} losses for {len(outputs)} outputs: give one, or one for each"
             )
-        if len(outputs) == 1:
-            share = self._shares[0] if self._shares else 1.0
-            total, weight = self._single(self._losses[0], outputs[0], targets[0], weights)
-            return (total if share == 1.0 else total * share), weight
-        shares = self._shares or (1.0,) * len(outputs)
-        losses = self._losses * len(outputs) if len(self._losses) == 1 else self._losses
-        if len(shares) != len(outputs):
-            raise SettingError(f"lossWeights has {len(shares)} entries for {len(outputs)} outputs: give one for each")
-        total = torch.zeros((), device=outputs[0].device)
-        for loss, output, target, share in zip(losses, outputs, targets, shares, strict=True):
-            part, weight = self._single(loss, output, target, weights)
-            total = total + share * part
-        return total, weight
+        if self._shares and len(self._shares) != len(outputs):
+            raise SettingError(
+                f"lossWeights has {len(self._shares)} entries for {len(outputs)} outputs: give one for each"
+            )
+        return self._losses if len(self._losses) == len(outputs) else self._losses * len(outputs)
 
     def _single(
-        self, loss: _RowLoss, output: Tensor, target: Tensor, weights: Tensor | None
+        self, loss: RowLoss, output: Tensor, target: Tensor, weights: Tensor | None
     ) -> tuple[Tensor, Tensor | float]:
         loss, target = fit_target(loss, output, target)
         factor, inside = self._factor(loss, target)
-        outer = weights if factor is None or inside else (factor if weights is None else weights * factor)
-        counted = outer if factor is None or not inside else (factor if weights is None else weights * factor)
-        total = _weighted_sum(loss, _evaluated(loss, output, target), outer, len(output))
-        return total, float(len(output)) if counted is None else counted.sum(dtype=torch.float64)
+        counted = _both(weights, factor)
+        total = _weighted_sum(loss, _evaluated(loss, output, target), weights if inside else counted, len(output))
+        return total, _weight_of(output, counted)
 
-    def _factor(self, loss: _RowLoss, target: Tensor) -> tuple[Tensor | None, bool]:
+    def _factor(self, loss: RowLoss, target: Tensor) -> tuple[Tensor | None, bool]:
         """Return what a row counts for by its class, (n,), and whether the loss has it multiplied in already."""
-        if loss.takes_classes and not target.is_floating_point():
-            if loss.class_weight is None and loss.ignored is None:
-                return None, True
-            counts = torch.ones_like(target, dtype=torch.float32)
+        if loss.takes_classes and target.is_floating_point():
+            return None, True
+        if loss.takes_classes and (loss.class_weight is not None or loss.ignored is not None):
+            counts = target != loss.ignored if loss.ignored is not None else torch.ones_like(target, dtype=torch.bool)
             if loss.class_weight is not None:
-                counts = loss.class_weight[target.clamp(0, len(loss.class_weight) - 1)]
-            if loss.ignored is not None:
-                counts = counts * (target != loss.ignored)
-            return (counts.flatten(1).mean(1) if counts.dim() > 1 else counts), True
-        if self._class_weight is None:
+                counts = loss.class_weight[target.clamp(0, len(loss.class_weight) - 1)] * counts
+            return (counts.flatten(1).float().mean(1) if counts.dim() > 1 else counts), True
+        if self._class_weight is None and loss.ignored is None:
             return None, False
-        return self._class_weight[target.reshape(len(target)).long()], False
+        classes = target.reshape(len(target)).long()
+        factor = torch.ones(len(target), device=target.device)
+        if self._class_weight is not None:
+            factor = self._class_weight[classes.clamp(min=0)]
+        return (factor if loss.ignored is None else factor * (classes != loss.ignored)), False
 
 
 def as_outputs(value: Any) -> tuple[Tensor, ...]:
@@ -166,7 +190,7 @@ def as_outputs(value: Any) -> tuple[Tensor, ...]:
     )
 
 
-def fit_target(loss: _RowLoss, output: Tensor, target: Tensor) -> tuple[_RowLoss, Tensor]:
+def fit_target(loss: RowLoss, output: Tensor, target: Tensor) -> tuple[RowLoss, Tensor]:
     """Return the target in the shape and dtype that the loss wants beside this output, and the loss to take.
 
     Cross entropy of one logit is that of a binary classifier.
@@ -177,7 +201,7 @@ def fit_target(loss: _RowLoss, output: Tensor, target: Tensor) -> tuple[_RowLoss
             f"the network returned {tuple(output.shape)} for {rows} rows: its first dimension must be {rows}"
         )
     if loss.by_logits and output.numel() == rows:
-        loss = _BINARY
+        loss = binary(loss)
     if loss.takes_classes:
         return loss, _class_target(loss, output, target)
     if target.shape != output.shape:
@@ -193,7 +217,7 @@ def fit_target(loss: _RowLoss, output: Tensor, target: Tensor) -> tuple[_RowLoss
     return loss, target.to(output.dtype) if loss.numeric and target.dtype != output.dtype else target
 
 
-def _class_target(loss: _RowLoss, output: Tensor, target: Tensor) -> Tensor:
+def _class_target(loss: RowLoss, output: Tensor, target: Tensor) -> Tensor:
     if target.is_floating_point() and target.shape == output.shape and output.shape[1] > 1:
         return target
     wanted = (len(output), *output.shape[2:])
@@ -205,7 +229,7 @@ def _class_target(loss: _RowLoss, output: Tensor, target: Tensor) -> Tensor:
     return target.reshape(wanted).long()
 
 
-def _evaluated(loss: _RowLoss, output: Tensor, target: Tensor) -> Tensor:
+def _evaluated(loss: RowLoss, output: Tensor, target: Tensor) -> Tensor:
     try:
         values = loss.function(output, target)
     except IndexError as error:
@@ -223,7 +247,7 @@ def _evaluated(loss: _RowLoss, output: Tensor, target: Tensor) -> Tensor:
     return values
 
 
-def _weighted_sum(loss: _RowLoss, values: Tensor, weights: Tensor | None, rows: int) -> Tensor:
+def _weighted_sum(loss: RowLoss, values: Tensor, weights: Tensor | None, rows: int) -> Tensor:
     if values.dim() == 0:
         if weights is not None:
             raise SettingError(
@@ -236,70 +260,19 @@ def _weighted_sum(loss: _RowLoss, values: Tensor, weights: Tensor | None, rows: 
             f"loss {loss.name} returned {tuple(values.shape)} for {rows} rows: one value for each row is needed"
         )
     if weights is None:
-        return values.sum() if values.dim() == 1 else values.sum() * (rows / max(1, values.numel()))
-    per_row = values if values.dim() == 1 else values.flatten(1).mean(1)
-    return (per_row * weights).sum()
+        if values.dim() == 1 or loss.adds_up:
+            return values.sum()
+        return values.sum() * (rows / max(1, values.numel()))
+    if values.dim() > 1:
+        values = values.flatten(1).sum(1) if loss.adds_up else values.flatten(1).mean(1)
+    return (values * weights).sum()
 
 
-def _row_loss(loss: Named, params: Mapping[str, Any], class_weights: Tensor | None, device: torch.device) -> _RowLoss:
-    if isinstance(loss, str):
-        kind: Any = LOSSES.get(loss)
-        if kind is None:
-            raise SettingError(f"loss={loss!r} is not known: {did_you_mean(loss, LOSSES)}")
-        return _of_class(loss, kind, params, class_weights, device)
-    if isinstance(loss, type):
-        return _of_class(loss.__name__, loss, params, class_weights, device)
-    if isinstance(loss, _Loss):
-        if params:
-            raise SettingError(
-                f"lossParams has no effect on a {type(loss).__name__} that exists already: give the class as loss, or "
-                "leave lossParams out"
-            )
-        unreduced = copy.deepcopy(loss).to(device)
-        unreduced.reduction = "none"
-        return _described(type(loss).__name__, unreduced, "")
-    if not callable(loss):
-        raise SettingError(f"loss={loss!r} is no name, no loss class and no function(output, target)")
-    function: Callable[..., Tensor] = loss
-    name = getattr(loss, "__name__", type(loss).__name__)
-    if params:
-        return _RowLoss(name, lambda output, target: function(output, target, **params), loss in CLASS_FUNCTIONS)
-    return _RowLoss(name, function, loss in CLASS_FUNCTIONS)
+def _both(weights: Tensor | None, factor: Tensor | None) -> Tensor | None:
+    if weights is None or factor is None:
+        return weights if factor is None else factor
+    return weights * factor
 
 
-def _of_class(
-    name: str, kind: Any, params: Mapping[str, Any], class_weights: Tensor | None, device: torch.device
-) -> _RowLoss:
-    tensors = {k: torch.tensor(v, dtype=torch.float32) if isinstance(v, list | tuple) else v for k, v in params.items()}
-    given = dict(tensors)
-    weighs_classes = issubclass(kind, nn.CrossEntropyLoss | nn.NLLLoss)
-    if class_weights is not None and weighs_classes:
-        if "weight" in given:
-            raise SettingError("classWeights and lossParams['weight'] say the same thing: give one of them")
-        given["weight"] = class_weights
-    try:
-        if "reduction" in signature_of(kind):
-            given["reduction"] = "none"
-        made = kind(**given)
-    except (TypeError, ValueError) as error:
-        raise SettingError(f"loss {name} does not take lossParams={dict(params)!r}: {error}") from error
-    if isinstance(made, nn.Module):
-        made = made.to(device)
-    return _described(name, made, "" if params else name)
-
-
-def _described(name: str, made: Any, plain: str) -> _RowLoss:
-    weighs_classes = isinstance(made, nn.CrossEntropyLoss | nn.NLLLoss)
-    ignored = getattr(made, "ignore_index", -100) if weighs_classes else -100
-    return _RowLoss(
-        name,
-        made,
-        takes_classes=isinstance(made, CLASS_LOSSES),
-        numeric=isinstance(made, _Loss) and not isinstance(made, nn.MultiLabelMarginLoss),
-        class_weight=made.weight if weighs_classes else None,
-        ignored=None if ignored == -100 else ignored,
-        by_logits=plain == "cross_entropy",
-    )
-
-
-_BINARY = _described("bce_with_logits", nn.BCEWithLogitsLoss(reduction="none"), "")
+def _weight_of(rows: Tensor, weights: Tensor | None) -> Tensor | float:
+    return float(len(rows)) if weights is None else weights.sum(dtype=torch.float64)

@@ -144,6 +144,7 @@ class Stepper:
         self._parts = config.accumulation_steps
         self._clip = config.gradient_clip_norm
         self._metrics = metrics
+        self._backend = backend
         self._sync = backend.gradient_sync(trainable(network.module), _EXTRAS)
         layers = [layer for layer in network.module.modules() if isinstance(layer, _BatchNorm)]
         self._in_step = config.sync_batch_norm and backend.size > 1 and bool(layers)
@@ -236,19 +237,38 @@ class Stepper:
             )
         loss: Tensor | float = 0.0
         weight: Tensor | float = 0.0
+        ratios: Tensor | None = None
+        waiting = self._network.objective.needs_ratios(batch.targets)
         for part in _parts(batch, self._parts):
+            # Every rank runs every forward pass with batch norm over ranks, or the others would wait for it.
+            if not part.count and not self._in_step:
+                continue
+            outputs = self._network.forward(part.inputs)
+            if waiting:
+                ratios, waiting = self._ratios(outputs, batch), False
             if part.count:
-                part_loss, part_weight = self._backward(part)
+                part_loss, part_weight = self._backward(outputs, part, ratios)
                 loss, weight = loss + part_loss, weight + part_weight
-            elif self._in_step:
-                # Every rank runs every forward pass with batch norm over ranks, or the others would wait for it.
-                empty = sum((output.sum() for output in self._network.forward(part.inputs)), torch.zeros(()))
-                (empty * 0.0).backward()
+            else:
+                (sum((output.sum() for output in outputs), torch.zeros(())) * 0.0).backward()
+        if waiting:
+            self._ratios((), batch)
         return loss, weight
 
-    def _backward(self, batch: DeviceBatch) -> tuple[Tensor, Tensor | float]:
-        outputs = self._network.forward(batch.inputs)
-        loss, weight = self._network.objective(outputs, batch.targets, batch.weights)
+    def _ratios(self, outputs: tuple[Tensor, ...], batch: DeviceBatch) -> Tensor:
+        """Agree with all ranks on what divides each of several losses by its own weights in this step. Collective."""
+        objective, count = self._network.objective, len(batch.targets)
+        if outputs and batch.count:
+            weights = objective.weights(outputs, batch.targets, batch.weights)
+        else:
+            weights = torch.zeros(count + 1, dtype=torch.float64, device=batch.targets[0].device)
+        self._backend.all_reduce(weights)
+        return objective.ratios(weights)
+
+    def _backward(
+        self, outputs: tuple[Tensor, ...], batch: DeviceBatch, ratios: Tensor | None
+    ) -> tuple[Tensor, Tensor | float]:
+        loss, weight = self._network.objective(outputs, batch.targets, batch.weights, ratios)
         (loss * (self._network.precision.scale / batch.planned_rows)).backward()
         self._metrics.update(outputs, batch.targets)
         return loss.detach().double(), weight

@@ -175,3 +175,49 @@ def test_zero_weight_on_all_ranks_but_one(ranks, memory_feed):
     one = on_rank(open_backend("local"), 1)
     _assert_equal_to_one(ranks.run(lambda backend: on_rank(backend, 3)), one)
     assert one.history[0]["rows"] == 34
+
+
+class _TwoHeads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.kinds, self.number = nn.Linear(4, 3), nn.Linear(4, 1)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.kinds(x), self.number(x)
+
+
+@pytest.mark.parametrize("shares", SHARES.values(), ids=SHARES.keys())
+def test_several_losses_of_weights_of_their_own(ranks, memory_feed, shares):
+    config = TrainConfig(
+        losses=("cross_entropy", "mse"),
+        loss_params=({"weight": [1.0, 4.0, 0.5]}, {}),
+        optimizer="sgd",
+        learning_rate=0.1,
+        accumulation_steps=2,
+    )
+
+    def on_rank(backend: Any) -> Any:
+        x, labels, weights = _rows()
+        labels[::3] = -100
+        train = memory_feed(x, (labels, x[:, :1]), weights, backend=backend, shares=shares)
+        return fit(_TwoHeads(), config, train, train, backend)
+
+    one = on_rank(open_backend("local"))
+    _assert_equal_to_one(ranks.run(on_rank), one)
+    x, labels, weights = _rows()
+    labels[::3] = -100
+    network = _TwoHeads()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    for low in range(0, 34, 10):
+        rows = slice(low, low + 10)
+        classes, number = network(x[rows])
+        each = nn.functional.cross_entropy(classes, labels[rows, 0], torch.tensor([1.0, 4.0, 0.5]), reduction="none")
+        own = torch.tensor([1.0, 4.0, 0.5])[labels[rows, 0].clamp(0)] * (labels[rows, 0] >= 0) * weights[rows]
+        squares = (number - x[rows, :1]).square()[:, 0]
+        optimizer.zero_grad()
+        loss = (each * weights[rows]).sum() / own.sum() + (squares * weights[rows]).sum() / weights[rows].sum()
+        loss.backward()
+        optimizer.step()
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(one.state[name], value, **CLOSE)

@@ -152,6 +152,21 @@ def test_what_does_not_fit(loss, output, target, error, message):
             {"losses": ("cross_entropy",), "class_weights": (1.0, 1.0), "loss_params": ({"weight": [1, 2]},)},
             "say the same thing",
         ),
+        (
+            {"losses": (nn.NLLLoss(torch.ones(2)),), "class_weights": (1.0, 1.0)},
+            "classWeights and the weight of NLLLoss say the same thing",
+        ),
+        (
+            {"losses": ("mse",), "loss_params": ({"reduction": "sum"},)},
+            "invalid reduction='sum' of loss mse: expected 'mean' or 'none'",
+        ),
+        ({"losses": ("mse",), "loss_params": ({"size_average": False},)}, "invalid reduction='sum' of loss mse"),
+        ({"losses": (nn.L1Loss(reduction="sum"),)}, "invalid reduction='sum' of loss L1Loss"),
+        ({"losses": (nn.KLDivLoss(reduction="sum"),)}, "expected 'mean' or 'none' or 'batchmean'"),
+        (
+            {"losses": (functional.mse_loss,), "loss_params": ({"reduction": "sum"},)},
+            "reduction='sum' of loss mse_loss",
+        ),
     ],
 )
 def test_settings_that_cannot_work(settings, message):
@@ -184,3 +199,66 @@ def test_a_loss_with_parameters_of_its_own():
 
     found = _mean(Scaled, _numbers(4, 2), torch.zeros(4, 2), loss_params=({"factor": 2.0},))
     assert found == pytest.approx(2 * _numbers(4, 2).square().mean().item())
+
+
+def _labels(*values):
+    return torch.tensor(values)
+
+
+def test_each_of_several_losses_is_divided_by_its_own_weights():
+    logits, numbers, labels, truth = (
+        _numbers(6, 3),
+        _numbers(6, 1, seed=1),
+        _labels(0, 1, 2, -100, 2, 0),
+        _numbers(6, 1),
+    )
+    weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 5.0, 0.2]))
+    expected = weighted(logits, labels) + 2 * functional.mse_loss(numbers, truth)
+    for order in (slice(None), slice(None, None, -1)):
+        config = TrainConfig(losses=(weighted, "mse")[order], loss_weights=(1.0, 2.0)[order])
+        objective = Objective(config, CPU)
+        outputs, targets = (logits, numbers)[order], (labels, truth)[order]
+        total, weight = objective(outputs, targets, None)
+        assert float(total / weight) == pytest.approx(expected.item(), rel=1e-6)
+        sums = [[float(each) for each in pair] for pair in objective.sums(outputs, targets, None)]
+        assert objective.mean(sums) == pytest.approx(expected.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", nn.CrossEntropyLoss(), functional.cross_entropy])
+@pytest.mark.parametrize("dense", [False, True])
+def test_labels_that_are_ignored_do_not_count(loss, dense):
+    logits = _numbers(6, 3, 2) if dense else _numbers(6, 3)
+    labels = (
+        _labels(0, 1, -100, -100, 2, 0, 1, -100, 2, 2, 1, 0).view(6, 2) if dense else _labels(0, 1, -100, 2, -100, 0)
+    )
+    assert _mean(loss, logits, labels) == pytest.approx(functional.cross_entropy(logits, labels).item(), rel=1e-6)
+    weights = torch.tensor([1.0, 2, 0.5, 1, 3, 1])
+    rows = functional.cross_entropy(logits, labels, reduction="none").reshape(6, -1).mean(1)
+    counts = (labels != -100).reshape(6, -1).float().mean(1)
+    expected = (rows * weights).sum() / (counts * weights).sum()
+    assert _mean(loss, logits, labels, weights) == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_one_logit_ignores_labels_too():
+    output, labels = _numbers(4, 1), _labels(0, -100, 1, 1)
+    kept = labels != -100
+    expected = functional.binary_cross_entropy_with_logits(output[kept, 0], labels[kept].float())
+    assert _mean("cross_entropy", output, labels) == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize("loss", [nn.KLDivLoss, nn.KLDivLoss(reduction="batchmean"), functional.kl_div])
+def test_the_mean_over_a_batch_adds_up_the_numbers_of_a_row(loss):
+    output, target = _numbers(5, 4).log_softmax(1), _numbers(5, 4, seed=1).softmax(1)
+    params = {} if isinstance(loss, nn.Module) else {"loss_params": ({"reduction": "batchmean"},)}
+    expected = functional.kl_div(output, target, reduction="batchmean").item()
+    assert _mean(loss, output, target, **params) == pytest.approx(expected)
+    assert _mean(loss, output, target, torch.full((5,), 3.0), **params) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), functional.cross_entropy, nn.MultiMarginLoss])
+def test_class_weights_beside_a_loss_that_is_no_name(loss):
+    output, labels, weights = _numbers(6, 3), _labels(0, 1, 2, 1, 2, 0), torch.tensor([1.0, 3.0, 0.5])
+    plain = loss() if isinstance(loss, type) else loss
+    rows = torch.stack([plain(output[i : i + 1], labels[i : i + 1]) for i in range(6)])
+    expected = (rows * weights[labels]).sum() / weights[labels].sum()
+    assert _mean(loss, output, labels, class_weights=(1.0, 3.0, 0.5)) == pytest.approx(expected.item(), rel=1e-6)
