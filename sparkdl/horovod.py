@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sparkdl.cluster.rank import context as rank_state
 from sparkdl.events import UserMessage, to_record
+from sparkdl.report.logs import print_line
 
 __all__ = ["log_to_driver"]
 
@@ -18,6 +19,6 @@ def log_to_driver(message: str) -> None:
     """
     context = rank_state.current()
     if context is None:
-        print(message, flush=True)
+        print_line(str(message))
     else:
         context.emit(to_record(UserMessage(context.rank, str(message))))

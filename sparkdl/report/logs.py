@@ -28,4 +28,12 @@ class LogPrinter(Listener):
                 self._print(event.rank, line)
 
     def _print(self, rank: int, line: str) -> None:
-        print(f"[{rank}] {line}", file=self._stream or sys.stdout, flush=True)
+        print_line(f"[{rank}] {line}", self._stream)
+
+
+def print_line(text: str, stream: TextIO | None = None) -> None:
+    """Write a line to standard output, or to a stream; what its encoding has no place for is written as escapes."""
+    stream = stream or sys.stdout
+    # A process without standard output has None there.
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)

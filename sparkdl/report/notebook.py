@@ -18,6 +18,7 @@ from sparkdl.events import (
     StepEnded,
     TrainingStarted,
 )
+from sparkdl.report.logs import print_line
 from sparkdl.report.pace import Pace
 from sparkdl.report.words import done_before, say, say_end, say_epoch, say_start, say_step, say_time
 
@@ -73,7 +74,7 @@ class NotebookBar(Listener):
             self._on_end(event)
         elif text := say(event):
             if not isinstance(event, PhaseStarted):
-                print(text, file=self._stream, flush=True)
+                print_line(text, self._stream)
             elif self._plan is None:
                 self._text = text
                 self._draw(at_once=True)

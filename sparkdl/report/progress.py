@@ -16,6 +16,7 @@ from sparkdl.events import (
     StepEnded,
     TrainingStarted,
 )
+from sparkdl.report.logs import print_line
 from sparkdl.report.notebook import NotebookBar, in_notebook
 from sparkdl.report.pace import Pace
 from sparkdl.report.words import done_before, say, say_end, say_epoch, say_figures, say_start, say_step, say_time
@@ -115,8 +116,7 @@ class PlainLines(Listener):
 
     def _write(self, text: str) -> None:
         if text:
-            self._stream.write(f"{text}\n")
-            self._stream.flush()
+            print_line(text, self._stream)
 
 
 class ProgressBar(Listener):

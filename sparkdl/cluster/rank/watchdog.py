@@ -2,8 +2,8 @@
 
 Spark ends Python workers by SIGKILL, which nobody can catch; a thread inside the rank cannot act while native code
 holds the interpreter lock. So a process of its own waits for the rank's end and for the end of the lifeline,
-kills what is left of the rank's process group, removes the working folder, and reports how the rank ended.
-Standard library only.
+kills what is left of the rank's process group and what has left it, removes the working folder, and reports how the
+rank ended. Standard library only.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -24,6 +25,8 @@ from sparkdl.cluster.rpc import Channel
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_END_SECONDS = 5.0
+"""For what the rank has left behind."""
 
 
 def run_watched(lifeline: int, folder: str, keep: tuple[int, ...], rank: Callable[[], None]) -> NoReturn:
@@ -105,10 +108,37 @@ def _end_group(pid: int) -> int:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+    _end_children()
     return os.waitstatus_to_exitcode(status)
+
+
+def _end_children() -> None:
+    """End what has left the rank's process group: without its parents it is a child of this subreaper.
+
+    It holds the pipes of the rank, for whose end the task would wait.
+    """
+    deadline = time.monotonic() + _END_SECONDS
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < deadline:
+            # Those of one that ends are children from then on.
+            if not os.waitpid(-1, os.WNOHANG)[0]:
+                for child in _children():
+                    # One of another user's stays.
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(child, signal.SIGKILL)
+                time.sleep(0.01)
+
+
+def _children() -> list[int]:
+    own, found = os.getpid(), []
+    with contextlib.suppress(OSError):
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            # It may be gone.
+            with contextlib.suppress(OSError, ValueError), open(f"/proc/{name}/stat", "rb") as stat:
+                # The name, in brackets, may have any bytes in it.
+                if int(stat.read().rpartition(b")")[2].split()[1]) == own:
+                    found.append(int(name))
+    return found
 
 
 def _prctl(option: int, value: int) -> None:

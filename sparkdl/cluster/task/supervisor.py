@@ -36,12 +36,15 @@ from sparkdl.cluster.task.log_relay import LogTail, Relay
 from sparkdl.cluster.task.topology import Topology
 from sparkdl.comm.registry import spec_of
 from sparkdl.events import RankOutput, to_record
+from sparkdl.report.logs import print_line
 
 ABORT_GRACE = 10.0
 """Seconds that a rank has to end by itself after another one has failed."""
 _ANSWER = 2.0
 """Seconds in which it has to show that its main thread has heard so: native code may hold it for ever."""
 _EXIT_GRACE = 10.0
+_DRAIN = 5.0
+"""Seconds after the watchdog's end in which the rank's connection ends too, and what was on it is heard."""
 
 
 @dataclass(frozen=True)
@@ -106,14 +109,14 @@ class Supervisor:
         self._rank_seen = self._coordinator_seen = self._clock()
         self._failure_order: FailureOrder | None = None
         self._coordinator_gone = False
-        self._next_heartbeat = 0.0
+        self._next_heartbeat = self._drained_by = 0.0
 
     def run(self) -> Outcome:
         """Supervise the rank to its end and return what to say of it. Raises nothing for what the rank did."""
         stdout, stderr = self._process.take_output()
         relays = [
-            Relay(stdout, lambda line: self._on_line(line, "stdout")),
-            Relay(stderr, lambda line: self._on_line(line, "stderr")),
+            Relay(stdout, lambda line: self._on_line(line, "stdout"), lambda state: self._pass_on(state, "stdout")),
+            Relay(stderr, lambda line: self._on_line(line, "stderr"), lambda state: self._pass_on(state, "stderr")),
         ]
         for name, channel in (
             ("rank", self._process.control),
@@ -155,17 +158,20 @@ class Supervisor:
 
     def _on_line(self, line: str, stream: str) -> None:
         self._tail.add(line)
+        self._pass_on(line, stream)
+
+    def _pass_on(self, line: str, stream: str) -> None:
         if self._job.verbosity == "all":
             self._output.put(to_record(RankOutput(self._topology.rank, line, stream)))
         elif not self._job.local_master:
             # The executor's own log has what the driver is not shown.
-            print(f"[{self._topology.rank}] {line}", flush=True)
+            print_line(f"[{self._topology.rank}] {line}")
 
     def _wait_for_end(self) -> End:
         watchdog_gone = False
         rank_gone = False
         status: int | None = None
-        while not (watchdog_gone and rank_gone):
+        while not (watchdog_gone and (rank_gone or self._is_held_open())):
             try:
                 name, message = self._inbox.get(timeout=self._pause())
             except queue.Empty:
@@ -174,7 +180,8 @@ class Supervisor:
             if name == "coordinator":
                 self._on_coordinator(message)
             elif name == "watchdog":
-                watchdog_gone = watchdog_gone or message is None
+                if message is None and not watchdog_gone:
+                    watchdog_gone, self._drained_by = True, self._clock() + _DRAIN
                 status = message.status if isinstance(message, ProcessEnded) else status
             elif message is None:
                 rank_gone = True
@@ -182,6 +189,10 @@ class Supervisor:
                 self._on_rank(message)
             self._check_limits()
         return self._judge(status)
+
+    def _is_held_open(self) -> bool:
+        """Whether a child of the rank's that nobody could end has its connection, so that no end will come."""
+        return self._clock() >= self._drained_by
 
     def _pause(self) -> float:
         return min(0.5, self._job.heartbeat_timeout / 4)

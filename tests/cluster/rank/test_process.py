@@ -8,7 +8,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from sparkdl.cluster.messages import Heartbeat, PrepareRank, Ready, Returned, RunFunction
+from sparkdl.cluster.messages import Heartbeat, PrepareRank, ProcessEnded, Ready, Returned, RunFunction
 from sparkdl.cluster.prefork import client
 from sparkdl.cluster.prefork.client import server_folder, start_preforked
 from sparkdl.cluster.rank.process import start_fresh
@@ -88,6 +88,32 @@ def test_a_rank_does_not_outlive_its_watchdog(fresh):
     rank, watchdog, _ = hear(process).record["pids"]
     os.kill(watchdog, 9)
     assert wait_gone([rank, watchdog])
+
+
+def leaves_children(context):
+    """Leaves behind a child with a session of its own, and one whose parents have ended."""
+    pids = []
+    for generations in (1, 2):
+        read, write = os.pipe()
+        if os.fork() == 0:
+            os.setsid()
+            if generations == 2 and os.fork():
+                os._exit(0)
+            os.write(write, str(os.getpid()).encode())
+            time.sleep(600)
+        pids.append(int(os.read(read, 20)))
+    context.emit({"pids": pids})
+
+
+def test_children_with_a_session_of_their_own_do_not_outlive_the_rank(fresh):
+    process, env = fresh
+    begin(process, env, f"{__name__}:leaves_children", _no_arguments())
+    pids = hear(process).record["pids"]
+    assert isinstance(hear(process), Returned)
+    # All that holds the connection is gone, though nobody has closed the lifeline.
+    assert hear(process) is None
+    assert process.lifeline.recv() == ProcessEnded(0)
+    assert wait_gone(pids, 1.0)
 
 
 def test_a_package_that_cannot_be_imported_is_said_with_its_command(fresh, tmp_path):

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -260,3 +261,55 @@ def test_lines_and_events_go_the_way_of_events(scene: Scene) -> None:
 )
 def test_ends_are_described_in_words(status: int | None, words: str) -> None:
     assert describe_status(status) == words
+
+
+def test_a_process_that_holds_the_connection_of_a_rank_that_has_ended_is_not_waited_for(scene: Scene) -> None:
+    scene.begin()
+    scene.rank.send(Returned(b"value"))
+    scene.watchdog.send(ProcessEnded(0))
+    scene.watchdog.close()
+    # Neither `scene.rank` nor the pipes of its output end.
+    deadline = time.monotonic() + 30
+    while scene.thread.is_alive() and time.monotonic() < deadline:
+        scene.now += 1
+        time.sleep(0.05)
+    assert scene.told() == Done()
+    assert (scene.result().kind, scene.result().blob) == (OK, b"value")
+
+
+class Ascii:
+    """Standard output of an executor without a locale, in a process of its own it would be `LC_ALL=C`."""
+
+    encoding = "ascii"
+
+    def __init__(self, broken: bool) -> None:
+        self.broken = broken
+        self.written: list[str] = []
+
+    def write(self, text: str) -> int:
+        if self.broken:
+            raise BrokenPipeError
+        self.written.append(text.encode("ascii").decode())
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_output_that_cannot_be_written_does_not_stop_the_rank(
+    broken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Ascii(broken)
+    monkeypatch.setattr("sys.stdout", stream)
+    scene = Scene(str(tmp_path), verbosity="log_callback_only")
+    scene.begin()
+    for _ in range(1000):
+        # More than a pipe holds.
+        os.write(scene.stdout, ("é" * 100 + "\n").encode())
+    scene.rank.send(Returned(b"value"))
+    scene.end()
+    assert scene.told() == Done()
+    outcome = scene.result()
+    assert outcome.log_tail.split("\n") == ["é" * 100] * 100
+    assert broken or "".join(stream.written).splitlines() == ["[1] " + r"\xe9" * 100] * 1000
