@@ -26,6 +26,7 @@ from pyspark.sql import is_remote
 from sparkdl.errors import ClusterError, SettingError, SparkDLError, invalid
 from sparkdl.params.columns import HasClassColumns, HasInputs, HasOutputs, HasPrediction
 from sparkdl.params.scoring import HasScoring
+from sparkdl.params.secrets import reveal
 from sparkdl.params.setting import Setting, Settings
 from sparkdl.params.stages import ClassifierParams, EstimatorParams, RegressorParams, TrainingParams
 
@@ -75,7 +76,7 @@ class _Carried(Settings):
         """Return a copy whose Params have the values that travel."""
         _check_remote(self)
         sent = self.copy()
-        sent._paramMap = {param: _text(param, value) for param, value in self._paramMap.items()}
+        sent._paramMap = {param: _text(param, reveal(value)) for param, value in self._paramMap.items()}
         return sent
 
 

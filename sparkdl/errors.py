@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import reprlib
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 _MOST_COLUMNS = 4
 """Columns that a sentence names; the others are counted."""
+
+HIDDEN = "***"
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(\S*)")
+_WHOLE_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_PORT = re.compile(r"(?:[^:]*|\[[^\]]*\]):\d*")
+_CONTAINERS = frozenset({"abfs", "abfss", "az", "wasb", "wasbs"})
+"""Schemes with the name of a container where others have that of a user."""
+_WITHOUT_PORT = _CONTAINERS | {"s3", "s3a", "s3n", "gs", "gcs", "oss", "oci"}
 
 
 class SparkDLError(Exception):
@@ -99,7 +108,39 @@ def invalid(name: str, value: object, expected: str) -> str:
     text = shown.repr(value)
     # Optimizers, networks and tables are shown in many lines.
     text = f"<{type(value).__name__}>" if "\n" in text else text
-    return f"invalid {name}={text}: expected {expected}"
+    return f"invalid {name}={without_credentials(text)}: expected {expected}"
+
+
+def without_credentials(text: str, *, one_url: bool = False) -> str:
+    """Return a text with users, passwords and queries of its URLs hidden, however they are written.
+
+    A password may hold what should have been escaped: ``/``, ``@``, ``?`` and ``#``; then more than the password is
+    hidden where the two cannot be told apart.
+
+    Parameters
+    ----------
+    text : str
+    one_url : bool
+        Whether it may be one URL as a whole, with spaces in it, and no sentence.
+    """
+    return (_WHOLE_URL if one_url and _WHOLE_URL.fullmatch(text) else _URL).sub(_hidden, text)
+
+
+def _hidden(url: re.Match[str]) -> str:
+    scheme, rest = url[1].lower(), url[2]
+    host = rest.partition("/")[0]
+    user, at, _ = host.rpartition("@")
+    if ":" in (user if at else host) and (at or scheme in _WITHOUT_PORT or not _PORT.fullmatch(host)):
+        # A password: it ends at the last of these.
+        end = rest.rfind("@") + 1
+    else:
+        end = 0 if scheme in _CONTAINERS else len(user) + len(at)
+    rest, asked, query = rest[end:].partition("?")
+    # What stands behind a URL in a sentence.
+    closing = query[len(query.rstrip("'\")>]},:;.")) :]
+    return (
+        f"{url[1]}://{HIDDEN + '@' if end else ''}{without_credentials(rest)}{f'?{HIDDEN}{closing}' if asked else ''}"
+    )
 
 
 def subject(columns: Sequence[str]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sparkdl.params.secrets import reveal
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -87,5 +89,5 @@ class Prepared:
 
 def sent_to_ranks(stage: TrainingParams, module: nn.Module | None) -> dict[str, Any]:
     """Return what of the user's goes to the ranks as it is, by its Param."""
-    params = {name: stage.getOrDefault(name) for name in _SENT if stage.isDefined(name)}
+    params = {name: reveal(stage.getOrDefault(name)) for name in _SENT if stage.isDefined(name)}
     return params if module is None else {"module": module, **params}

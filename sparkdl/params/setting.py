@@ -12,6 +12,7 @@ from pyspark.ml.param import Param, Params
 
 from sparkdl.errors import SettingError, SettingTypeError, did_you_mean, invalid
 from sparkdl.params.kinds import Kind, WrongObjectError
+from sparkdl.params.secrets import concealed, reveal
 from sparkdl.params.shown import describe, shorten
 from sparkdl.report.html import table
 
@@ -40,7 +41,7 @@ class Setting(Param[Any]):
     doc : str
         Its meaning, in the words of ``explainParams``.
     secret : bool
-        Its value is neither shown, logged nor saved.
+        Its value is neither shown, logged nor saved. A ParamMap holds it, and a URL with a password, as a `Secret`.
     """
 
     def __init__(self, kind: Kind, default: Any, doc: str, *, secret: bool = False) -> None:
@@ -56,7 +57,7 @@ class Setting(Param[Any]):
 
 def _converted(name: str, kind: Kind, secret: bool, value: Any) -> Any:
     try:
-        return kind.accept(value)
+        return concealed(kind.accept(reveal(value)), secret)
     except (TypeError, ValueError, OverflowError) as error:
         needs = f"{kind.needs}: {error}" if isinstance(error, WrongObjectError) else kind.needs
         # A secret is shown nowhere.
@@ -173,7 +174,7 @@ def _add(cls: type, method: Callable[..., Any], name: str) -> None:
 
 def _getter(name: str, doc: str) -> Callable[..., Any]:
     def get(self: Params) -> Any:
-        return self.getOrDefault(name) if self.isDefined(name) else None
+        return reveal(self.getOrDefault(name)) if self.isDefined(name) else None
 
     get.__doc__ = f"Return `{name}`, its default, or None: {doc}."
     return get

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+from sparkdl.errors import without_credentials
+from sparkdl.params.secrets import Secret
 
 
 def describe(value: Any) -> str:
@@ -15,7 +15,7 @@ def describe(value: Any) -> str:
 
     Functions, classes and modules are called by their names; user names and passwords are taken out of URLs.
     """
-    return _CREDENTIALS.sub("***@", _text(value))
+    return _text(value)
 
 
 def shorten(text: str, most: int) -> str:
@@ -25,7 +25,9 @@ def shorten(text: str, most: int) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
-        return value
+        return without_credentials(value, one_url=True)
+    if isinstance(value, Secret):
+        return str(value)
     if value is None or isinstance(value, bool | int | float):
         return json.dumps(value)
     if isinstance(value, Mapping):

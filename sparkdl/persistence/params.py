@@ -18,6 +18,7 @@ from sparkdl.network.allowed import attribute_refusal, is_cached, refusal
 from sparkdl.network.registry import find, is_callback, is_found, name_of, registered, remedy
 from sparkdl.network.resolve import STRUCTURE, Reference
 from sparkdl.network.values import Special, UndescribableError, decode, encode
+from sparkdl.params.secrets import reveal
 from sparkdl.persistence.networks import read_network, write_network
 from sparkdl.persistence.trusted import is_trusted
 from sparkdl.schema import DataSchema
@@ -40,7 +41,7 @@ def params_to_json(stage: Params, folder: Path) -> dict[str, dict[str, Any]]:
 
     def values(source: dict[Any, Any]) -> dict[str, Any]:
         shown = {param.name: value for param, value in source.items() if not getattr(param, "secret", False)}
-        return {name: _encode(name, value, folder) for name, value in shown.items()}
+        return {name: _encode(name, reveal(value), folder) for name, value in shown.items()}
 
     return {"paramMap": values(stage._paramMap), "defaultParamMap": values(stage._defaultParamMap)}
 

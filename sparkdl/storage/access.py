@@ -12,16 +12,12 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from sparkdl.errors import ClusterError, SettingError, SparkDLError, did_you_mean
+from sparkdl.errors import HIDDEN, ClusterError, SettingError, SparkDLError, did_you_mean, without_credentials
 from sparkdl.storage import urls
 
 SECONDS = 60.0
 """How long a file system may take to answer: some try again for minutes where nobody listens."""
 
-_CONTAINERS = ("abfs", "abfss", "az", "wasb", "wasbs")
-"""Schemes with the name of a container where others have that of a user."""
-
-_HIDDEN = "***"
 _SHORTEST_SECRET = 4
 _LONGEST = 400
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -36,15 +32,7 @@ _NO_ANSWER = re.compile(
 
 def shown(url: str) -> str:
     """Return a URL for people to read: without user, password and query."""
-    head, mark, rest = url.partition("://")
-    if not mark:
-        return url
-    host, slash, path = rest.partition("/")
-    user, at, server = host.rpartition("@")
-    if at and not (head.lower() in _CONTAINERS and ":" not in user):
-        host = f"{_HIDDEN}@{server}"
-    path, query, _ = path.partition("?")
-    return f"{head}://{host}{slash}{path}{query and f'?{_HIDDEN}'}"
+    return without_credentials(url, one_url=True)
 
 
 def check_form(name: str, url: str) -> None:
@@ -204,7 +192,7 @@ def _known_schemes() -> set[str]:
 def _told(error: Exception, url: str, options: urls.Options | None) -> str:
     text = " ".join(str(error).split())
     for secret in sorted(_secrets(url, options), key=len, reverse=True):
-        text = text.replace(secret, _HIDDEN)
+        text = text.replace(secret, HIDDEN)
     text = text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
