@@ -51,7 +51,7 @@ from sparkdl.scoring.outputs import Head
 from sparkdl.scoring.transform import added_fields
 from sparkdl.spark.facts import SessionFacts
 from sparkdl.spark.frame import session_of
-from sparkdl.spark.session import conf_bool
+from sparkdl.spark.session import case_sensitive
 
 if TYPE_CHECKING:
     from typing import Self
@@ -152,11 +152,10 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         What `fit` refuses by settings, columns and their metadata is refused. Where only the rows tell the sizes of
         the inputs, the outputs of TorchEstimator's network are taken to have as many dimensions as the labels.
         """
-        session = SparkSession.getActiveSession()
-        case_sensitive = session is not None and conf_bool(session, "spark.sql.caseSensitive", False)
-        foreseen = self._foresee(schema, case_sensitive)
+        sensitive = case_sensitive(SparkSession.getActiveSession())
+        foreseen = self._foresee(schema, sensitive)
         head = self._head(foreseen.wanted.schema, foreseen.outputs)
-        return StructType([*schema.fields, *added_fields(head.columns(), schema)])
+        return StructType([*schema.fields, *added_fields(head.columns(), schema, sensitive)])
 
     @names_params
     def _foresee(self, columns: StructType, case_sensitive: bool) -> Foreseen:

@@ -72,9 +72,10 @@ class TorchClassifier(ClassifierParams, TrainingStage[TorchClassificationModel])
     -----
     Labels are 0, 1, 2, ... in a column of any number type, as StringIndexer makes them. Their number is `numClasses`,
     else what the label column's metadata say, else the network's number of outputs or the greatest label and 1,
-    whichever is more; a network by name is not made for more than 100 classes that nothing but a label tells. The
-    network returns one logit for each class; for two classes one logit is enough. The loss is cross_entropy (of one
-    logit: bce_with_logits) where `loss` is not set, and accuracy is measured where `metrics` is not set.
+    whichever is more. A network by name is not made for more than 100 classes that nothing but a label tells, and more
+    than 10,000 different labels need `numClasses` or metadata for any network. The network returns one logit for each
+    class; for two classes one logit is enough. The loss is cross_entropy (of one logit: bce_with_logits) where `loss`
+    is not set, and accuracy is measured where `metrics` is not set.
 
     Examples
     --------
@@ -179,6 +180,8 @@ class TorchClassifier(ClassifierParams, TrainingStage[TorchClassificationModel])
 
 def labels_in(columns: StructType, name: str) -> list[str]:
     """Return the labels that a column's metadata give to 0, 1, ..., as StringIndexer leaves them; else none."""
-    fields = [field for field in columns.fields if field.name.lower() == name.lower()]
+    fields = [field for field in columns.fields if field.name == name] or [
+        field for field in columns.fields if field.name.lower() == name.lower()
+    ]
     attributes = fields[0].metadata.get(_ATTRIBUTES, {}) if fields else {}
     return [str(label) for label in attributes.get("vals", [])]

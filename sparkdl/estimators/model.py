@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.ml import Model
 from pyspark.ml.param import Param, Params
+from pyspark.sql import SparkSession
 from pyspark.sql.types import StructType
 from torch import nn
 
@@ -37,6 +38,7 @@ from sparkdl.scoring.scorer import ScorerSettings
 from sparkdl.scoring.ship import pack, send
 from sparkdl.scoring.transform import add_columns, added_fields
 from sparkdl.spark.frame import session_of
+from sparkdl.spark.session import case_sensitive
 from sparkdl.train.history import History
 
 if TYPE_CHECKING:
@@ -231,7 +233,8 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
 
     def transformSchema(self, schema: StructType) -> StructType:
         """Return the schema of what `transform` returns for a DataFrame of this one, or raise what it would raise."""
-        return StructType([*schema.fields, *added_fields(self._plan(schema).columns, schema)])
+        sensitive = case_sensitive(SparkSession.getActiveSession())
+        return StructType([*schema.fields, *added_fields(self._plan(schema).columns, schema, sensitive)])
 
     @property
     def _state(self) -> Trained:

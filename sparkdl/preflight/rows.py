@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from sparkdl.data.format.statistics import MAX_CLASSES
 from sparkdl.data.types import type_of
 from sparkdl.errors import ColumnError, DataError, SettingError
 from sparkdl.schema import INPUT, LABEL, WEIGHT, Field
@@ -41,7 +42,7 @@ def check_rows(stage: TrainingParams, train: Manifest, validation: Manifest | No
     for field in train.schema.fields:
         counts = [m.counts[field.name] for m in (train, validation) if m is not None and field.name in m.counts]
         if counts:
-            _check_values(field, counts)
+            _check_values(field, counts, stage.getFillValue())
     column = stage.getValidationIndicatorCol()
     splits = [m for m in (train, validation) if m is not None]
     unmarked = sum(m.counts[column].nulls for m in splits if column in m.counts) if column else 0
@@ -68,7 +69,8 @@ def count_classes(train: Manifest, validation: Manifest | None, declared: int) -
     Raises
     ------
     DataError
-        If labels are no whole numbers from 0 on, too great, of too many values, or all the same.
+        If labels are no whole numbers from 0 on, too great, or, where nothing is declared, of too many values or all
+        the same.
     """
     (field,) = train.schema.labels
     counts = [m.counts[field.name] for m in (train, validation) if m is not None and m.rows]
@@ -84,8 +86,9 @@ def count_classes(train: Manifest, validation: Manifest | None, declared: int) -
     highest = max(count.maximum for count in counts if count.maximum is not None)
     if lowest < 0:
         raise _wrong(field, f"has the label {lowest:g}: classes are numbered from 0 on, as by StringIndexer")
-    if any(count.classes is None for count in counts):
-        raise _wrong(field, "has more than 10,000 different labels, too many for classes: use TorchRegressor")
+    if not declared and any(count.classes is None for count in counts):
+        said = f"has more than {MAX_CLASSES:,} different labels, and nothing says that they are classes"
+        raise _wrong(field, f"{said}: set numClasses, or use TorchRegressor")
     if declared and highest >= declared:
         raise _wrong(
             field,
@@ -106,20 +109,35 @@ def balanced_weights(train: Manifest, classes: int) -> tuple[float, ...]:
     """Return a weight for each class so that all classes weigh the same: rows / (classes present x rows of the class).
 
     A class without rows has the weight 0. The formula is scikit-learn's ``class_weight="balanced"``.
+
+    Raises
+    ------
+    DataError
+        If there are so many labels that they have not been counted.
     """
     (field,) = train.schema.labels
-    counted = {int(float(label)): rows for label, rows in (train.counts[field.name].classes or {}).items()}
+    classes_seen = train.counts[field.name].classes
+    if classes_seen is None:
+        raise _wrong(
+            field,
+            f"has more than {MAX_CLASSES:,} different labels, so many are not counted for classWeights='balanced': "
+            "give a list with the weight of each class",
+        )
+    counted = {int(float(label)): rows for label, rows in classes_seen.items()}
     present = sum(1 for rows in counted.values() if rows)
     return tuple(train.rows / (present * counted[label]) if counted.get(label) else 0.0 for label in range(classes))
 
 
-def _check_values(field: Field, counts: Sequence[FieldCount]) -> None:
+def _check_values(field: Field, counts: Sequence[FieldCount], fill_value: float | None) -> None:
     nulls, nans = sum(c.nulls for c in counts), sum(c.nans for c in counts)
     undecodable = sum(c.undecodable for c in counts)
     if undecodable:
         raise _wrong(field, f"has {_rows(undecodable)} without an image: keep JPEG, PNG or Spark's image struct only")
     if nulls:
         fillable = field.role == INPUT and type_of(field).fillable
+        if fillable and fill_value is not None:
+            said = f"no row tells how long what fillValue={fill_value:g} fills has to be: leave the column out"
+            raise _wrong(field, f"has {_rows(nulls)} with a null, and {said}")
         raise _wrong(field, f"has {_rows(nulls)} with a null: remove them{', or set fillValue' if fillable else ''}")
     if nans:
         remedy = ", or replace the values, for example by Imputer" if field.role == INPUT else ""

@@ -27,7 +27,7 @@ from sparkdl.scoring.outputs import ARRAY, VECTOR, OutputColumn
 from sparkdl.scoring.score_plan import SKIP, ScoringPlan
 from sparkdl.scoring.ship import unpack
 from sparkdl.spark.functions import arrow_types, iterator_udf, on_local_master
-from sparkdl.spark.session import conf_bool, is_connect
+from sparkdl.spark.session import case_sensitive, conf_bool, is_connect
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -62,7 +62,8 @@ def add_columns(
     SettingError
         If a column of that name exists already, or two have the same name.
     """
-    _check_names(plan.columns, dataset.columns)
+    spark = dataset.sparkSession
+    _check_names(plan.columns, dataset.columns, case_sensitive(spark))
     expressions = [type_of(field).expression(field) for field in plan.inputs]
     if plan.handle_invalid == SKIP:
         # Before the function and on its inputs: a filter on its output would make Spark compute it twice.
@@ -71,7 +72,6 @@ def add_columns(
         dataset = dataset.filter(reduce(lambda a, b: a & b, valid))
     if not plan.columns:
         return dataset
-    spark = dataset.sparkSession
     content: bytes | None = None
     if pack is not None and dataset.isStreaming and is_connect(spark):
         name, content = pack()
@@ -94,15 +94,19 @@ def add_columns(
     return dataset.select("*", *(_column(value, c) for value, c in zip(values, plan.columns, strict=True)))
 
 
-def added_fields(columns: Sequence[OutputColumn], schema: StructType) -> list[StructField]:
+def added_fields(
+    columns: Sequence[OutputColumn], schema: StructType, case_sensitive: bool = False
+) -> list[StructField]:
     """Return the fields that `add_columns` puts behind those of a schema, for the columns of its plan.
+
+    Whether names that differ only by case are different names, `case_sensitive` says, as ``spark.sql.caseSensitive``.
 
     Raises
     ------
     SettingError
         If a column of that name exists already, or two have the same name.
     """
-    _check_names(columns, schema.names)
+    _check_names(columns, schema.names, case_sensitive)
     return [
         StructField(c.name, VectorUDT() if c.type == VECTOR else _spark_type(c), metadata=_metadata(c)) for c in columns
     ]
@@ -148,12 +152,15 @@ def _spark_type(column: OutputColumn) -> DataType:
     return kind
 
 
-def _check_names(columns: Sequence[OutputColumn], present: Sequence[str]) -> None:
-    taken = {name.lower(): name for name in present}
+def _check_names(columns: Sequence[OutputColumn], present: Sequence[str], case_sensitive: bool) -> None:
+    def key(name: str) -> str:
+        return name if case_sensitive else name.lower()
+
+    taken = {key(name) for name in present}
     for column in columns:
-        if column.name.lower() in taken:
+        if key(column.name) in taken:
             raise SettingError(
                 f"the output column {column.name!r} exists already: drop it, or give the model another name for it "
                 "(an empty name leaves it out)"
             )
-        taken[column.name.lower()] = column.name
+        taken.add(key(column.name))

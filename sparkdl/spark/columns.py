@@ -112,6 +112,17 @@ def array_size(name: str) -> Column:
     return F.when(column(name).isNotNull(), F.size(column(name)))
 
 
+def array_sizes(name: str, depth: int) -> list[Column]:
+    """Return, for arrays nested `depth` deep, the elements of the longest one at each depth; null where none is."""
+    sizes, value = [array_size(name)], column(name)
+    for _ in range(depth - 1):
+        # An array of which one part is null would be null when it is made flat.
+        present = F.filter(value, lambda part: part.isNotNull())
+        sizes.append(F.array_max(F.transform(present, lambda part: F.size(part))))
+        value = F.flatten(present)
+    return sizes
+
+
 def all_present(value: Column, depth: int) -> Column:
     """Return whether arrays nested `depth` deep hold no null."""
     if depth == 1:

@@ -72,7 +72,7 @@ class SessionFacts:
         return cls(
             connect=spark_session.is_connect(spark),
             master=spark_session.master(spark),
-            case_sensitive=spark_session.conf_bool(spark, "spark.sql.caseSensitive", False),
+            case_sensitive=spark_session.case_sensitive(spark),
             dynamic_allocation=spark_session.conf_bool(spark, DYNAMIC_ALLOCATION, False),
             task_cpus=spark_session.conf_int(spark, "spark.task.cpus", 1),
             task_gpus=float(spark_session.conf(spark, TASK_GPUS, "0") or 0),

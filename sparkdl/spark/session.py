@@ -66,6 +66,11 @@ def conf_bool(spark: SparkSession, key: str, default: bool) -> bool:
     return (conf(spark, key, str(default).lower()) or "").strip().lower() == "true"
 
 
+def case_sensitive(spark: SparkSession | None) -> bool:
+    """Return whether names of columns that differ only by case are different names; not where there is no session."""
+    return spark is not None and conf_bool(spark, "spark.sql.caseSensitive", False)
+
+
 def conf_int(spark: SparkSession, key: str, default: int) -> int:
     """Return a Spark setting that is a whole number."""
     return int(conf(spark, key, str(default)) or default)

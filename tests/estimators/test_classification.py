@@ -104,6 +104,9 @@ def test_a_network_that_tells_more_classes_apart_needs_as_many_thresholds() -> N
 def test_labels_of_a_string_indexer() -> None:
     assert labels_in(columns(INDEXED), "LABEL") == ["a", "b", "c"]
     assert labels_in(columns(), "label") == []
+    both = StructType([StructField("LABEL", DoubleType(), metadata=INDEXED), StructField("label", DoubleType())])
+    assert labels_in(both, "label") == []
+    assert labels_in(both, "LABEL") == ["a", "b", "c"]
     assert labels_in(columns(INDEXED), "other") == []
 
 

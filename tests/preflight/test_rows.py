@@ -45,6 +45,10 @@ def test_nulls_and_nan_are_counted_by_column() -> None:
         "column 'label' has 1,234 rows with NaN, infinity or a number beyond float32 (3.4e38): remove them"
     )
     assert refused({"features": FieldCount(nulls=1)}, PICTURE) == ("column 'image' has 1 row with a null: remove them")
+    assert refused({"features": FieldCount(nulls=2)}, fillValue=0.5) == (
+        "column 'x' has 2 rows with a null, and no row tells how long what fillValue=0.5 fills has to be: "
+        "leave the column out"
+    )
     assert "1 row without an image" in refused({"features": FieldCount(undecodable=1)}, PICTURE)
 
 
@@ -114,6 +118,16 @@ def labels(*values: float, **more: Any) -> Manifest:
     return manifest(len(values), {"label": count})
 
 
+UNCOUNTED = manifest(9, {"label": FieldCount(minimum=0.0, maximum=2e4)})
+"""More labels than are counted."""
+
+
+def test_any_number_of_classes_that_somebody_names() -> None:
+    assert count_classes(UNCOUNTED, None, 20_001) == 20_001
+    with pytest.raises(DataError, match="'label' has more than 10,000 different labels, .*: give a list"):
+        balanced_weights(UNCOUNTED, 20_001)
+
+
 def test_classes_are_counted_over_both_splits() -> None:
     assert count_classes(labels(0, 1, 1), None, 0) == 2
     assert count_classes(labels(0, 1, 1), labels(0, 3), 0) == 4
@@ -128,7 +142,7 @@ def test_classes_are_counted_over_both_splits() -> None:
         (labels(-1, 1), 0, "'label' has the label -1: classes are numbered from 0"),
         (labels(0, 2), 2, "'label' has the label 2, and 2 classes are numbered 0 to 1: set numClasses to 3"),
         (labels(1, 1), 0, "'label' has the label 1 in every row"),
-        (manifest(9, {"label": FieldCount(minimum=0.0, maximum=2e4)}), 0, "more than 10,000 different labels"),
+        (UNCOUNTED, 0, "'label' has more than 10,000 different labels, .*: set numClasses, or use TorchRegressor"),
     ],
 )
 def test_labels_that_are_no_classes(train: Manifest, declared: int, sentence: str) -> None:

@@ -28,6 +28,7 @@ from sparkdl.scoring.score_plan import ScoringPlan
 from sparkdl.scoring.scorer import ScorerSettings
 from sparkdl.scoring.ship import send
 from sparkdl.scoring.transform import add_columns
+from sparkdl.spark.session import with_conf
 from tests.scoring.jvm import by_jvm
 
 Scored = Callable[..., DataFrame]
@@ -227,6 +228,10 @@ def test_columns_that_exist_or_have_one_name(spark: SparkSession, scored: Scored
     with pytest.raises(SparkDLError, match="output column 'y' exists already"):
         scored(frame, nn.Identity(), fields, GenericHead(("y", "y"), ((1,), (1,))))
     assert scored(frame, nn.Identity(), fields, GenericHead(("",), ((1,),))).columns == ["x"]
+    with with_conf(spark, "spark.sql.caseSensitive", "true"):
+        assert scored(frame, nn.Identity(), fields, GenericHead(("X",), ((1,),))).columns == ["x", "X"]
+        with pytest.raises(SparkDLError, match="output column 'x' exists already"):
+            scored(frame, nn.Identity(), fields, GenericHead(("x",), ((1,),)))
 
 
 def test_labels_of_a_column_with_a_dot(spark: SparkSession, scored: Scored) -> None:

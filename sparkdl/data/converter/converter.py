@@ -93,7 +93,7 @@ def make_spark_converter(
         )
         train = written.train
         for field in train.schema.fields:
-            _check_counts(field, train.counts[field.name])
+            _check_counts(field, train.counts[field.name], fill_value)
         removal = failure.pop_all()
     return SparkDatasetConverter(train, dtype=dtype, storage_options=storage_options, remove=removal.close)
 
@@ -162,12 +162,15 @@ def _as_dtype(field: Field, spark_type: str, dtype: str | None) -> Field:
     return replace(field, dtype=dtype or (FLOAT64 if wide else FLOAT32))
 
 
-def _check_counts(field: Field, count: FieldCount) -> None:
+def _check_counts(field: Field, count: FieldCount, fill_value: float | None) -> None:
     """Refuse what could not be written."""
     column = f"column {field.columns[0]!r}"
     if count.undecodable:
         raise DataError(f"{column} has {count.undecodable:,} rows whose bytes are no image: keep JPEG and PNG only")
     if count.nulls:
+        if type_of(field).fillable and fill_value is not None:
+            said = f"no row tells how long what fill_value={fill_value:g} fills has to be: leave the column out"
+            raise DataError(f"{column} has {count.nulls:,} rows with a null, and {said}")
         remedy = "remove them, or set fill_value" if type_of(field).fillable else "remove them"
         raise DataError(f"{column} has {count.nulls:,} rows with a null: {remedy}")
     if len(count.shapes) > 1:

@@ -58,10 +58,10 @@ class ArrayType(ColumnType):
 
         return hashed_array(self.expression(field), len(field.shape), filled)
 
-    def length(self, field: Field) -> Column:
-        from sparkdl.spark.columns import array_size
+    def lengths(self, field: Field) -> list[Column]:
+        from sparkdl.spark.columns import array_sizes
 
-        return array_size(field.columns[0])
+        return array_sizes(field.columns[0], len(field.shape))
 
     def filled(self, column: pa.Array, field: Field, value: float) -> pa.Array:
         column = arrow.with_type(column, field.dtype, len(field.shape))

@@ -104,8 +104,8 @@ class ColumnType(ABC):
         value = self.expression(field)
         return [value.isNull(), value]
 
-    def length(self, field: Field) -> Column:
-        """Return how many elements a row of a `paddable` field has, as int; null for a null."""
+    def lengths(self, field: Field) -> list[Column]:
+        """Return how long a row of a `paddable` field is in each of its dimensions, as int; null where it is null."""
         raise NotImplementedError(f"{self.kind} columns have no length")
 
     # In Arrow

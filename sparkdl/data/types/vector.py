@@ -49,10 +49,10 @@ class VectorType(ArrayType):
         value = column(field.columns[0])
         return [value.isNull(), value]
 
-    def length(self, field: Field) -> Column:
+    def lengths(self, field: Field) -> list[Column]:
         from sparkdl.spark.columns import vector_size
 
-        return vector_size(field.columns[0])
+        return [vector_size(field.columns[0])]
 
     def filled(self, column: pa.Array, field: Field, value: float) -> pa.Array:
         if not vectors.is_vector(column.type):

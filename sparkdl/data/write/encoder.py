@@ -44,11 +44,8 @@ class FieldReader:
         if self._type.pixels:
             return self._read_images(column)
         if self._fill_value is not None:
+            # Arrays and vectors that are null whole are filled where the shape is known.
             column = self._type.filled(column, self.field, self._fill_value)
-            if not self.field.known:
-                # Rows that are null whole can be filled once another row has told the shape.
-                self._fix_shape(self._type.shapes(column, self.field), _valid(column))
-                column = self._type.filled(column, self.field, self._fill_value)
         if self._pad_value is not None:
             column = self._type.padded(column, self.field, self._pad_value)
         shapes, good = self._type.shapes(column, self.field), _valid(column)

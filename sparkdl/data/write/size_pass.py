@@ -30,37 +30,31 @@ def can_pad(field: Field) -> bool:
 def measured(
     df: DataFrame, schema: DataSchema, fill_value: float | None, pad_value: float | None, case_sensitive: bool
 ) -> DataSchema:
-    """Return the schema with the lengths of what is padded, and with room for the entries of sparse vectors.
+    """Return the schema with the lengths of what is padded or filled, and with room for the entries of sparse vectors.
 
-    One pass over the rows if something is padded or a vector is wide, else none. How wide vectors are their metadata
-    say (Spark ML's stages write it), else the first row.
+    One pass over the rows if something is padded, an array or a vector is filled, or a vector is wide, else none. How
+    wide vectors are their metadata say (Spark ML's stages write it), else the first row.
     """
-    if pad_value is not None:
-        return _with_lengths(df, schema)
-    wide = [f for f in schema.fields if f.role == INPUT and type_of(f).sparse and f.dtype == "float32"]
-    if fill_value:
-        # A null vector would become one without zeros.
-        return schema
-    wide = _wide(df, wide, case_sensitive)
-    greatest = _greatest(
-        df, [measure for f in wide for measure in (vector_entries(f.columns[0]), vector_size(f.columns[0]))]
-    )
-    rooms = {f.name: (greatest[2 * i], greatest[2 * i + 1]) for i, f in enumerate(wide)}
-    return DataSchema(tuple(_with_room(f, *rooms.get(f.name, (0, 0))) for f in schema.fields))
+    # A task that finds only nulls could not tell how long what stands for them has to be.
+    sized = [
+        f for f in schema.fields if (pad_value is not None and can_pad(f)) or (fill_value is not None and _long(f))
+    ]
+    # Where vectors are padded, or a null one becomes one without zeros, all are packed whole.
+    wide = [] if pad_value is not None or fill_value else _wide(df, schema, case_sensitive)
+    lengths = [length for f in sized for length in type_of(f).lengths(f)]
+    entries = [measure for f in wide for measure in (vector_entries(f.columns[0]), vector_size(f.columns[0]))]
+    greatest = iter(_greatest(df, [*lengths, *entries]))
+    shapes = {f.columns: tuple(next(greatest) for _ in f.shape) for f in sized}
+    rooms = {f.name: (next(greatest), next(greatest)) for f in wide}
+    # A mask has the columns of what it masks.
+    alike = [f for f in schema.fields if (f in sized or type_of(f).derived) and min(shapes.get(f.columns, (-1,))) >= 0]
+    resolved = schema.resolved({f.name: shapes[f.columns] for f in alike})
+    return DataSchema(tuple(_with_room(f, *rooms.get(f.name, (0, 0))) for f in resolved.fields))
 
 
-def _with_lengths(df: DataFrame, schema: DataSchema) -> DataSchema:
-    padded = [f for f in schema.fields if can_pad(f)]
-    lengths = [type_of(f).length(f) for f in padded]
-    longest = _greatest(df, lengths)
-    of_columns = {f.columns: (length,) for f, length in zip(padded, longest, strict=True) if length >= 0}
-    return schema.resolved(
-        {
-            f.name: of_columns[f.columns]
-            for f in schema.fields
-            if (can_pad(f) or type_of(f).derived) and f.columns in of_columns
-        }
-    )
+def _long(field: Field) -> bool:
+    """Whether a value of a field has a length, so that what stands for a null one has to get it."""
+    return field.role == INPUT and type_of(field).paddable
 
 
 def _with_room(field: Field, entries: int, size: int) -> Field:
@@ -68,8 +62,9 @@ def _with_room(field: Field, entries: int, size: int) -> Field:
     return replace(field, entries=max(1, entries)) if entries * np.dtype(ENTRY).itemsize < stored_whole else field
 
 
-def _wide(df: DataFrame, vectors: Sequence[Field], case_sensitive: bool) -> list[Field]:
-    """Those that may have many numbers."""
+def _wide(df: DataFrame, schema: DataSchema, case_sensitive: bool) -> list[Field]:
+    """Return the vectors that may have many numbers."""
+    vectors = [f for f in schema.fields if f.role == INPUT and type_of(f).sparse and f.dtype == "float32"]
     declared = declared_sizes(df.schema, DataSchema(tuple(vectors)), case_sensitive)
     unknown = [f for f in vectors if f.name not in declared]
     if unknown:

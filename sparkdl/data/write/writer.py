@@ -157,7 +157,7 @@ def selected(
     They are called "c0", "c1", ...: mapInArrow fails on names with dots and on equal ones.
     """
     if validation_column is not None:
-        check_validation_column(df.schema, validation_column)
+        check_validation_column(df.schema, validation_column, case_sensitive)
         if validation_fraction > 0:
             raise SettingError("validationIndicatorCol and validationFraction are both set: set one")
     check_fill(schema, fill_value, pad_value)

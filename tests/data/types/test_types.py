@@ -192,8 +192,10 @@ def test_rows_that_are_null_before_any_has_told_the_shape_stay_null() -> None:
     _, good = reader.read(pa.array([None, None], type=nested(pa.float32(), 1)))
     assert not good.any()
     assert reader.counter.nulls == 2
-    content, good = reader.read(pa.array([None, [1.0, None]], type=nested(pa.float32(), 1)))
-    assert reader.values(content, good).tolist() == [[5, 5], [1, 5]]
+    content, good = reader.read(pa.array([[1.0, None]], type=nested(pa.float32(), 1)))
+    assert reader.values(content, good).tolist() == [[1, 5]]
+    content, good = reader.read(pa.array([None], type=nested(pa.float32(), 1)))
+    assert reader.values(content, good).tolist() == [[5, 5]]
 
 
 @pytest.mark.parametrize("kind", TYPES)

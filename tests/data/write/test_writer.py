@@ -19,6 +19,7 @@ from sparkdl.data.sampling.plan import Plan
 from sparkdl.data.write import Dataset, StagingFolder, materialize, schema_of
 from sparkdl.errors import DataError, SettingError
 from sparkdl.schema import DataSchema
+from sparkdl.spark.session import with_conf
 
 
 @pytest.fixture
@@ -213,6 +214,43 @@ def test_fill_and_pad(spark: SparkSession, place: StagingFolder) -> None:
     batch = read(data.train)
     assert batch.inputs[0].tolist() == [[1, 2, 3], [4, -1, 0], [-1, -1, -1]]
     assert batch.inputs[1].tolist() == [[5], [-1], [6]]
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_task_that_finds_only_nulls_fills_them(spark: SparkSession, place: StagingFolder, parts: int) -> None:
+    # The first of two partitions, or the first batch of one, has nulls only.
+    grid = "array(array(1d, 2d, 3d), array(4d, 5d, 6d))"
+    df = spark.range(4, numPartitions=parts).selectExpr(
+        "if(id < 2, null, array(1d, 2d)) as whole",
+        f"if(id < 2, null, {grid}) as outer",
+        f"if(id < 2, array(null, array(1d, null, 1d)), {grid}) as inner",
+        f"if(id < 2, array(cast(null as array<double>), null), {grid}) as all_inner",
+        "id as never",
+    )
+    with with_conf(spark, "spark.sql.execution.arrow.maxRecordsPerBatch", "2"):
+        data = materialize(df, schema(df, df.columns), place, fill_value=7.0)
+    assert [count.nulls for count in data.train.counts.values()] == [0] * 5
+    whole, outer, inner, all_inner, never = read(data.train).inputs
+    assert whole.tolist() == [[7, 7], [7, 7], [1, 2], [1, 2]]
+    assert outer[:2].tolist() == all_inner[:2].tolist() == [[[7, 7, 7], [7, 7, 7]]] * 2
+    assert inner[:2].tolist() == [[[7, 7, 7], [1, 7, 1]]] * 2
+    assert outer[2:].tolist() == inner[2:].tolist() == all_inner[2:].tolist() == [[[1, 2, 3], [4, 5, 6]]] * 2
+    assert never.flatten().tolist() == [0, 1, 2, 3]
+
+
+def test_nulls_of_which_nobody_knows_the_length_stay(spark: SparkSession, place: StagingFolder) -> None:
+    df = spark.range(3).select(F.lit(None).cast("array<array<double>>").alias("x"))
+    assert materialize(df, schema(df, ["x"]), place, fill_value=7.0).train.counts["x"].nulls == 3
+
+
+def test_columns_whose_names_differ_only_by_case(spark: SparkSession, place: StagingFolder) -> None:
+    with with_conf(spark, "spark.sql.caseSensitive", "true"):
+        df = spark.range(10, numPartitions=1).select("id", (F.col("id") * 2).alias("y"), (F.col("id") < 3).alias("Y"))
+        fields = schema_of(df.schema, inputs=[("id", ("id",))], labels=["y"], weight=None, case_sensitive=True)
+        data = materialize(df, fields, place, validation_column="Y", case_sensitive=True)
+    assert data.validation is not None
+    assert read(data.validation).targets[0].flatten().tolist() == [0, 2, 4]
+    assert data.train.counts["y"].minimum == 6
 
 
 def test_a_label_is_never_filled(spark: SparkSession, place: StagingFolder) -> None:

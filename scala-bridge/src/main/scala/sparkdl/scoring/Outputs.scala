@@ -3,6 +3,7 @@ package sparkdl.scoring
 import org.apache.spark.ml.attribute.NominalAttribute
 import org.apache.spark.ml.functions.array_to_vector
 import org.apache.spark.sql.{functions => F, Column}
+import org.apache.spark.sql.internal.SQLConf
 import org.apache.spark.sql.sparkdl.SparkInternals.vectorType
 import org.apache.spark.sql.types.{ArrayType, DataType, DoubleType, FloatType, Metadata, StructField, StructType}
 import org.json4s.JValue
@@ -54,17 +55,19 @@ private[sparkdl] object OutputColumn {
   def of(name: String, shape: Seq[Int]): OutputColumn =
     if (shape.isEmpty || shape == Seq(1)) OutputColumn(name, Double) else OutputColumn(name, Array, shape)
 
-  /** Refuses names that are taken, by the DataFrame or by each other. */
-  def checkNames(columns: Seq[OutputColumn], present: Seq[String]): Unit =
+  /** Refuses names that are taken, by the DataFrame or by each other; spark.sql.caseSensitive says which are the same. */
+  def checkNames(columns: Seq[OutputColumn], present: Seq[String]): Unit = {
+    val same = SQLConf.get.resolver
     for ((column, index) <- columns.zipWithIndex) {
       val others = present ++ columns.take(index).map(_.name)
-      if (others.exists(_.equalsIgnoreCase(column.name))) {
+      if (others.exists(same(_, column.name))) {
         throw new SparkDLException(
           s"the output column '${column.name}' exists already: drop it, or give the model another name for it " +
             "(an empty name leaves it out)"
         )
       }
     }
+  }
 
   /** The type of what Python returns for them all: of one column its own, of several a struct. */
   def returned(columns: Seq[OutputColumn]): DataType =
