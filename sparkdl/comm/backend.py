@@ -84,13 +84,14 @@ class GradientSync(ABC):
 
     @abstractmethod
     def zero(self) -> None:
-        """Set all gradients, also those of parameters that the next backward pass will not touch, to zero."""
+        """Set all gradients to zero, also those of parameters that the next backward pass will not touch."""
 
     @abstractmethod
     def sum(self, extra: Sequence[float | torch.Tensor]) -> list[float]:
         """Sum all gradients in place, and `extra` (its length is fixed at construction); return the sums of `extra`.
 
         Collective. A rank that had no rows takes part with zeros. The result is the same, bit for bit, on all ranks.
+        A parameter that no rank's backward pass has reached has no gradient (None) afterwards, until the next `zero`.
         """
 
     @abstractmethod

@@ -22,11 +22,16 @@ _PARTS = 3
 
 @dataclass
 class _Slot:
-    """A parameter, its part of the buffer in the parameter's shape, and its gradient (the same tensor or a copy)."""
+    """A parameter, its part of the buffer in the parameter's shape, and its gradient (the same tensor or a copy).
+
+    A backward pass that adds to the gradient changes its version: so it shows whether the loss reaches the parameter.
+    """
 
     parameter: torch.nn.Parameter
     window: torch.Tensor
     gradient: torch.Tensor
+    version: int = 0
+    reached: bool = True
 
 
 class FlatSync(GradientSync):
@@ -35,6 +40,9 @@ class FlatSync(GradientSync):
     The buffer is float32, or float64 if a parameter is. Gradients of parameters of another dtype (bfloat16, float16)
     are copied in and out. An extra number travels as three float32 numbers in places that all other
     ranks leave at zero, so its sum is taken in float64 and is exact for counts far beyond 2^24.
+
+    One more number says how many parameters the loss of a rank does not reach. Only where there are some do the ranks
+    ask each other which: those that no rank reaches have no gradient, as in torch, and the optimizer leaves them alone.
 
     Parameters
     ----------
@@ -56,7 +64,7 @@ class FlatSync(GradientSync):
         self._extra = extra
         dtype = torch.float64 if any(p.dtype == torch.float64 for p in parameters) else torch.float32
         sizes = [-(-p.numel() // _ALIGN) * _ALIGN for p in parameters]
-        tails = (backend.size if backend.size > 1 else 0, extra, _PARTS)
+        tails = (backend.size if backend.size > 1 else 0, extra + 1, _PARTS)
         self._buffer = torch.zeros(sum(sizes) + math.prod(tails), dtype=dtype, device=parameters[0].device)
         self._flat = self._buffer[: sum(sizes)]
         self._tails = self._buffer[sum(sizes) :].view(tails)
@@ -65,7 +73,8 @@ class FlatSync(GradientSync):
         self._slots: list[_Slot] = []
         offset = 0
         for parameter, size in zip(parameters, sizes, strict=True):
-            window = _window(self._buffer, offset, parameter)
+            # With a version of its own: views share that of the buffer.
+            window = _window(self._buffer, offset, parameter).data
             gradient = window if parameter.dtype == dtype else torch.zeros_like(parameter)
             self._slots.append(_Slot(parameter, window, gradient))
             offset += size
@@ -78,45 +87,72 @@ class FlatSync(GradientSync):
         for slot in self._slots:
             if slot.parameter.grad is not slot.gradient:
                 slot.parameter.grad = slot.gradient
+            slot.version = slot.gradient._version
 
     def sum(self, extra: Sequence[float | torch.Tensor]) -> list[float]:
         if len(extra) != self._extra:
             raise ValueError(f"{len(extra)} extra numbers were given, {self._extra} were agreed at construction")
-        self._collect()
+        missed = self._collect()
         if self._backend.size == 1:
+            self._drop_unreached(missed)
             self.norm = float(torch.linalg.vector_norm(self._flat))
             return [float(number) for number in extra]
+        # A rank without rows reaches nothing, and does not say that nobody does.
+        numbers = [*extra, missed if missed < len(self._slots) else 0]
         if self._tail_array is not None:
-            self._tail_array[self._backend.rank] = _split_on_cpu(extra)
+            self._tail_array[self._backend.rank] = _split_on_cpu(numbers)
         else:
-            self._tails[self._backend.rank] = _split(extra, self._tails.device).to(self._tails.dtype)
+            self._tails[self._backend.rank] = _split(numbers, self._tails.device).to(self._tails.dtype)
         self._backend.all_reduce(self._buffer)
         for slot in self._copied:
             slot.gradient.copy_(slot.window)
         norm = torch.linalg.vector_norm(self._flat)
         if self._tail_array is not None:
             self.norm = float(norm)
-            found: list[float] = self._tail_array.sum((0, 2), dtype=np.float64).tolist()
-            return found
-        sums = self._tails.to(torch.float64).sum((0, 2))
-        # The norm comes back with the sums: one wait for a GPU instead of two.
-        *numbers, self.norm = torch.cat((sums, norm.to(sums.dtype)[None])).tolist()
-        return numbers
+            *found, missed = self._tail_array.sum((0, 2), dtype=np.float64).tolist()
+        else:
+            sums = self._tails.to(torch.float64).sum((0, 2))
+            # The norm comes back with the sums: one wait for a GPU instead of two.
+            *found, missed, self.norm = torch.cat((sums, norm.to(sums.dtype)[None])).tolist()
+        if missed:
+            self._agree_on_reached()
+        self._drop_unreached(missed)
+        return found
 
     def scale(self, factor: float) -> None:
         self._flat.mul_(factor)
         for slot in self._copied:
             slot.gradient.copy_(slot.window)
 
-    def _collect(self) -> None:
-        """Bring into the buffer what lies outside of it: other dtypes, and gradients that a hook has replaced."""
+    def _collect(self) -> int:
+        """Bring into the buffer what lies outside of it; return how many parameters no gradient has reached here.
+
+        Outside lie other dtypes, and gradients that a hook has replaced.
+        """
+        missed = 0
         for slot in self._slots:
             present = slot.parameter.grad
+            slot.reached = slot.gradient._version != slot.version
             if present is not slot.gradient:
+                slot.reached = present is not None
                 slot.gradient.zero_() if present is None else slot.gradient.copy_(present)
                 slot.parameter.grad = slot.gradient
+            missed += not slot.reached
         for slot in self._copied:
             slot.window.copy_(slot.gradient)
+        return missed
+
+    def _agree_on_reached(self) -> None:
+        reached = torch.tensor([float(slot.reached) for slot in self._slots], device=self._buffer.device)
+        self._backend.all_reduce(reached)
+        for slot, ranks in zip(self._slots, reached.tolist(), strict=True):
+            slot.reached = ranks > 0
+
+    def _drop_unreached(self, missed: float) -> None:
+        if missed:
+            for slot in self._slots:
+                if not slot.reached:
+                    slot.parameter.grad = None
 
 
 def _window(buffer: torch.Tensor, offset: int, parameter: torch.Tensor) -> torch.Tensor:

@@ -83,15 +83,44 @@ def test_gradients_are_views_and_stay_so():
     assert all(not p.grad.any() for p in network.parameters())
 
 
-def test_an_unused_parameter_has_a_zero_gradient():
-    used, unused = nn.Linear(2, 1), nn.Linear(2, 1)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_parameter_that_is_not_reached_has_no_gradient(dtype):
+    used, unused = nn.Linear(2, 1, dtype=dtype), nn.Linear(2, 1, dtype=dtype)
     sync = open_backend("local").gradient_sync([*used.parameters(), *unused.parameters()], 0)
-    sync.zero()
-    used(torch.ones(1, 2)).sum().backward()
-    sync.sum([])
-    assert unused.weight.grad is not None
-    assert not unused.weight.grad.any()
-    assert used.weight.grad.tolist() == [[1.0, 1.0]]
+    for reaches in (False, True, False):
+        sync.zero()
+        output = used(torch.ones(1, 2, dtype=dtype)).sum()
+        # A gradient of zeros is one.
+        (output + 0 * unused(torch.ones(1, 2, dtype=dtype)).sum() if reaches else output).backward()
+        sync.sum([])
+        assert used.weight.grad.tolist() == [[1.0, 1.0]]
+        assert [p.grad is None for p in unused.parameters()] == [not reaches] * 2
+        assert not reaches or not unused.weight.grad.any()
+
+
+def _reached_by_one(backend):
+    layers = [nn.Linear(2, 1) for _ in range(3)]
+    for layer in layers:
+        nn.init.ones_(layer.weight)
+    sync = backend.gradient_sync([p for layer in layers for p in layer.parameters()], 1)
+    found = []
+    for step in range(2):
+        sync.zero()
+        # Rank 0 has no rows, rank 1 reaches the first layer, the last rank also the second, and in step 1 the third.
+        if backend.rank:
+            reached = 1 if backend.rank < backend.size - 1 else 2 + step
+            sum(layer(torch.ones(1, 2)).sum() for layer in layers[:reached]).backward()
+        sums = sync.sum([backend.rank])
+        found.append((sums, [None if layer.weight.grad is None else layer.weight.grad.tolist() for layer in layers]))
+    return found
+
+
+def test_a_parameter_that_one_rank_reaches_has_the_gradient_on_all(ranks):
+    size = ranks.size
+    numbers = [float(sum(range(size)))]
+    first = [[float(size - 1)] * 2]
+    for found in ranks.run(_reached_by_one):
+        assert found == [(numbers, [first, [[1.0, 1.0]], None]), (numbers, [first, [[1.0, 1.0]], [[1.0, 1.0]]])]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])

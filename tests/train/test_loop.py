@@ -342,6 +342,35 @@ def test_frozen_parameters_and_the_callers_random_state(memory_feed):
         fit(network, TrainConfig(), memory_feed(*_rows()), None, SOLO)
 
 
+class _Branches(nn.Module):
+    """The second layer takes part in the second step only, the third in none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.layers = nn.ModuleList(nn.Linear(4, 1) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers[0](x) + (self.layers[1](x) if x[0, 3] > 0 else 0)
+
+
+def test_parameters_that_the_loss_does_not_reach_stay_as_they_are(memory_feed):
+    x, y = _rows(40)
+    x[:, 3] = torch.tensor([-1.0, 1, -1, -1]).repeat_interleave(10)
+    settings = {"lr": 0.1, "weight_decay": 0.5}
+    config = TrainConfig(learning_rate=0.1, optimizer_params={"weight_decay": 0.5}, epochs=2)
+    result = fit(_Branches(), config, memory_feed(x, y), None, SOLO)
+    network = _Branches()
+    optimizer = torch.optim.AdamW(network.parameters(), **settings)
+    for low in [0, 10, 20, 30] * 2:
+        optimizer.zero_grad()
+        nn.functional.mse_loss(network(x[low : low + 10]), y[low : low + 10]).backward()
+        optimizer.step()
+    _same(result.state, network, rtol=1e-5, atol=1e-6)
+    for name, value in _Branches().layers[2].state_dict().items():
+        assert torch.equal(result.state[f"layers.2.{name}"], value)
+
+
 def test_same_seed_same_weights(memory_feed):
     def train(seed):
         network = nn.Sequential(nn.Dropout(0.5), _network())
