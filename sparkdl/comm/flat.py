@@ -107,6 +107,7 @@ class FlatSync(GradientSync):
         for slot in self._copied:
             slot.gradient.copy_(slot.window)
         norm = torch.linalg.vector_norm(self._flat)
+        found: list[float]
         if self._tail_array is not None:
             self.norm = float(norm)
             *found, missed = self._tail_array.sum((0, 2), dtype=np.float64).tolist()

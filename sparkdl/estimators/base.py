@@ -52,6 +52,7 @@ from sparkdl.scoring.transform import added_fields
 from sparkdl.spark.facts import SessionFacts
 from sparkdl.spark.frame import session_of
 from sparkdl.spark.session import case_sensitive
+from sparkdl.train.weights import load_weights
 
 if TYPE_CHECKING:
     from typing import Self
@@ -296,10 +297,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
 
     def _build(self, prepared: Prepared, trained: dict[str, Any], columns: StructType) -> M:
         module = prepared.network.module
-        loaded = module.load_state_dict(torch.load(io.BytesIO(trained["state"]), weights_only=True), strict=False)
-        # Only tensors come back; extra state of another kind stays as it was made.
-        assert not loaded.unexpected_keys
-        assert all(name.endswith("_extra_state") for name in loaded.missing_keys), loaded.missing_keys
+        load_weights(module, torch.load(io.BytesIO(trained["state"]), weights_only=True))
         return self._model_of(prepared, columns, trained["history"], trained["best_epoch"])
 
     def _model_of(

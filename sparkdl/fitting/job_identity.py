@@ -17,6 +17,7 @@ from torch import nn
 from sparkdl.data.sampling.plan import Plan
 from sparkdl.train.checkpoint.tensor_file import bytes_of
 from sparkdl.train.config import TrainConfig
+from sparkdl.train.weights import beside_state
 
 _DEEPEST = 12
 _LIBRARIES = ("torch.", "sparkdl.", "torchmetrics.")
@@ -51,9 +52,9 @@ def job_of(config: TrainConfig, module: nn.Module, plans: Sequence[Plan], rows: 
 
 
 def weights_digest(module: nn.Module) -> str:
-    """Return a hash of all parameters and buffers."""
+    """Return a hash of all parameters, buffers and plain tensors."""
     digest = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
+    for name, tensor in {**module.state_dict(), **beside_state(module)}.items():
         if isinstance(tensor, torch.Tensor):
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
             digest.update(_bytes(tensor))

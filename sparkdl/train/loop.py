@@ -22,7 +22,7 @@ from sparkdl.train.metrics import MetricSet
 from sparkdl.train.optim import make_optimizer, make_schedule, trainable
 from sparkdl.train.progress import Emit, Progress
 from sparkdl.train.step import DeviceNetwork, Stepper
-from sparkdl.train.weights import broadcast_state, weights_of
+from sparkdl.train.weights import broadcast_state, marks, weights_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class FitResult:
     Attributes
     ----------
     state : dict of str to Tensor
-        The module's state on the CPU: of the best epoch with early stopping, else of the last one.
+        The module's state on the CPU: of the best epoch with early stopping, else of the last one. Also the tensors
+        that `state_dict` leaves out and the training has changed.
     history : list of dict
         One for each epoch.
     best_epoch : int or None
@@ -120,6 +121,7 @@ class _Training:
         parameters = trainable(module)
         broadcast_state(module, backend)
         self.module = module
+        self.begun = marks(module)
         self.network = DeviceNetwork(module, config, device)
         self.metrics = MetricSet(config, backend, device)
         self.measured = MetricSet(config, backend, device)
@@ -152,7 +154,7 @@ class _Training:
                 ended = self.run_epoch(epoch, start.step if epoch == start.epoch else 0)
                 epoch += 1
         call(reversed(config.callbacks), "on_train_end", state)
-        return FitResult(weights_of(self.module), self.history, state.best_epoch, state.step, self.seconds)
+        return FitResult(weights_of(self.module, self.begun), self.history, state.best_epoch, state.step, self.seconds)
 
     def run_epoch(self, epoch: int, first_step: int = 0) -> bool:
         """Train and validate once over the rows, or over the rest of them; return whether the training ends here."""
@@ -262,6 +264,7 @@ class _Training:
     def _parts(self) -> Parts:
         return Parts(
             self.module,
+            self.begun,
             self.stepper,
             self.metrics,
             self.state,

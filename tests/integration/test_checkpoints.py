@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from pyspark.ml.evaluation import RegressionEvaluator
 from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
 from pyspark.sql import DataFrame, SparkSession
+from torch import nn
 
 from sparkdl import TorchClassificationModel, TorchModel, TorchRegressionModel
 from sparkdl.errors import ClusterError, PersistenceError, RankError, SettingError
@@ -34,6 +36,23 @@ class Fail(Callback):
         if self._how == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         raise ArithmeticError("mine")
+
+
+class Drifting(nn.Module):
+    """Learns numbers that are no part of its state_dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.layer = nn.Linear(2, 1)
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+        self.mean = torch.zeros(2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.seen += len(x)
+            self.mean = self.mean.lerp(x.mean(0), 0.2)
+        return self.layer(x - self.mean)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +112,15 @@ def test_another_fit_of_the_same_job_goes_on(rows: DataFrame, tmp_path: Path) ->
 
 def test_a_model_of_a_checkpoint(rows: DataFrame, tmp_path: Path) -> None:
     url = str(tmp_path / "checkpoints")
-    model = regressor(checkpointUrl=url, numProcs=1, validationFraction=0.2, earlyStoppingPatience=1).fit(rows)
+    learner = regressor(module=Drifting(), moduleParams={}, checkpointUrl=url, numProcs=1)
+    model = learner.setParams(validationFraction=0.2, earlyStoppingPatience=1).fit(rows)
+    # The model is the network that was trained, its buffers that are not persistent and its plain tensors too.
+    assert model.network.seen > 0
+    assert model.network.mean.abs().sum() > 0
+    model.save(str(tmp_path / "model"))
+    for again in (TorchRegressionModel.load(str(tmp_path / "model")), TorchRegressionModel.fromCheckpoint(url)):
+        assert torch.equal(again.network.seen, model.network.seen)
+        assert torch.equal(again.network.mean, model.network.mean)
     found = TorchRegressionModel.fromCheckpoint(url)
     assert_equal(found, model)
     assert found.history.best_epoch == model.history.best_epoch

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sparkdl.errors import SettingError
 from sparkdl.train.callbacks.callback import Callback, TrainState
-from sparkdl.train.weights import weights_of
+from sparkdl.train.weights import load_weights, weights_of
 
 _PROGRESS = 1e-4
 """Relative: 0.01% of the best value so far is no progress."""
@@ -92,7 +92,7 @@ class EarlyStopping(Callback):
 
     def on_train_end(self, state: TrainState) -> None:
         if self._best_weights:
-            state.module.load_state_dict(self._best_weights, strict=False)
+            load_weights(state.module, self._best_weights)
 
     def state_dict(self) -> dict[str, Any]:
         return {

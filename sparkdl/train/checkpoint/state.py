@@ -17,6 +17,7 @@ from sparkdl.errors import PersistenceError
 from sparkdl.train.callbacks.callback import Callback, TrainState
 from sparkdl.train.checkpoint.exchange import gather
 from sparkdl.train.history import History
+from sparkdl.train.weights import Marks, changed_beside_state, load_beside_state, load_weights
 
 if TYPE_CHECKING:
     from sparkdl.train.metrics import MetricSet
@@ -61,6 +62,7 @@ class Parts:
     """The parts of one training on one rank whose state belongs to a checkpoint."""
 
     module: nn.Module
+    begun: Marks
     stepper: Stepper
     metrics: MetricSet
     train: TrainState
@@ -92,7 +94,7 @@ def capture(parts: Parts, position: Position) -> dict[str, Any]:
         "history": [dict(row) for row in parts.history],
         "seconds": dict(parts.seconds),
         "sums": dict(vars(parts.sums)),
-        "module": parts.module.state_dict(),
+        "module": {**parts.module.state_dict(), **changed_beside_state(parts.module, parts.begun)},
         "stepper": parts.stepper.state_dict(),
         "callbacks": [callback.state_dict() for callback in parts.callbacks],
         "ranks": ranks,
@@ -119,7 +121,7 @@ def restore(parts: Parts, state: Mapping[str, Any]) -> tuple[Position, list[str]
     """
     try:
         position = Position(*state["position"])
-        parts.module.load_state_dict(dict(state["module"]))
+        load_weights(parts.module, state["module"])
         parts.stepper.load_state_dict(state["stepper"], same_plan=state["epochs"] == parts.epochs)
         for callback, saved in zip(parts.callbacks, state["callbacks"], strict=True):
             callback.load_state_dict(saved)
@@ -148,6 +150,7 @@ def _own_state(parts: Parts) -> dict[str, Any]:
         "rows": parts.stepper.rows,
         "metrics": parts.metrics.state_dict(),
         "buffers": _differing_buffers(parts),
+        "plain": _plain_tensors(parts),
     }
     if parts.device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(parts.device)
@@ -168,6 +171,15 @@ def _differing_buffers(parts: Parts) -> dict[str, Tensor]:
     return differing
 
 
+def _plain_tensors(parts: Parts) -> dict[str, Tensor]:
+    """Return the plain attributes that have changed on a rank but rank 0, whose own are with the module."""
+    if not parts.backend.rank:
+        return {}
+    buffers = dict(parts.module.named_buffers())
+    changed = changed_beside_state(parts.module, parts.begun)
+    return {name: value for name, value in changed.items() if name not in buffers}
+
+
 def _load_own_states(parts: Parts, states: Sequence[Mapping[str, Any]]) -> list[str]:
     rank, size = parts.backend.rank, parts.backend.size
     mine = states[rank::size] if len(states) > size else states[rank : rank + 1]
@@ -182,6 +194,8 @@ def _load_own_states(parts: Parts, states: Sequence[Mapping[str, Any]]) -> list[
         np.random.set_state(own["numpy"])
         for name, value in own["buffers"].items():
             parts.module.get_buffer(name).copy_(value)
+        # A checkpoint of before has none.
+        load_beside_state(parts.module, own.get("plain", {}))
     else:
         _average_buffers(parts.module, states)
     return lost

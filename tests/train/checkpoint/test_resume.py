@@ -132,6 +132,40 @@ def test_equals_the_undisturbed_run(memory_feed: Any, tmp_path: Path, name: str,
     assert (len(said) == 1) == (step > 1), said
 
 
+class Drifting(nn.Module):
+    """Learns something that is no part of its state_dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.layer = nn.Linear(5, 3)
+        self.register_buffer("seen", torch.zeros(()), persistent=False)
+        self.mean = torch.zeros(5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.seen += len(x)
+            self.mean = self.mean.lerp(x.mean(0), 0.2)
+        return self.layer(x - self.mean)
+
+
+@pytest.mark.parametrize("callbacks", [(), (EarlyStopping("val_loss", patience=1),)])
+def test_tensors_beside_the_state_are_kept(memory_feed: Any, tmp_path: Path, callbacks: tuple[Callback, ...]) -> None:
+    x, y = rows()
+    feed = memory_feed(x, y)
+
+    def run(checkpoints: CheckpointConfig | None, *more: Callback) -> FitResult:
+        settings = config(callbacks=(*callbacks, *more))
+        return fit(Drifting(), settings, feed, feed, SoloBackend(), None, checkpoints)
+
+    whole = run(None)
+    assert whole.state["seen"] == 37 * (whole.best_epoch or EPOCHS)
+    assert whole.state["mean"].any()
+    with pytest.raises(Interrupted):
+        run(at(tmp_path, steps=1), Interrupt(7))
+    assert_same(run(at(tmp_path, steps=1), Callback()), whole)
+
+
 def test_checkpoints_change_nothing(memory_feed: Any, tmp_path: Path) -> None:
     assert_same(train(memory_feed, config(), at(tmp_path, steps=1)), train(memory_feed, config()))
 
