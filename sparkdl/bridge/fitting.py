@@ -32,6 +32,7 @@ from sparkdl.network.registry import name_of
 from sparkdl.persistence.params import imported
 from sparkdl.persistence.reading import read_object
 from sparkdl.persistence.stage import read_stage, write_stage
+from sparkdl.spark.causes import cause_of
 
 _ESTIMATORS = ("TorchEstimator", "TorchClassifier", "TorchRegressor")
 _POLL_MS = 1000
@@ -147,7 +148,7 @@ def _sentence(error: BaseException) -> str:
     if isinstance(error, SparkDLError):
         return str(error)
     if isinstance(error, PySparkException):
-        return str(error).splitlines()[0]
+        return cause_of(error)
     return f"{type(error).__name__}: {error}"
 
 

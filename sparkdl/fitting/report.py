@@ -14,6 +14,7 @@ from sparkdl.params.setting import Setting
 from sparkdl.params.shown import describe, shorten
 from sparkdl.params.stages import TrainingParams
 from sparkdl.report.progress import progress_listener
+from sparkdl.spark.causes import cause_of
 from sparkdl.spark.console import without_stages
 from sparkdl.spark.folds import fold_of
 from sparkdl.tracking.mlflow import open_tracking
@@ -56,7 +57,7 @@ class FitReport(Listener, AbstractContextManager["FitReport"]):
 
     def __init__(self, stage: TrainingParams, checked: float, title: str = "", leave: bool = True) -> None:
         params = {param.name: value for param, value in stage.extractParamMap().items()}
-        self._tracking = open_tracking(stage.getMlflow(), params, stage.uid)
+        self._tracking = open_tracking(stage.getMlflow(), params, stage.uid, alone=leave)
         shown = progress_listener(stage.getVerbose(), title=title, leave=leave)
         self._listeners = Listeners([shown] if self._tracking is None else [shown, self._tracking])
         self._silent = not stage.getVerbose()
@@ -118,7 +119,7 @@ class FitReport(Listener, AbstractContextManager["FitReport"]):
             # Also where a listener was left out in mid-fit, and for an interrupt.
             if self._tracking is not None:
                 self._tracking.fail(error)
-            sentence = (str(error).strip() or type(error).__name__).splitlines()[0]
+            sentence = cause_of(error)
         self.on_event(FitEnded(dict(self.seconds), sentence, self._epochs, self._best_epoch))
         self._listeners.close()
 

@@ -11,34 +11,46 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import util
 from importlib.metadata import PackageNotFoundError, version
+from numbers import Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sparkdl.errors import SettingError
 from sparkdl.events import EpochEnded, Event, FitEnded, Listener, TrainingStarted
+from sparkdl.spark.causes import cause_of
+from sparkdl.tracking.names import MetricNames
+from sparkdl.tracking.outbox import Outbox, RefusedError
 from sparkdl.tracking.params import as_text
 from sparkdl.version import __version__
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.entities import Run
     from pyspark.sql import DataFrame
 
 MODES = ("auto", "true", "false")
 MODEL_NAME = "model"
 FIGURE_NAME = "history.png"
-ERROR_TAG = "sparkdl.error"
 EXAMPLE_ROWS = 5
 """Rows of the input example that is kept with a model."""
 
+_FIT_TAG = "sparkdl.fit"
+"""Holds the uid of the estimator."""
 _MODEL_DATA = "sparkml"
 _LOADER = "sparkdl.tracking.pyfunc"
+_PATIENCE, _AFTERWARDS = 30.0, 600.0
+"""Seconds for what waits at the end of a fit: while it waits too, and in the background."""
+_REFUSALS = frozenset({"BAD_REQUEST", "INVALID_PARAMETER_VALUE", "MALFORMED_REQUEST", "RESOURCE_DOES_NOT_EXIST"})
 _REQUIREMENTS = ("pyspark", "torch", "numpy", "pandas", "pyarrow", "petastorm")
 
 
-def open_tracking(mode: str | bool, params: Mapping[str, Any], run_name: str = "") -> Tracking | None:
+def open_tracking(
+    mode: str | bool, params: Mapping[str, Any], run_name: str = "", *, alone: bool = True
+) -> Tracking | None:
     """Begin an MLflow run for a fit, or return None where none is wanted.
 
     Parameters
@@ -50,6 +62,8 @@ def open_tracking(mode: str | bool, params: Mapping[str, Any], run_name: str = "
         Params of the estimator as they are set; those that are secret are left out here.
     run_name : str
         Usually the uid of the estimator.
+    alone : bool
+        Whether the fit is none of a search: then a run that MLflow's autologging has opened for it is the one.
 
     Raises
     ------
@@ -65,13 +79,20 @@ def open_tracking(mode: str | bool, params: Mapping[str, Any], run_name: str = "
     if util.find_spec("mlflow") is None:
         raise SettingError('mlflow="true" needs MLflow on the driver: pip install mlflow')
     try:
-        return Tracking(params, run_name)
+        return Tracking(params, run_name, alone=alone)
     except Exception as error:
-        sentence = f"MLflow has opened no run at {_tracking_uri()}: {_one_line(error)}"
+        sentence = f"MLflow has opened no run at {_tracking_uri()}: {cause_of(error)}"
         if wanted == "true":
             raise SettingError(f'{sentence}; correct the tracking URI, or set mlflow="false"') from error
         warnings.warn(f"{sentence}; this fit is not tracked", stacklevel=2)
         return None
+
+
+@dataclass(frozen=True)
+class _End:
+    """The last of what is sent to a run."""
+
+    status: str
 
 
 class Tracking(Listener):
@@ -83,20 +104,28 @@ class Tracking(Listener):
         The run's id.
     """
 
-    def __init__(self, params: Mapping[str, Any], run_name: str = "") -> None:
+    def __init__(self, params: Mapping[str, Any], run_name: str = "", *, alone: bool = True) -> None:
         import mlflow
         from mlflow.entities import Param
         from mlflow.tracking.context.registry import resolve_tags
 
         self._client = mlflow.MlflowClient()
         parent = _parent_run()
-        experiment = self._client.get_run(parent).info.experiment_id if parent else _experiment_id()
-        tags = resolve_tags({"mlflow.parentRunId": parent} if parent else None)
-        run = self._client.create_run(experiment, tags=tags, run_name=run_name or None)
+        run = self._client.get_run(parent) if parent else None
+        self._is_adopted = run is not None and alone and _is_autologged(run)
+        if run is None or not self._is_adopted:
+            experiment = run.info.experiment_id if run else _experiment_id()
+            tags = resolve_tags({"mlflow.parentRunId": parent} if parent else None)
+            run = self._client.create_run(experiment, tags=tags, run_name=run_name or None)
         self.run_id: str = run.info.run_id
+        self._client.set_tag(self.run_id, _FIT_TAG, run_name)
         self._last_epoch = 0
-        self._ended = False
-        pairs = [Param(name, text) for name, text in as_text(params).items()]
+        self._status: str | None = None
+        self._closed = False
+        self._names = MetricNames()
+        self._outbox: Outbox[Any] = Outbox(self._send)
+        # A param has one value for ever, and autologging words some in another way.
+        pairs = [Param(name, text) for name, text in as_text(params).items() if name not in run.data.params]
         # MLflow's stores take at most 100 params in one call.
         for start in range(0, len(pairs), 100):
             self._client.log_batch(self.run_id, params=pairs[start : start + 100])
@@ -106,8 +135,7 @@ class Tracking(Listener):
             self._last_epoch = event.epoch
             self._log_metrics({k: v for k, v in event.logs.items() if k != "epoch"}, event.epoch)
         elif isinstance(event, TrainingStarted):
-            for name, value in (("ranks", event.size), ("device", event.device), ("rows", event.rows_per_epoch)):
-                self._client.set_tag(self.run_id, f"sparkdl.{name}", value)
+            self._set_tags({"ranks": event.size, "device": event.device, "rows": event.rows_per_epoch})
         elif isinstance(event, FitEnded):
             self._log_metrics({f"seconds_{k}": v for k, v in event.seconds.items()}, self._last_epoch)
             if event.error is not None:
@@ -129,35 +157,64 @@ class Tracking(Listener):
             try:
                 step(model, dataset)
             except Exception as error:
-                warnings.warn(f"MLflow run {self.run_id} goes without {what}: {_one_line(error)}", stacklevel=2)
+                warnings.warn(f"MLflow run {self.run_id} goes without {what}: {cause_of(error)}", stacklevel=2)
 
     def fail(self, error: BaseException | str) -> None:
-        """End the run as FAILED (KILLED after Ctrl-C) with the error's sentence as its tag; safe to call twice.
+        """Let the run end as FAILED (KILLED after Ctrl-C) with the error's sentence as its tag; safe to call twice.
 
         It never raises, so that the error of the fit is the one that the user sees.
         """
-        if self._ended:
-            return
-        self._ended = True
-        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-        try:
-            self._client.set_tag(self.run_id, ERROR_TAG, _one_line(error))
-            self._client.set_terminated(self.run_id, status)
-        except Exception as broken:
-            warnings.warn(f"MLflow run {self.run_id} was not ended: {_one_line(broken)}", stacklevel=2)
+        if self._status is None:
+            self._status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+            self._set_tags({"error": cause_of(error)})
 
     def close(self) -> None:
-        """End the run as FINISHED unless it has failed; safe to call twice."""
-        if not self._ended:
-            self._ended = True
-            self._client.set_terminated(self.run_id, "FINISHED")
+        """Send what waits, and end the run as FINISHED unless it has failed; safe to call twice.
+
+        What a store does not take within 30 seconds is tried for ten minutes more in the background.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if not self._is_adopted:
+            self._outbox.put([_End(self._status or "FINISHED")])
+        waiting = self._outbox.close(_PATIENCE, _AFTERWARDS)
+        if waiting or self._outbox.lost:
+            problem = cause_of(self._outbox.problem or "")
+            later = f"{waiting} are tried for {_AFTERWARDS:g} s more, " if waiting else ""
+            warnings.warn(
+                f"MLflow run {self.run_id} lacks {waiting + self._outbox.lost} values, {later}{problem}", stacklevel=2
+            )
+
+    def _set_tags(self, tags: Mapping[str, Any]) -> None:
+        from mlflow.entities import RunTag
+
+        self._outbox.put([RunTag(f"sparkdl.{name}", str(value)) for name, value in tags.items()])
 
     def _log_metrics(self, values: Mapping[str, Any], step: int) -> None:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
-        self._client.log_batch(self.run_id, metrics=metrics)
+        # What a callback adds to the history may be no number.
+        numbers = {name: float(value) for name, value in values.items() if isinstance(value, Real)}
+        self._outbox.put([Metric(self._names.of(name), value, now, step) for name, value in numbers.items()])
+
+    def _send(self, items: Sequence[Any]) -> None:
+        from mlflow.entities import Metric, RunTag
+        from mlflow.exceptions import MlflowException
+
+        metrics = [item for item in items if isinstance(item, Metric)]
+        tags = [item for item in items if isinstance(item, RunTag)]
+        try:
+            if metrics or tags:
+                self._client.log_batch(self.run_id, metrics=metrics, tags=tags)
+            for item in items:
+                if isinstance(item, _End):
+                    self._client.set_terminated(self.run_id, item.status)
+        except MlflowException as error:
+            if error.error_code in _REFUSALS:
+                raise RefusedError(str(error)) from error
+            raise
 
     def _log_figure(self, model: Any, dataset: Any) -> None:
         self._client.log_figure(self.run_id, model.plotHistory(), FIGURE_NAME)
@@ -279,6 +336,14 @@ def _parent_run() -> str | None:
     return str(others.pop()) if len(others) == 1 else os.environ.get("MLFLOW_RUN_ID")
 
 
+def _is_autologged(run: Run) -> bool:
+    """Tell whether MLflow's autologging writes the fit that begins into this run, and no other fit is in it yet."""
+    if _FIT_TAG in run.data.tags:
+        return False
+    session = getattr(sys.modules.get("mlflow.pyspark.ml"), "_SparkTrainingSession", None)
+    return run.data.tags.get("mlflow.autologging") == "pyspark.ml" or (session is not None and session.is_active())
+
+
 def _experiment_id() -> str:
     """Return the experiment that the user has set, or the default one."""
     from mlflow.tracking import fluent
@@ -290,9 +355,3 @@ def _tracking_uri() -> str:
     import mlflow
 
     return str(mlflow.get_tracking_uri())
-
-
-def _one_line(error: BaseException | str) -> str:
-    """Return the error's sentence: the first line of what it says, or its kind where it says nothing."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import mlflow
 import numpy as np
 import pytest
@@ -54,6 +57,39 @@ def test_fits_of_a_cross_validation_in_threads_are_children_of_the_active_run(ro
         assert len(run.outputs.model_outputs) == 1
     assert any(best.history[-1]["loss"] == pytest.approx(loss) for loss in last)
     assert client.get_run(parent.info.run_id).data.metrics == {}, "the user's own run is left alone"
+
+
+@pytest.fixture
+def autologging(store: str) -> Iterator[None]:
+    mlflow.pyspark.ml.autolog(silent=True, log_datasets=False)
+    yield
+    mlflow.pyspark.ml.autolog(disable=True, silent=True)
+
+
+def test_a_fit_that_mlflow_logs_itself_is_one_run_without_secrets(
+    rows: DataFrame, store: str, autologging: None
+) -> None:
+    regressor = TorchRegressor(
+        module="mlp",
+        epochs=2,
+        batchSize=40,
+        verbose=0,
+        metrics=["mae", lambda output, target: (output - target).abs().mean()],
+        storageOptions={"key": "AKIAKEY", "secret": "hunter2"},
+        feed="direct",
+    )
+    model = regressor.fit(rows)
+    (run,) = mlflow.search_runs(output_format="list")
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["mlflow.autologging"] == "pyspark.ml"
+    assert run.data.params["storageOptions"] == "***"
+    assert run.data.params["epochs"] == "2"
+    assert run.data.metrics["loss"] == pytest.approx(model.history[-1]["loss"])
+    assert {"mae", "lambda"} <= set(run.data.metrics)
+    assert len(run.outputs.model_outputs) == 1
+    database = Path(store.removeprefix("sqlite:///")).read_bytes()
+    assert b"hunter2" not in database
+    assert b"AKIAKEY" not in database
 
 
 class Fails(nn.Linear):

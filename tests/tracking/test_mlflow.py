@@ -9,6 +9,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from sparkdl.errors import SettingError
 from sparkdl.events import EpochEnded, FitEnded, StepEnded, TrainingStarted
@@ -80,6 +81,60 @@ def test_the_end_of_a_failed_fit_is_enough(store: str) -> None:
     tracking.close()
     run = run_of(tracking)
     assert (run.info.status, run.data.tags["sparkdl.error"]) == ("FAILED", "the loss is NaN in step 3")
+
+
+def test_odd_names_and_values_lose_no_metric(store: str) -> None:
+    tracking = opened()
+    logs = {"epoch": 1, "loss": 0.5, "<lambda>": 0.25, "lambda": 0.75, "recall@5": 1, "note": "text", "gone": None}
+    tracking.on_event(EpochEnded(1, logs))
+    tracking.on_event(EpochEnded(2, {"loss": 0.125}))
+    tracking.close()
+    metrics = run_of(tracking).data.metrics
+    assert metrics == {"loss": 0.125, "lambda": 0.25, "lambda_2": 0.75, "recall_5": 1.0}
+
+
+def test_what_was_missed_is_written_when_the_store_is_back(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracking = opened()
+    away, log_batch = [True], mlflow.MlflowClient.log_batch
+
+    def absent(*args: object, **kwargs: object) -> object:
+        if away[0]:
+            raise MlflowException("API request failed: connection refused")
+        return log_batch(*args, **kwargs)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", absent)
+    tracking.on_event(TrainingStarted(2, 2, 5, 100, "cpu"))
+    for epoch in (1, 2, 3):
+        tracking.on_event(EpochEnded(epoch, {"loss": 1 / epoch}))
+    away[0] = False
+    tracking.close()
+    history = mlflow.MlflowClient().get_metric_history(tracking.run_id, "loss")
+    assert [(metric.step, metric.value) for metric in history] == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
+    run = run_of(tracking)
+    assert (run.info.status, run.data.tags["sparkdl.ranks"]) == ("FINISHED", "2")
+
+
+def test_the_end_says_what_a_store_has_not_taken(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*args: object, **kwargs: object) -> object:
+        raise MlflowException("API request failed: connection refused")
+
+    monkeypatch.setattr("sparkdl.tracking.mlflow._PATIENCE", 0.1)
+    monkeypatch.setattr("sparkdl.tracking.mlflow._AFTERWARDS", 0.1)
+    tracking = opened()
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", absent)
+    tracking.on_event(EpochEnded(1, {"loss": 0.5}))
+    with pytest.warns(UserWarning, match=r"lacks 2 values, 2 are tried for 0.1 s more, .*connection refused"):
+        tracking.close()
+
+
+def test_a_failure_s_tag_says_the_cause_without_credentials(store: str) -> None:
+    tracking = opened()
+    tracking.fail(
+        "An exception was thrown from the Python worker:\nTraceback (most recent call last):\n  File\n"
+        "OSError: s3://bob:a/b+c@bucket is gone"
+    )
+    tracking.close()
+    assert run_of(tracking).data.tags["sparkdl.error"] == "OSError: s3://***@bucket is gone"
 
 
 def test_a_fit_is_a_child_of_the_active_run_and_leaves_it_active(store: str) -> None:

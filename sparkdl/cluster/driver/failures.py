@@ -10,6 +10,7 @@ import cloudpickle
 
 from sparkdl.cluster.job import ENVIRONMENT, OK, RANK_LOST, TIMED_OUT, USER_ERROR, Outcome
 from sparkdl.errors import ClusterError, RankError, RankLostError, SparkDLError, StartTimeoutError
+from sparkdl.spark.causes import cause_of
 from sparkdl.spark.executors import host_in, shortcoming
 
 _LOST = (
@@ -136,25 +137,14 @@ def from_spark(error: BaseException, num_procs: int, host: str | None = None, *,
     if lacking is not None:
         return SparkFailure(ClusterError(lacking))
     if any(word in text for word in _CANCELLED) and "barrier" not in text.partition("\n")[0]:
-        return SparkFailure(ClusterError(f"the barrier job of {num_procs} ranks was cancelled: {_first_line(text)}"))
+        return SparkFailure(ClusterError(f"the barrier job of {num_procs} ranks was cancelled: {cause_of(text)}"))
     # Spark says of every failure of a barrier stage that it could not recover from it.
     raised = re.search(r"\n(\w+(?:Error|Exception): [^\n]+)\n SQLSTATE", text)
     if any(word in text for word in _LOST) and raised is None:
         return SparkFailure(
-            RankLostError(f"an executor at {host} was lost while {num_procs} ranks ran: {_first_line(text)}"),
+            RankLostError(f"an executor at {host} was lost while {num_procs} ranks ran: {cause_of(text)}"),
             executor_lost=True,
             explained=False,
         )
-    reason = raised[1] if raised is not None else _first_line(text)
+    reason = raised[1] if raised is not None else cause_of(text)
     return SparkFailure(ClusterError(f"the barrier job of {num_procs} ranks failed: {reason}"), explained=False)
-
-
-def _first_line(text: str) -> str:
-    """Return the first line that says something: py4j puts one of its own before it, and a colon and Java's class.
-
-    Of errors of Spark's own the class says nothing.
-    """
-    lines = [line.strip().removeprefix(": ") for line in text.splitlines() if line.strip()]
-    informative = [line for line in lines if not line.startswith("An error occurred while calling")]
-    first = (informative or lines or [""])[0]
-    return re.sub(r"^org\.apache\.spark\.[\w.]+: ", "", first)[:500]
