@@ -51,6 +51,8 @@ _PLACES = {
     "jar_path": "sparkdl.jar",
     "register": "sparkdl.network",
     "trusted": "sparkdl.persistence",
+    # Spark's reader of a saved search asks for it by this name.
+    "GridValue": "sparkdl.persistence",
 }
 
 __all__ = [

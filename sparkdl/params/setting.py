@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pyspark.ml.param import Param, Params
 
 from sparkdl.errors import SettingError, SettingTypeError, did_you_mean, invalid
+from sparkdl.params.choices import choice_of, chosen
 from sparkdl.params.kinds import Kind, WrongObjectError
 from sparkdl.params.secrets import concealed, reveal
 from sparkdl.params.shown import describe, shorten
@@ -52,7 +53,12 @@ class Setting(Param[Any]):
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
-        self.typeConverter = partial(_converted, name, self.kind, self.secret)
+        self.typeConverter = partial(_for_a_grid, name, self.kind, self.secret)
+
+
+def _for_a_grid(name: str, kind: Kind, secret: bool, value: Any) -> Any:
+    """Return what `ParamGridBuilder` puts into a ParamMap; a stage's own ParamMap holds the value itself."""
+    return choice_of(name, _converted(name, kind, secret, chosen(value)))
 
 
 def _converted(name: str, kind: Kind, secret: bool, value: Any) -> Any:
@@ -133,7 +139,7 @@ class Settings(Params):
             if value is None:
                 self._paramMap.pop(param, None)
             else:
-                self._paramMap[param] = param.typeConverter(value)
+                self._paramMap[param] = chosen(param.typeConverter(value))
         return self
 
 

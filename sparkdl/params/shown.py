@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sparkdl.errors import without_credentials
+from sparkdl.params.choices import Choice
 from sparkdl.params.secrets import Secret
 
 
@@ -28,6 +29,8 @@ def _text(value: Any) -> str:
         return without_credentials(value, one_url=True)
     if isinstance(value, Secret):
         return str(value)
+    if isinstance(value, Choice):
+        return _text(value.value)
     if value is None or isinstance(value, bool | int | float):
         return json.dumps(value)
     if isinstance(value, Mapping):

@@ -41,7 +41,7 @@ def params_to_json(stage: Params, folder: Path) -> dict[str, dict[str, Any]]:
 
     def values(source: dict[Any, Any]) -> dict[str, Any]:
         shown = {param.name: value for param, value in source.items() if not getattr(param, "secret", False)}
-        return {name: _encode(name, reveal(value), folder) for name, value in shown.items()}
+        return {name: encode_value(name, reveal(value), folder) for name, value in shown.items()}
 
     return {"paramMap": values(stage._paramMap), "defaultParamMap": values(stage._defaultParamMap)}
 
@@ -65,11 +65,18 @@ def set_params(stage: Params, saved: dict[str, Any], folder: Path) -> None:
     for name in (*given, *defaults):
         if secret.get(name):
             raise PersistenceError(f"it sets {name}, which is never saved: remove it from the metadata")
-    stage._set(**{name: _decode(name, value, folder) for name, value in given.items()})
-    stage._setDefault(**{name: _decode(name, value, folder) for name, value in defaults.items() if name in secret})
+    stage._set(**{name: decode_value(name, value, folder) for name, value in given.items()})
+    stage._setDefault(**{name: decode_value(name, value, folder) for name, value in defaults.items() if name in secret})
 
 
-def _encode(name: str, value: Any, folder: Path) -> Any:
+def encode_value(name: str, value: Any, folder: Path) -> Any:
+    """Return a value of the Param `name` as JSON; networks go into folders under `folder`.
+
+    Raises
+    ------
+    PersistenceError
+        If it has no saved form.
+    """
     count = 0
 
     def special(item: Any, place: str) -> Any:
@@ -119,7 +126,15 @@ def _named(value: Any, place: str) -> str:
     return name
 
 
-def _decode(name: str, value: Any, folder: Path) -> Any:
+def decode_value(name: str, value: Any, folder: Path) -> Any:
+    """Return what `encode_value` was given.
+
+    Raises
+    ------
+    PersistenceError
+        If it is damaged, or refers to what is not known here.
+    """
+
     def special(kind: str, item: dict[str, Any]) -> Any:
         if kind == "network":
             return _read_network(str(item["v"]), folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import threading
 import uuid
@@ -49,16 +50,15 @@ def check_form(name: str, url: str) -> None:
     SettingError
         Names the setting, the value and what was meant.
     """
-    slashless = re.match(r"([A-Za-z][A-Za-z0-9+]+):(?!//)", url)
+    slashless = re.match(r"([A-Za-z][A-Za-z0-9+]+):(?!//)", urls.plain(url))
     scheme = slashless[1].lower() if slashless else urls.scheme(url)
     if scheme == "file":
         return
     known = _known_schemes()
     if slashless:
         if scheme in known and not urls.exists(url):
-            also = ", on Databricks /dbfs/... or /Volumes/..." if scheme == "dbfs" else ""
             raise SettingError(
-                f"invalid {name}={shown(url)!r}: a URL has two slashes behind its scheme, {scheme}://host/folder{also}"
+                f"invalid {name}={shown(url)!r}: a URL has two slashes behind its scheme, {scheme}://host/folder"
             )
     elif scheme not in known:
         hint = did_you_mean(
@@ -102,6 +102,12 @@ def check_folder(name: str, url: str, *, here: bool) -> None:
     check_form(name, url)
     if not here:
         return
+    mount = urls.mount(url)
+    if mount is not None and url.lower().startswith("dbfs:") and not os.path.isdir(mount):
+        raise SettingError(
+            f"invalid {name}={shown(url)!r}: Databricks mounts it at {mount}, and this host has no {mount}: choose a "
+            "folder that it has"
+        )
     if not urls.is_local(url):
         check_package(name, url)
         return

@@ -1,6 +1,7 @@
 """Files and folders behind a URL: local paths by the operating system, everything else by fsspec.
 
-A URL is a plain path, `file:` or anything that an installed fsspec file system knows (`hdfs://`, `s3://`, ...).
+A URL is a plain path, `file:` or anything that an installed fsspec file system knows (`hdfs://`, `s3://`, ...). With
+one slash it is what Hadoop takes it for: `hdfs:/x` lies on the default name node, `dbfs:/x` where Databricks mounts it.
 Options are the user's storage options; they are handed to fsspec and to nobody else.
 """
 
@@ -36,9 +37,33 @@ PACKAGES = {
 """By scheme: the module that opens it, and the package that brings the module."""
 
 
+MOUNTS = ("/dbfs", "/Volumes")
+"""Where hosts of Databricks mount DBFS and the volumes of Unity Catalog."""
+
+_HADOOP = ("hdfs", "webhdfs")
+"""Schemes of which Hadoop's settings name the host, where the URL does not."""
+
+
+def plain(url: str) -> str:
+    """Return a URL in the form that file systems know: `dbfs:/x` as its mounted path, `hdfs:/x` as `hdfs:///x`."""
+    head, mark, path = url.partition(":/")
+    if not mark or (path.startswith("/") and not path.startswith("//")):
+        return url
+    name, path = head.lower(), "/" + path.lstrip("/")
+    if name == "dbfs":
+        return path if f"{path}/".startswith("/Volumes/") else f"/dbfs{path}"
+    return f"{name}://{path}" if name in _HADOOP else url
+
+
+def mount(url: str) -> str | None:
+    """Return the mount of Databricks in which a URL or a path lies, None for any other."""
+    path = plain(url)
+    return next((each for each in MOUNTS if f"{path}/".startswith(f"{each}/")), None)
+
+
 def scheme(url: str) -> str:
     """Return the scheme of `url` in lower case; "file" for a plain path."""
-    head, mark, _ = url.partition("://")
+    head, mark, _ = plain(url).partition("://")
     return head.lower() if mark and head.replace("+", "").isalnum() else "file"
 
 
@@ -49,6 +74,7 @@ def is_local(url: str) -> bool:
 
 def local_path(url: str) -> str:
     """Return the path that a local `url` stands for."""
+    url = plain(url)
     if not url.lower().startswith("file:"):
         return os.path.abspath(os.path.expanduser(url))
     return unquote(urlsplit(url).path)
@@ -70,7 +96,11 @@ def file_system(url: str, options: Options | None = None) -> tuple[Any, str]:
     import fsspec
 
     try:
-        fs, path = fsspec.core.url_to_fs(url, **dict(options or {}))
+        fs, path = fsspec.core.url_to_fs(plain(url), **dict(options or {}))
+    except TypeError as error:
+        # What its constructor cannot do without is in no URL: a host and a token of Databricks, say.
+        missing = str(error).partition("__init__() ")[2] or str(error)
+        raise ClusterError(f"{scheme(url)}:// cannot be opened with these storageOptions: {missing}") from error
     except (ImportError, ValueError) as error:
         if isinstance(error, ValueError) and "Protocol not known" not in str(error):
             raise

@@ -9,7 +9,7 @@ import pytest
 
 from sparkdl.errors import ClusterError, DataError, SettingError
 from sparkdl.storage import urls
-from sparkdl.storage.access import check_form, check_package, explained, probe, shown
+from sparkdl.storage.access import check_folder, check_form, check_package, explained, probe, shown
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ def test_what_people_see_of_a_url(url: str, text: str) -> None:
     [
         ("s4://bucket/x", "invalid cacheUrl='s4://bucket/x': no file system has the scheme 's4', take hdfs://, s3://"),
         ("hdsf://host/x", "no file system has the scheme 'hdsf', did you mean 'hdfs'?"),
-        ("hdfs:/x", "invalid cacheUrl='hdfs:/x': a URL has two slashes behind its scheme, hdfs://host/folder"),
-        ("dbfs:/x", "dbfs://host/folder, on Databricks /dbfs/... or /Volumes/..."),
+        ("s3:/x", "invalid cacheUrl='s3:/x': a URL has two slashes behind its scheme, s3://host/folder"),
+        ("hdfs:x", "invalid cacheUrl='hdfs:x': a URL has two slashes behind its scheme, hdfs://host/folder"),
         ("x4://user:password@host/x", "invalid cacheUrl='x4://***@host/x'"),
     ],
 )
@@ -46,8 +46,10 @@ def test_what_is_no_url_of_any_file_system(url: str, sentence: str) -> None:
 
 def test_paths_and_urls_that_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "hdfs:").mkdir()
-    for url in ("/data/x", "data/x", "file:/data", "file:///data", "FILE:/data", "odd:name/x", "hdfs:/", "C:/data"):
+    (tmp_path / "s3:").mkdir()
+    for url in ("/data/x", "data/x", "file:/data", "file:///data", "FILE:/data", "odd:name/x", "s3:/", "C:/data"):
+        check_form("cacheUrl", url)
+    for url in ("hdfs:/x", "dbfs:/x", "dbfs:/Volumes/main/x", "dbfs:///x", "DBFS:/"):
         check_form("cacheUrl", url)
     for scheme in ("s3", "s3a", "hdfs", "gs", "abfss", "memory", "HDFS"):
         check_form("cacheUrl", f"{scheme}://host/x")
@@ -64,6 +66,18 @@ def test_the_package_of_a_scheme() -> None:
     )
     with pytest.raises(ClusterError, match="no package of this Python opens oss://, pip install ossfs"):
         urls.exists("oss://bucket/x")
+
+
+@pytest.mark.skipif(os.path.isdir("/dbfs"), reason="a host of Databricks")
+def test_a_mount_that_is_not_there() -> None:
+    with pytest.raises(SettingError, match="invalid cacheUrl='dbfs:/x': .* at /dbfs, and this host has no /dbfs"):
+        check_folder("cacheUrl", "dbfs:/x", here=True)
+    check_folder("cacheUrl", "dbfs:/x", here=False)
+
+
+def test_what_a_url_alone_does_not_tell() -> None:
+    with pytest.raises(ClusterError, match="dbfs:// cannot be opened with these storageOptions: missing .*token"):
+        urls.exists("dbfs://host/x")
 
 
 def test_a_folder_is_made_and_left_empty(tmp_path: Path) -> None:

@@ -79,6 +79,10 @@ def test_a_private_folder_is_for_its_user(tmp_path: Path) -> None:
         ("file:/a", "file"),
         ("FILE:///a", "file"),
         ("hdfs://h:1/a", "hdfs"),
+        ("hdfs:/a", "hdfs"),
+        ("dbfs:/a", "file"),
+        ("dbfs:///a", "file"),
+        ("dbfs://host/a", "dbfs"),
         ("s3a://b/k", "s3a"),
         ("/odd/name:with/colon", "file"),
     ],
@@ -91,8 +95,29 @@ def test_the_scheme_of_a_url(url: str, scheme: str) -> None:
 def test_local_paths_of_urls() -> None:
     assert urls.local_path("file:///tmp/two%20words") == "/tmp/two words"
     assert urls.local_path("file:/tmp/a") == "/tmp/a"
+    assert urls.local_path("dbfs:/a b/c") == urls.local_path("dbfs:///a b/c") == "/dbfs/a b/c"
+    assert urls.local_path("dbfs:/Volumes/main/a") == "/Volumes/main/a"
+    assert urls.local_path("dbfs:/Volumes2/a") == "/dbfs/Volumes2/a"
     assert urls.join("/", "a") == "/a"
     assert urls.join("s3://b/", "a", "c") == "s3://b/a/c"
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("hdfs:/a//b", "hdfs:///a//b"),
+        ("HDFS:/a", "hdfs:///a"),
+        ("hdfs:///a", "hdfs:///a"),
+        ("hdfs://host/a:/b", "hdfs://host/a:/b"),
+        ("s3:/a", "s3:/a"),
+        ("file:/a", "file:/a"),
+        ("file:///a", "file:///a"),
+        ("/a:/b", "/a:/b"),
+        ("/dbfs/a", "/dbfs/a"),
+    ],
+)
+def test_one_slash_is_what_hadoop_takes_it_for(url: str, wanted: str) -> None:
+    assert urls.plain(url) == wanted
 
 
 def test_a_scheme_that_nobody_knows_is_an_error_with_a_remedy() -> None:
