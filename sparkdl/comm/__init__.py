@@ -17,6 +17,8 @@ def open_backend(
 ) -> Backend:
     """Join the group of ranks that this process's environment describes.
 
+    On the CPU, ranks that share a host talk through its memory, where SPARKDL_SEGMENT names a segment for it.
+
     Parameters
     ----------
     name : str
@@ -34,4 +36,6 @@ def open_backend(
     SettingError
         The name is none of the three.
     """
-    return spec_of(name).open(timeout, device, step_seconds)
+    from sparkdl.comm.host import sharing_host
+
+    return sharing_host(spec_of(name).open(timeout, device, step_seconds), device, timeout)

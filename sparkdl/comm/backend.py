@@ -46,6 +46,13 @@ class Backend(ABC):
         """Leave the group at once so that the others fail soon instead of waiting. Not collective."""
         self.close()
 
+    def subgroup(self, ranks: Sequence[int]) -> Backend:
+        """Return these ranks as a group of their own, for them alone to use; all ranks call it.
+
+        It has the collectives of this backend, counts roots as this backend does, and ends with it.
+        """
+        raise NotImplementedError(f"{self.name} has no groups of some ranks")
+
     def gradient_sync(self, parameters: Sequence[torch.nn.Parameter], extra: int) -> GradientSync:
         """Return the strategy that sums gradients over the ranks: one flat buffer unless a backend knows better."""
         from sparkdl.comm.flat import FlatSync

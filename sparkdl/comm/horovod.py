@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sparkdl.comm.backend import Backend
@@ -47,6 +49,8 @@ class HorovodBackend(Backend):
         os.environ.setdefault("HOROVOD_GLOO_TIMEOUT_SECONDS", str(seconds))
         os.environ.setdefault("HOROVOD_STALL_SHUTDOWN_TIME_SECONDS", str(seconds))
         os.environ.setdefault("HOROVOD_STALL_CHECK_TIME_SECONDS", str(max(1, min(60, seconds // 2))))
+        # Without it no group of some ranks can be made later.
+        os.environ.setdefault("HOROVOD_DYNAMIC_PROCESS_SETS", "1")
         self._longest_pause = _PAUSES[1]
         if step_seconds is not None:
             cycle = os.environ.setdefault("HOROVOD_CYCLE_TIME", f"{cycle_milliseconds(step_seconds):.2f}")
@@ -55,6 +59,7 @@ class HorovodBackend(Backend):
 
         self._hvd = hvd
         hvd.init()
+        self._set = hvd.global_process_set
         self.name = "horovod"
         self.rank, self.size, self.local_rank = int(hvd.rank()), int(hvd.size()), int(hvd.local_rank())
         self._open = True
@@ -65,7 +70,8 @@ class HorovodBackend(Backend):
 
     def all_reduce(self, tensor: torch.Tensor) -> None:
         # One name for each kind of tensor: Horovod caches its negotiation by name, shape and dtype.
-        self._wait(self._hvd.allreduce_async_(tensor, name=f"sum.{_kind(tensor)}", op=self._hvd.Sum))
+        name, hvd = f"sum.{_kind(tensor)}", self._hvd
+        self._wait(hvd.allreduce_async_(tensor, name=name, op=hvd.Sum, process_set=self._set))
 
     def _wait(self, handle: int) -> None:
         # Horovod's own wait never lets go of the core, for which its background thread, which is to do the work, and
@@ -77,10 +83,15 @@ class HorovodBackend(Backend):
         self._hvd.synchronize(handle)
 
     def broadcast(self, tensor: torch.Tensor, root: int = 0) -> None:
-        self._hvd.broadcast_(tensor, root, name=f"broadcast.{root}.{_kind(tensor)}")
+        self._hvd.broadcast_(tensor, root, name=f"broadcast.{root}.{_kind(tensor)}", process_set=self._set)
 
     def barrier(self) -> None:
-        self._hvd.barrier()
+        self._hvd.barrier(process_set=self._set)
+
+    def subgroup(self, ranks: Sequence[int]) -> HorovodBackend:
+        some = copy.copy(self)
+        some._set = self._hvd.add_process_set(list(ranks))
+        return some
 
     def close(self) -> None:
         if self._open:

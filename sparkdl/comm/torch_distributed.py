@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import socket
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -39,21 +41,27 @@ class TorchBackend(Backend):
             world_size=self.size,
             timeout=limit,
         )
+        self._group: dist.ProcessGroup | None = None
 
     def all_reduce(self, tensor: torch.Tensor) -> None:
         placed = self._placed(tensor)
-        dist.all_reduce(placed)
+        dist.all_reduce(placed, group=self._group)
         if placed is not tensor:
             tensor.copy_(placed)
 
     def broadcast(self, tensor: torch.Tensor, root: int = 0) -> None:
         placed = self._placed(tensor)
-        dist.broadcast(placed, root)
+        dist.broadcast(placed, root, group=self._group)
         if placed is not tensor:
             tensor.copy_(placed)
 
     def barrier(self) -> None:
-        dist.barrier()
+        dist.barrier(group=self._group)
+
+    def subgroup(self, ranks: Sequence[int]) -> TorchBackend:
+        some = copy.copy(self)
+        some._group = dist.new_group(list(ranks))
+        return some
 
     def close(self) -> None:
         if dist.is_initialized():

@@ -19,8 +19,16 @@ def _ranks() -> Any:
     return module
 
 
-@pytest.fixture(scope="session", params=["horovod", "torch"])
+@pytest.fixture(scope="session", params=["horovod", "torch", "memory"])
 def ranks(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A group of two ranks: `ranks.run(function)` calls function(backend) on both."""
-    with _ranks().open_ranks(request.param) as pool:
+    memory = request.param == "memory"
+    with _ranks().open_ranks("torch" if memory else request.param, hosts=[2] if memory else []) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session", params=["horovod", "torch"])
+def hosts(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A group of four ranks, three of which share memory."""
+    with _ranks().open_ranks(request.param, hosts=[3, 1]) as pool:
         yield pool

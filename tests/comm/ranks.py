@@ -6,11 +6,12 @@ The file is also the program of a rank. Test folders load it by its path, see th
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -61,10 +62,17 @@ class RankPool:
 
 
 @contextmanager
-def open_ranks(backend: str, size: int = 2) -> Iterator[RankPool]:
-    """Start the processes of a group, and end them."""
+def open_ranks(backend: str, size: int = 2, hosts: Sequence[int] = ()) -> Iterator[RankPool]:
+    """Start the processes of a group, and end them.
+
+    `hosts` says how many ranks each host has, which share memory then; without it they all use the network.
+    """
+    hosts = list(hosts)
+    size = sum(hosts) or size
     with ExitStack() as stack:
-        environments = stack.enter_context(_horovod(size)) if backend == "horovod" else _torch(size)
+        environments = stack.enter_context(_horovod(hosts or [size])) if backend == "horovod" else _torch(size)
+        if hosts:
+            environments = [{**of, **more} for of, more in zip(environments, _places(hosts), strict=True)]
         links = []
         for environment in environments:
             mine, theirs = socket.socketpair()
@@ -80,6 +88,15 @@ def open_ranks(backend: str, size: int = 2) -> Iterator[RankPool]:
         yield RankPool(size, links)
 
 
+def _places(hosts: list[int]) -> list[dict[str, str]]:
+    job = secrets.token_hex(16)
+    return [
+        {"SPARKDL_SEGMENT": f"sparkdl-{job}-{host}", "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size)}
+        for host, size in enumerate(hosts)
+        for rank in range(size)
+    ]
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(20)
@@ -89,14 +106,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def _horovod(size: int) -> Iterator[list[dict[str, str]]]:
+def _horovod(hosts: list[int]) -> Iterator[list[dict[str, str]]]:
     from horovod.runner.common.util.hosts import HostInfo, get_host_assignments
     from horovod.runner.gloo_run import create_slot_env_vars
     from horovod.runner.http.http_server import RendezvousServer
 
     server = RendezvousServer()
     port = server.start()
-    plan = get_host_assignments([HostInfo("localhost", size)], size, size)
+    size = sum(hosts)
+    plan = get_host_assignments([HostInfo(f"host{host}", here) for host, here in enumerate(hosts)], size, size)
     server.init(plan)
     shared = {
         "HOROVOD_GLOO_RENDEZVOUS_ADDR": "127.0.0.1",

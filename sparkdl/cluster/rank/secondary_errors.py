@@ -5,7 +5,7 @@ from __future__ import annotations
 from sparkdl.comm.registry import BACKENDS
 
 # The user's code may talk by another library than its ranks do.
-_NAMES = {"SpoolLostError", *(name for spec in BACKENDS.values() for name in spec.secondary_errors)}
+_NAMES = {"SpoolLostError", "PeerLostError", *(name for spec in BACKENDS.values() for name in spec.secondary_errors)}
 _PHRASES = {phrase for spec in BACKENDS.values() for phrase in spec.secondary_phrases}
 
 

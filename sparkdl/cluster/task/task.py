@@ -23,6 +23,7 @@ from sparkdl.cluster.task.rendezvous import RENDEZVOUS, open_rendezvous
 from sparkdl.cluster.task.supervisor import Supervisor
 from sparkdl.cluster.task.topology import assign, coordinator_host, interface_towards
 from sparkdl.comm.registry import Meeting, spec_of
+from sparkdl.comm.segment import SEGMENT, remove
 
 if TYPE_CHECKING:
     from sparkdl.cluster.spool.ingest import Ingested
@@ -196,6 +197,11 @@ class Task:
             else Meeting((host, port), interface, job.start_timeout, derived(job.secret, RENDEZVOUS))
         )
         env = environment.rendezvous_environment(topology, job.backend, meeting)
+        if meeting is not None:
+            # The host is a part of it: what Spark takes for two hosts may be one.
+            segment = f"sparkdl-{derived(job.secret, f'segment {topology.host}')}"
+            env[SEGMENT] = segment
+            self._closing.callback(lambda: remove(segment))
         return RunFunction(
             function=job.function,
             env={**env, **job.env},
