@@ -1,11 +1,12 @@
 """How long a fit takes, how soon ranks meet, and how fast they train beside loops written by hand.
 
-    .venv/bin/python benchmarks/fit.py [--quick] [--only start fit steady]
+    .venv/bin/python benchmarks/fit.py [--quick] [--only start fit steady small]
 
 All figures come from one run, alternating, as medians. The last line is JSON: `ratio.first_allreduce` (ours over
-TorchDistributor, less is better), `ratio.steady` (one rank over a loop in memory) and `ratio.steady_2` (two ranks
-over DistributedDataParallel), and `seconds`: by phase of the two fits, and from the call of a second fit in the same
-session to the end of its first step.
+TorchDistributor, less is better), `ratio.steady` (one rank over a loop in memory), `ratio.steady_2` (two ranks
+over DistributedDataParallel) and `ratio.silent_2` (two ranks over two that do not talk), `ratio.small`,
+`ratio.small_2` and `ratio.silent_2_small`, the same for a network of one hidden layer of 64, and `seconds`: by
+phase of the two fits, and from the call of a second fit in the same session to the end of its first step.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,17 @@ from sparkdl import HorovodRunner, TorchRegressor
 from sparkdl.train import Callback, TrainState
 
 HAND_LOOP = Path(__file__).parent / "baselines" / "hand_loop.py"
+
+
+@dataclass(frozen=True)
+class Network:
+    """Hidden layers of an MLP, and the rows of a step over all ranks."""
+
+    hidden: tuple[int, ...]
+    batch: int
+
+
+LARGE, SMALL = Network((512, 512), 4096), Network((64,), 2048)
 
 
 def first_allreduce_horovod() -> float:
@@ -128,7 +141,7 @@ def measure_fit(df: DataFrame, epochs: int, batch: int) -> dict[str, float]:
     return {**model.fitSeconds, "total": total}
 
 
-def hand_loop(ranks: int, rows: int, epochs: int) -> float:
+def hand_loop(network: Network, ranks: int, rows: int, epochs: int, *more: str) -> float:
     """Return rows per second of the loop written by hand, median of the epochs after the first."""
     command = [
         sys.executable,
@@ -139,19 +152,24 @@ def hand_loop(ranks: int, rows: int, epochs: int) -> float:
         str(rows),
         "--epochs",
         str(epochs),
+        "--batch",
+        str(network.batch),
+        "--hidden",
+        *map(str, network.hidden),
+        *more,
     ]
     out = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600).stdout
     return statistics.median(json.loads(out.splitlines()[-1])[1:])
 
 
-def our_loop(df: DataFrame, ranks: int, epochs: int) -> float:
+def our_loop(df: DataFrame, network: Network, ranks: int, epochs: int) -> float:
     """Return rows per second of a fit's epochs, median of those after the first."""
     model = TorchRegressor(
         featuresCols=[name for name in df.columns if name != "label"],
         module="mlp",
-        moduleParams={"hidden": [512, 512]},
+        moduleParams={"hidden": list(network.hidden)},
         epochs=epochs,
-        batchSize=4096,
+        batchSize=network.batch,
         numProcs=ranks,
         metrics=[],
         verbose=0,
@@ -205,22 +223,37 @@ def part_fit(spark: SparkSession, rounds: int) -> tuple[dict[str, float], dict[s
     return {}, seconds
 
 
-def part_steady(spark: SparkSession, rounds: int) -> tuple[dict[str, float], dict[str, Any]]:
-    """Measure training beside loops written by hand, alternating; return ratios and no seconds."""
-    rows = frame(spark, 200_000, 50)
-    speeds: dict[str, list[float]] = {"ours_1": [], "hand_1": [], "ours_2": [], "hand_2": []}
+def beside_hand_loops(spark: SparkSession, network: Network, rounds: int, name: str) -> dict[str, float]:
+    """Measure training beside loops written by hand, alternating; return ratios by `name`."""
+    rows, epochs = 200_000, 4
+    table = frame(spark, rows, 50)
+    speeds: dict[str, list[float]] = {way: [] for way in ("ours_1", "hand_1", "ours_2", "hand_2", "silent_2")}
     for _ in range(rounds):
         for ranks in (1, 2):
-            speeds[f"ours_{ranks}"].append(our_loop(rows, ranks, 4))
-            speeds[f"hand_{ranks}"].append(hand_loop(ranks, 200_000, 4))
-    for name, values in speeds.items():
-        show(f"rows/s {name}", values, 0)
-    median = {name: statistics.median(values) for name, values in speeds.items()}
-    ratio = {"steady": median["ours_1"] / median["hand_1"], "steady_2": median["ours_2"] / median["hand_2"]}
-    return ratio, {}
+            speeds[f"ours_{ranks}"].append(our_loop(table, network, ranks, epochs))
+            speeds[f"hand_{ranks}"].append(hand_loop(network, ranks, rows, epochs))
+        speeds["silent_2"].append(hand_loop(network, 2, rows, epochs, "--silent"))
+    for way, values in speeds.items():
+        show(f"rows/s {name} {way}", values, 0)
+    median = {way: statistics.median(values) for way, values in speeds.items()}
+    return {
+        name: median["ours_1"] / median["hand_1"],
+        f"{name}_2": median["ours_2"] / median["hand_2"],
+        f"silent_2{'' if name == 'steady' else f'_{name}'}": median["ours_2"] / median["silent_2"],
+    }
 
 
-PARTS = {"start": part_start, "fit": part_fit, "steady": part_steady}
+def part_steady(spark: SparkSession, rounds: int) -> tuple[dict[str, float], dict[str, Any]]:
+    """Measure the steps of a network of 300,000 parameters; return ratios and no seconds."""
+    return beside_hand_loops(spark, LARGE, rounds, "steady"), {}
+
+
+def part_small(spark: SparkSession, rounds: int) -> tuple[dict[str, float], dict[str, Any]]:
+    """Measure the steps of a network of 3,000 parameters; return ratios and no seconds."""
+    return beside_hand_loops(spark, SMALL, rounds, "small"), {}
+
+
+PARTS = {"start": part_start, "fit": part_fit, "steady": part_steady, "small": part_small}
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """The loop that a careful user writes by hand: everything in memory, plain torch, DistributedDataParallel for two.
 
+With --silent the ranks do not talk at all: what two could do at most.
+
 Run by `benchmarks/fit.py` in a process of its own; prints one line of JSON with rows per second of each epoch.
 """
 
@@ -34,7 +36,7 @@ def train(rank: int, world: int, port: int, args: argparse.Namespace, results: m
     if world > 1:
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), GLOO_SOCKET_IFNAME="lo")
         dist.init_process_group("gloo", rank=rank, world_size=world)
-        network = nn.parallel.DistributedDataParallel(network)
+        network = network if args.silent else nn.parallel.DistributedDataParallel(network)
     x, y = data(args.rows // world, args.columns, seed=rank)
     batch = args.batch // world
     loss_of = nn.MSELoss()
@@ -70,6 +72,7 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=50)
     parser.add_argument("--batch", type=int, default=4096)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--silent", action="store_true")
     parser.add_argument("--hidden", type=int, nargs="+", default=[512, 512])
     args = parser.parse_args()
     if args.ranks == 1:
