@@ -27,7 +27,7 @@ def ranks(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield pool
 
 
-@pytest.fixture(scope="session", params=["horovod", "torch"])
+@pytest.fixture(scope="module", params=["horovod", "torch"])
 def hosts(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A group of four ranks, three of which share memory."""
     with _ranks().open_ranks(request.param, hosts=[3, 1]) as pool:
