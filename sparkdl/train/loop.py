@@ -21,6 +21,7 @@ from sparkdl.train.history import History
 from sparkdl.train.metrics import MetricSet
 from sparkdl.train.optim import make_optimizer, make_schedule, trainable
 from sparkdl.train.progress import Emit, Progress
+from sparkdl.train.scaling import slower_than_one
 from sparkdl.train.step import DeviceNetwork, Stepper
 from sparkdl.train.weights import broadcast_state, marks, weights_of
 
@@ -234,10 +235,15 @@ class _Training:
         """Return the columns of an epoch, the same on every rank: measures are rank 0's word, times are means."""
         trained = self.sums
         mine = list(measures.values()) if self.backend.rank == 0 else [0.0] * len(measures)
-        wire = torch.tensor([*mine, trained.seconds, trained.waited], dtype=torch.float64, device=self.device)
+        times = [trained.seconds, trained.waited, self.stepper.computing, self.stepper.summing]
+        wire = torch.tensor([*mine, *times], dtype=torch.float64, device=self.device)
         self.backend.all_reduce(wire)
-        *values, seconds, waited = wire.tolist()
-        seconds, waited = seconds / self.backend.size, waited / self.backend.size
+        values, times = wire[: len(mine)].tolist(), (wire[len(mine) :] / self.backend.size).tolist()
+        seconds, waited, computing, summing = times
+        if self.state.epoch == 1 and self.device.type == "cpu":
+            said = slower_than_one(self.backend.size, self.train.steps, seconds, waited, computing, summing)
+            if said is not None:
+                self.progress.say(said)
         return {
             **dict(zip(measures, values, strict=True)),
             "lr": self.stepper.lr,

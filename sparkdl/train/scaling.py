@@ -10,25 +10,27 @@ _SLOWER = 1.1
 
 
 def slower_than_one(
-    ranks: int, steps: int, computing: float, summing: float, other: float, wait_share: float
+    ranks: int, steps: int, seconds: float, waited: float, computing: float, summing: float
 ) -> str | None:
     """Return a sentence if one rank would have taken less time for an epoch; None if not, or if nobody can tell.
 
     Parameters
     ----------
     ranks, steps : int
+    seconds : float
+        Of the epoch, like all others a mean over the ranks.
+    waited : float
+        For rows.
     computing : float
-        Seconds of the forward and backward passes, a mean over the ranks: one rank computes the rows of all.
+        In the forward and backward passes: one rank computes the rows of all.
     summing : float
-        Seconds in the all-reduce of the gradients, with the waiting for the slowest rank: one rank has none.
-    other : float
-        Seconds of all else in a step, which one rank has as well.
-    wait_share : float
-        Share of the epoch's time that went by waiting for rows.
+        In the all-reduce of the gradients, with the waiting for the slowest rank: one rank has none. What is left of
+        the seconds (the optimizer, callbacks) one rank has as well.
     """
-    if ranks == 1 or steps < _STEPS or wait_share > _READING:
+    if ranks == 1 or steps < _STEPS or waited > _READING * seconds:
         return None
-    factor = (computing + summing + other) / (ranks * computing + other)
+    alone = seconds - waited - summing + (ranks - 1) * computing
+    factor = (seconds - waited) / max(alone, 1e-9)
     if factor < _SLOWER:
         return None
     return f"{ranks} ranks take {factor:.1f} times as long as one would: raise batchSize or set numProcs=1"

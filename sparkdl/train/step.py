@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -152,6 +153,8 @@ class Stepper:
         self.lr = config.learning_rate
         self.rows = 0
         self.taken = 0
+        # Seconds on this rank, of all steps so far; on a GPU they say little, it works on its own.
+        self.computing = self.summing = 0.0
 
     def step(self, batch: DeviceBatch, where: Callable[[], str], stop: bool, save: bool = False) -> StepSums:
         """Take one step together with all other ranks.
@@ -170,12 +173,16 @@ class Stepper:
         NetworkError
             Loss or gradient are not finite, on every rank alike (float16 lowers its scale first).
         """
+        began = time.perf_counter()
         self._sync.zero()
         batch.wait()
         loss, weight = self._share(batch)
         self.rows += batch.rows
         mine = [weight, loss, batch.rows, float(stop), float(save)]
+        computed = time.perf_counter()
         total_weight, total_loss, total_rows, stops, saves = self._sync.sum(mine)
+        self.computing += computed - began
+        self.summing += time.perf_counter() - computed
         self._apply(batch.planned_rows, total_weight, total_loss, where)
         return StepSums(total_weight, total_loss, int(total_rows), stops > 0, saves > 0)
 
