@@ -17,9 +17,9 @@ WORKER = (
     [
         (f"An exception was thrown from the Python worker:\n{WORKER}", "ValueError: the sensor is broken"),
         (
-            "An error occurred while calling o87.collectToPython.\n: org.apache.spark.SparkException: Job aborted due to"
-            f" stage failure: org.apache.spark.api.python.PythonException: {WORKER}\n\tat org.apache.spark.A.b(A.scala:1"
-            ")\nCaused by: java.lang.Odd",
+            "An error occurred while calling o87.collectToPython.\n: org.apache.spark.SparkException: Job aborted: "
+            f"org.apache.spark.api.python.PythonException: {WORKER}\n\tat org.apache.spark.A.b(A.scala:1)\n"
+            "Caused by: java.lang.Odd",
             "ValueError: the sensor is broken",
         ),
         (
