@@ -12,6 +12,7 @@ What there is; ``help`` of each lists its Params:
     TorchRegressor     trains a network that predicts a number; its model is a TorchRegressionModel
     TorchEstimator     trains any network by any loss; its model is a TorchModel
     HorovodRunner      runs a training loop of your own on several ranks
+    load_model         loads a model from a folder or from MLflow, without Spark's file systems
     register, trusted  say which classes and which pickled code a saved model may bring back
     jar_path           the jar of the same stages for Scala, Java and Spark Connect servers
     SparkDLError       what all errors of sparkdl are
@@ -33,6 +34,7 @@ from sparkdl.version import __version__
 if TYPE_CHECKING:
     from sparkdl.estimators.classification import TorchClassificationModel, TorchClassifier
     from sparkdl.estimators.generic import TorchEstimator
+    from sparkdl.estimators.load import load_model
     from sparkdl.estimators.model import TorchModel
     from sparkdl.estimators.regression import TorchRegressionModel, TorchRegressor
     from sparkdl.jar import jar_path
@@ -49,6 +51,7 @@ _PLACES = {
     "TorchRegressionModel": "sparkdl.estimators.regression",
     "HorovodRunner": "sparkdl.runner",
     "jar_path": "sparkdl.jar",
+    "load_model": "sparkdl.estimators.load",
     "register": "sparkdl.network",
     "trusted": "sparkdl.persistence",
     # Spark's reader of a saved search asks for it by this name.
@@ -66,6 +69,7 @@ __all__ = [
     "TorchRegressor",
     "__version__",
     "jar_path",
+    "load_model",
     "register",
     "trusted",
 ]

@@ -19,10 +19,10 @@ from pyspark.ml.param import Params
 from pyspark.ml.util import MLReadable, MLReader, MLWritable, MLWriter
 
 from sparkdl.errors import PersistenceError, path_text
+from sparkdl.persistence import places
 from sparkdl.persistence.params import params_to_json, set_params
 from sparkdl.persistence.reading import checked_uid, read_object, reading
 from sparkdl.persistence.trusted import trusted as trust
-from sparkdl.spark import files
 from sparkdl.version import __version__
 
 if TYPE_CHECKING:
@@ -104,11 +104,11 @@ class StageWriter(MLWriter):
         """
         path = path_text("path", path)
         spark = self.sparkSession
-        if not self.shouldOverwrite and files.exists(spark, path):
+        if not self.shouldOverwrite and places.exists(spark, path):
             raise PersistenceError(f"{path} exists already: use write().overwrite().save(path), or another path")
         with tempfile.TemporaryDirectory(prefix="sparkdl-save-") as folder:
             write_stage(self.instance, Path(folder))
-            files.upload(spark, Path(folder), path, last="metadata")
+            places.upload(spark, Path(folder), path, last="metadata")
 
     def saveImpl(self, path: str) -> None:
         """Save without looking whether the path exists."""
@@ -126,7 +126,7 @@ class StageReader(MLReader[S]):
     def load(self, path: str | os.PathLike[str]) -> S:
         """Load the stage; `Savable.load` says what is raised."""
         path = path_text("path", path)
-        with files.downloaded(self.sparkSession, path) as folder:
+        with places.downloaded(self.sparkSession, path) as folder:
             return read_stage(self.cls, folder, path)
 
 

@@ -12,9 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparkdl.errors import PersistenceError
 from sparkdl.persistence import Savable, write_stage
 from sparkdl.persistence.reading import checked_uid
+from sparkdl.tracking.download import stage_in
 
 if TYPE_CHECKING:
     from sparkdl.scoring.local import LocalScorer
@@ -65,7 +65,4 @@ def load_pipeline(folder: Path) -> LocalScorer:
     """
     from sparkdl.estimators.model import load_local
 
-    stages = [path for path in (folder / "stages").glob("*") if path.is_dir()]
-    if len(stages) != 1:
-        raise PersistenceError(f"{folder} holds {len(stages)} stages, a model logged by sparkdl has one")
-    return load_local(stages[0])
+    return load_local(stage_in(folder, str(folder)))

@@ -39,9 +39,10 @@ _PARTS = 64
 
 
 def make_spark_converter(
-    df: DataFrame,
+    df: DataFrame | str | os.PathLike[str],
     dtype: str | None = FLOAT32,
     *,
+    parent_cache_dir_url: str | None = None,
     cache_url: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     fill_value: float | None = None,
@@ -53,10 +54,14 @@ def make_spark_converter(
 
     Parameters
     ----------
-    df : DataFrame
-        Every column goes in: select first. Numbers, booleans, arrays of numbers, Spark ML vectors, images.
+    df : DataFrame, str or PathLike
+        Every column goes in: select first. Numbers, booleans, arrays of numbers, Spark ML vectors, images. A path is
+        that of Parquet that exists already, and is opened by `open_parquet`: nothing is written, and `delete` leaves
+        the files alone.
     dtype : str or None
         Of numbers that are not whole: "float32", "float64", or None: as they are. Whole numbers are int64.
+    parent_cache_dir_url : str, optional
+        Petastorm's name for `cache_url`.
     cache_url : str, optional
         Folder below which the rows are written; chosen as for an estimator where it is not given.
     storage_options : mapping, optional
@@ -69,10 +74,24 @@ def make_spark_converter(
     DataError
         A column of a type that cannot go in; nulls, arrays of different lengths, bytes that are no image: with the
         column and the number of rows.
+    SettingError
+        The folder is named twice, or a setting has no effect on Parquet that exists already.
     ClusterError
         There is no folder that all hosts share.
     """
     _check_dtype(dtype)
+    if parent_cache_dir_url is not None:
+        if cache_url is not None:
+            raise SettingError("parent_cache_dir_url and cache_url are two names of one folder: give one of them")
+        cache_url = parent_cache_dir_url
+    if isinstance(df, (str, os.PathLike)):
+        for name, value in (("cache_url", cache_url), ("fill_value", fill_value), ("pad_value", pad_value)):
+            if value is not None:
+                raise SettingError(
+                    f"{name} has no effect on Parquet that exists already: leave it out, or give "
+                    "spark.read.parquet(path) in place of the path"
+                )
+        return open_parquet(df, dtype=dtype, storage_options=storage_options)
     facts = SessionFacts.read(session_of("make_spark_converter", df))
     types = dict(df.dtypes)
     schema = schema_of(

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -110,3 +112,23 @@ def test_ranks_share_the_rows(spark: SparkSession, tmp_path: Path) -> None:
     folder = Path(converter.cache_dir_url)
     converter.delete()
     assert not folder.exists()
+
+
+def test_a_path_is_parquet_that_exists_already(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"x": [1.5, 2.5]}), tmp_path / "rows.parquet")
+    for path in (tmp_path, str(tmp_path), tmp_path.as_uri()):
+        converter = make_spark_converter(path, dtype="float64")
+        with converter.make_torch_dataloader(batch_size=2, num_epochs=1, shuffling_queue_capacity=0) as loader:
+            assert [batch["x"].tolist() for batch in loader] == [[1.5, 2.5]]
+        converter.delete()
+    assert (tmp_path / "rows.parquet").exists()
+    with pytest.raises(SettingError, match="fill_value has no effect on Parquet that exists already"):
+        make_spark_converter(tmp_path, fill_value=0.0)
+    with pytest.raises(SettingError, match="parent_cache_dir_url and cache_url are two names of one folder"):
+        make_spark_converter(tmp_path, parent_cache_dir_url="/a", cache_url="/b")
+
+
+def test_the_folder_has_petastorms_name_too(spark: SparkSession, tmp_path: Path) -> None:
+    converter = make_spark_converter(spark.range(3), parent_cache_dir_url=str(tmp_path))
+    assert Path(converter.file_urls[0]).is_relative_to(tmp_path)
+    converter.delete()
