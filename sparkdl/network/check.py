@@ -78,14 +78,18 @@ def layer_shapes(module: nn.Module, schema: DataSchema, names: Sequence[str]) ->
 
 @contextmanager
 def captured(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, torch.Tensor]]:
-    """Catch the outputs of inner layers inside the block; those of a later forward pass replace earlier ones."""
+    """Catch the outputs of inner layers inside the block; those of a later forward pass replace earlier ones.
+
+    They are copies: what follows a layer may change its output in place, as ``nn.ReLU(inplace=True)`` does. One thread
+    at a time may do this with a module, and the others must not use it meanwhile.
+    """
     caught: dict[str, torch.Tensor] = {}
     layers = dict(module.named_modules())
 
     def catcher(name: str) -> Any:
         def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
             if isinstance(output, torch.Tensor):
-                caught[name] = output
+                caught[name] = output.detach().clone()
 
         return hook
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -10,10 +11,14 @@ import torch
 from torch import nn
 
 from sparkdl.network.check import captured, outputs_of
-from sparkdl.scoring.tuning import ROWS, channels_last, prefers_channels_last, rows_at_once
+from sparkdl.scoring.tuning import ROWS, owned, prefers_channels_last, rows_at_once
 from sparkdl.train.precision import check_device
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+# Of the process and not of a scorer, which can be pickled.
+_HOOKING = threading.Lock()
+"""Held while layers have hooks: they would catch what other threads compute with the same network."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class ScorerSettings:
 
 
 class Scorer:
-    """A network in evaluation mode on its device.
+    """A network in evaluation mode on its device; several threads may call it at once.
 
     Parameters
     ----------
@@ -70,7 +75,8 @@ class Scorer:
             One for each input, (n, ...), n at least 1.
         """
         if self._channels_last is None:
-            self._tune([_rows(tensor, 0, ROWS).to(self._device) for tensor in inputs])
+            with _HOOKING:
+                self._tune([_rows(tensor, 0, ROWS).to(self._device) for tensor in inputs])
         rows = len(inputs[0])
         parts: list[list[torch.Tensor]] = []
         start = 0
@@ -92,17 +98,20 @@ class Scorer:
         return [torch.cat(column) for column in zip(*parts, strict=True)]
 
     def _tune(self, inputs: Sequence[torch.Tensor]) -> None:
+        if self._channels_last is not None:
+            return
         with torch.no_grad(), self._precision():
-            self._channels_last = prefers_channels_last(self._module, inputs)
+            images_last = prefers_channels_last(self._module, inputs)
             if not self._rows_at_once:
                 self._rows_at_once = rows_at_once(self._module, inputs)
+        # By this other threads see that they may go on.
+        self._channels_last = images_last
 
     def _forward(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         layers = self._settings.layers
-        given = [tensor.to(self._device) for tensor in inputs]
-        if self._channels_last:
-            given = [channels_last(tensor) for tensor in given]
-        with torch.no_grad(), self._precision(), captured(self._module, layers) as caught:
+        given = owned(inputs, self._device, images_last=bool(self._channels_last))
+        hooking = _HOOKING if layers else nullcontext()
+        with torch.no_grad(), self._precision(), hooking, captured(self._module, layers) as caught:
             outputs = outputs_of(self._module(*given))
             return [tensor.detach().cpu() for tensor in (*outputs, *(caught[name] for name in layers))]
 

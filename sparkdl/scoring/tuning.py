@@ -44,7 +44,7 @@ def rows_at_once(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
 
     handles = [layer.register_forward_hook(hook) for layer in module.modules()]
     try:
-        module(*inputs)
+        module(*owned(inputs))
     finally:
         for handle in handles:
             handle.remove()
@@ -70,10 +70,10 @@ def prefers_channels_last(module: nn.Module, inputs: Sequence[torch.Tensor]) -> 
     volumes = any(tensor.dim() == 5 for tensor in (*module.parameters(), *module.buffers()))
     if not convolves or volumes or not any(tensor.dim() == 4 for tensor in inputs):
         return False
-    expected = outputs_of(module(*inputs))
+    expected = outputs_of(module(*owned(inputs)))
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
-        got = outputs_of(module(*(channels_last(tensor) for tensor in inputs)))
+        got = outputs_of(module(*owned(inputs, images_last=True)))
         if all(map(_close, expected, got)):
             return True
     except RuntimeError:
@@ -83,9 +83,27 @@ def prefers_channels_last(module: nn.Module, inputs: Sequence[torch.Tensor]) -> 
     return False
 
 
-def channels_last(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a batch of images with the channels last in memory; other tensors as they are."""
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+def owned(
+    inputs: Sequence[torch.Tensor], device: torch.device | None = None, *, images_last: bool = False
+) -> list[torch.Tensor]:
+    """Return copies for one pass through a network, which may write into them: the memory of `inputs` is not its own.
+
+    Parameters
+    ----------
+    inputs : sequence of Tensor
+    device : torch.device, optional
+        Where the copies are; by default where the inputs are.
+    images_last : bool
+        Whether batches of images get their channels last in memory.
+    """
+    return [
+        tensor.to(tensor.device if device is None else device, copy=True, memory_format=_layout(tensor, images_last))
+        for tensor in inputs
+    ]
+
+
+def _layout(tensor: torch.Tensor, images_last: bool) -> torch.memory_format:
+    return torch.channels_last if images_last and tensor.dim() == 4 else torch.preserve_format
 
 
 def _bytes(tensor: torch.Tensor) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+import time
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -77,6 +80,72 @@ def test_cache_holds_some_bytes_and_always_the_last_network(monkeypatch: pytest.
     large = loaded("large", "cpu", lambda: nn.Linear(1000, 1))
     assert [name for name, _ in model_cache._LOADED] == ["large"]
     assert loaded("large", "cpu", lambda: nn.Identity()) is large
+
+
+class Shifts(nn.Module):
+    """Writes into its inputs, as code that was made for batches of its own may do."""
+
+    def __init__(self, most: int = 1 << 30) -> None:
+        super().__init__()
+        self.most = most
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: torch.Tensor, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x -= 5
+        images *= 2
+        if len(x) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return x, self.conv(images)
+
+
+@pytest.mark.parametrize("settings", [ScorerSettings(), ScorerSettings(batch_size=4)])
+@pytest.mark.parametrize("most", [1 << 30, 3])
+def test_a_network_that_writes_into_its_inputs(settings: ScorerSettings, most: int) -> None:
+    network = Shifts(most).eval()
+    rows, images = torch.arange(18.0).reshape(9, 2), torch.rand(9, 3, 4, 4)
+    given = [rows.clone(), images.clone()]
+    got, convolved = Scorer(network, settings)(given)
+    torch.testing.assert_close(got, rows - 5)
+    with torch.no_grad():
+        torch.testing.assert_close(convolved, network.conv(images * 2), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(given, [rows, images], rtol=0, atol=0)
+    same = Scorer(nn.Identity(), settings)([given[0]])[0]
+    assert same.untyped_storage().data_ptr() != given[0].untyped_storage().data_ptr()
+
+
+def test_an_inner_layers_output_is_that_of_the_layer() -> None:
+    network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 1)).eval()
+    rows = torch.randn(6, 3)
+    with torch.no_grad():
+        linear = network[0](rows)
+        expected = [network(rows), linear, linear.relu()]
+    assert (linear < 0).any()
+    torch.testing.assert_close(Scorer(network, ScorerSettings(layers=("0", "1")))([rows]), expected)
+
+
+class Slow(nn.Module):
+    """Leaves other threads time to begin while it computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.inner(x * 2)
+        time.sleep(0.002)
+        return y + 1
+
+
+def test_threads_get_the_outputs_of_their_own_rows() -> None:
+    scorer = pickle.loads(pickle.dumps(Scorer(Slow(), ScorerSettings(layers=("inner",)))))
+
+    def right(number: int) -> bool:
+        rows = torch.full((3, 1), float(number))
+        outputs, inner = scorer([rows])
+        return torch.equal(outputs, rows * 2 + 1) and torch.equal(inner, rows * 2)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(right, range(60)))
 
 
 class Small(nn.Module):
