@@ -2,14 +2,16 @@
 
 Pillow says what an image is. Ordinary JPEGs are decoded by simplejpeg where it is installed, in a quarter of the time
 and to the same pixels: both have libjpeg-turbo inside. EXIF rotation is ignored, as Spark's own image source does;
-alpha is dropped; 16 bits are cut to their upper 8.
+alpha is dropped; 16 bits are cut to their upper 8, and numbers from 0 to 1 become 0 to 255. What 8 bits cannot hold is
+refused: whole numbers of 32 bits, signed ones, and fractions of another range.
 """
 
 from __future__ import annotations
 
 import importlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -30,7 +32,24 @@ _INKS = ("CMYK", "YCCK")
 _MOST_PIXELS = 178_956_970
 """Of larger images Pillow says that they are made to fill memory."""
 
-_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_DEEP_MODES = ("F", "I", "I;16", "I;16B", "I;16L", "I;16N")
+# In these formats such an image holds 16 bits without a sign, or what Pillow brings to them; of TIFF "I" is any other.
+_OF_16_BITS = {"PNG": _DEEP_MODES, "PPM": _DEEP_MODES, "JPEG2000": _DEEP_MODES, "TIFF": _DEEP_MODES[2:]}
+_BITS, _PHOTOMETRIC = 258, 262
+"""TIFF's tags: bits of a number, and whether 0 is white (0) or black."""
+
+
+class UnfaithfulImage(DataError):
+    """An image that does not fit into 8 bits; `of_column` puts the column's name before what it says."""
+
+
+@contextmanager
+def of_column(name: str) -> Iterator[None]:
+    """Name the column in what is said of its images."""
+    try:
+        yield
+    except UnfaithfulImage as error:
+        raise DataError(f"column {name!r} {error}") from error.__cause__
 
 
 def decode(value: bytes | memoryview | Mapping[str, Any]) -> Image | None:
@@ -40,6 +59,11 @@ def decode(value: bytes | memoryview | Mapping[str, Any]) -> Image | None:
     ----------
     value : bytes, memoryview or mapping
         JPEG or PNG bytes, or Spark's image struct (height, width, nChannels, mode, data).
+
+    Raises
+    ------
+    UnfaithfulImage
+        If 8 bits cannot hold it.
     """
     pixels = _pixels(value)
     if pixels is None:
@@ -161,12 +185,35 @@ def _by_pillow(value: bytes | memoryview) -> Image | None:
     try:
         with Image.open(io.BytesIO(value)) as image:
             if image.mode in _DEEP_MODES:
-                gray = np.asarray(image).astype(np.int64)
-                return _in_colour(np.clip(gray >> 8, 0, 255).astype(np.uint8))
+                return _in_colour(_in_8_bits(image))
             return np.asarray(image.convert("RGB"))
+    except UnfaithfulImage:
+        raise
     # Pillow raises whatever the broken bytes make its parsers trip over: SyntaxError, struct.error, ValueError, ...
     except Exception:
         return None
+
+
+def _in_8_bits(image: Any) -> Image:
+    """One of Pillow's images with more than 8 bits for each pixel."""
+    numbers, tags = np.asarray(image), getattr(image, "tag_v2", {})
+    if image.mode == "F":
+        if not ((numbers >= 0) & (numbers <= 1)).all():
+            raise _refusal(image, f"fractions from {numbers.min():g} to {numbers.max():g}, not from 0 to 1")
+        gray = np.rint(numbers * 255).astype(np.uint8)
+    elif image.mode in _OF_16_BITS.get(image.format, ()):
+        (bits, *_) = tags.get(_BITS, (16,))
+        gray = np.clip(numbers.astype(np.int64) >> (bits - 8), 0, 255).astype(np.uint8)
+    else:
+        raise _refusal(image, "whole numbers of 32 bits, or with a sign")
+    return 255 - gray if tags.get(_PHOTOMETRIC) == 0 else gray
+
+
+def _refusal(image: Any, holds: str) -> UnfaithfulImage:
+    return UnfaithfulImage(
+        f"has a {image.format} image of {holds}, which 8 bits for each colour cannot hold: scale it to 8 bits, or give "
+        "arrays of numbers"
+    )
 
 
 def _from_struct(value: Mapping[str, Any]) -> Image | None:

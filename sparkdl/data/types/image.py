@@ -61,7 +61,8 @@ class ImageType(ColumnType):
         return column(field.columns[0])
 
     def first_shape(self, column: pa.Array, field: Field) -> tuple[int, ...] | None:
-        image = images.decode_all(column.slice(0, 1))[0]
+        with images.of_column(field.columns[0]):
+            image = images.decode_all(column.slice(0, 1))[0]
         return None if image is None else image.shape
 
     def stored_dtype(self, field: Field) -> str:
@@ -80,7 +81,8 @@ class ImageType(ColumnType):
 
         from sparkdl.data.convert.tensors import scaled
 
-        decoded = images.decode_all(columns[0])
+        with images.of_column(field.columns[0]):
+            decoded = images.decode_all(columns[0])
         broken = sum(image is None for image in decoded)
         if broken:
             raise DataError(
@@ -109,7 +111,8 @@ class ImageType(ColumnType):
         DataError
             Bytes that are no image, or another size than the field's.
         """
-        shapes = images.decode_rows(column, [row.transpose(1, 2, 0) for row in out])
+        with images.of_column(field.columns[0]):
+            shapes = images.decode_rows(column, [row.transpose(1, 2, 0) for row in out])
         name, (height, width) = field.columns[0], field.shape[1:]
         broken = shapes.count(None)
         if broken:

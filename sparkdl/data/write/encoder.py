@@ -65,7 +65,8 @@ class FieldReader:
         return values
 
     def _read_images(self, column: Any) -> tuple[Any, arrow.Mask]:
-        decoded = images.decode_all(column)
+        with images.of_column(self.field.columns[0]):
+            decoded = images.decode_all(column)
         good = np.array([image is not None for image in decoded], dtype=bool)
         self.counter.nulls += int((~good).sum())
         self.counter.undecodable += int((~good).sum()) - column.null_count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ import pytest
 from PIL import Image
 
 from sparkdl.data.convert import images
+from sparkdl.data.types import to_tensor, type_of
 from sparkdl.errors import DataError
+from sparkdl.schema import IMAGE, INPUT, Field
 
 RGB = np.random.default_rng(0).integers(0, 256, (4, 5, 3), dtype=np.uint8)
 
@@ -136,11 +139,73 @@ def test_sixteen_bits_keep_their_upper_eight() -> None:
     np.testing.assert_array_equal(image, np.broadcast_to([[0, 0], [1, 255]], (3, 2, 2)))
 
 
+def tiff(numbers: npt.NDArray[Any], tags: dict[int, Any] | None = None) -> bytes:
+    sink = io.BytesIO()
+    Image.fromarray(numbers).save(sink, "TIFF", tiffinfo=tags or {})
+    return sink.getvalue()
+
+
+def with_tag(data: bytes, tag: int, value: int) -> bytes:
+    """A TIFF with another short in a tag that Pillow would not write so."""
+    entry = data.index(struct.pack("<HHI", tag, 3, 1))
+    return data[: entry + 8] + struct.pack("<H", value) + data[entry + 10 :]
+
+
+def test_more_than_eight_bits_are_scaled_by_their_range() -> None:
+    fractions = np.array([[0, 1 / 255], [0.5, 1]], np.float32)
+    deep = np.array([[0, 255], [256, 65535]], np.uint16)
+    whole = tiff(deep)
+    for data, expected in (
+        (tiff(fractions), [[0, 1], [128, 255]]),
+        (whole, [[0, 0], [1, 255]]),
+        (with_tag(whole, 262, 0), [[255, 255], [254, 0]]),
+        (encoded(Image.fromarray(deep), "PPM"), [[0, 0], [1, 255]]),
+        (encoded(Image.fromarray(deep), "JPEG2000"), [[0, 0], [1, 255]]),
+    ):
+        image = images.decode(data)
+        assert image is not None
+        np.testing.assert_array_equal(image, np.broadcast_to(expected, (3, 2, 2)))
+
+
+def test_twelve_bits_are_scaled_by_their_range() -> None:
+    # Two rows of two pixels, 0, 255, 256 and 4095, three bytes a row.
+    data = with_tag(tiff(np.zeros((2, 2), np.uint16)), 258, 12)
+    (offset,) = struct.unpack("<I", data[(at := data.index(struct.pack("<HH", 273, 4))) + 8 : at + 12])
+    data = data[:offset] + bytes([0x00, 0x00, 0xFF, 0x10, 0x0F, 0xFF]) + data[offset + 6 :]
+    image = images.decode(data)
+    assert image is not None
+    np.testing.assert_array_equal(image[0], [[0, 15], [16, 255]])
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (tiff(np.array([[0, 255.0]], np.float32)), "a TIFF image of fractions from 0 to 255, not from 0 to 1"),
+        (tiff(np.array([[0, np.nan]], np.float32)), "a TIFF image of fractions from nan to nan"),
+        (tiff(np.array([[0, 5]], np.int32)), "a TIFF image of whole numbers of 32 bits, or with a sign, which 8 bits"),
+        (
+            with_tag(tiff(np.array([[0, 5]], np.uint16), {339: 2}), 339, 2),
+            "a TIFF image of whole numbers of 32 bits, or with a sign",
+        ),
+    ],
+)
+def test_what_eight_bits_cannot_hold_is_refused(data: bytes, words: str) -> None:
+    field = Field("pic", INPUT, IMAGE, ("pic",), "float32", (3, 1, 2))
+    column = pa.array([data], pa.binary())
+    for read in (
+        lambda: to_tensor([column], field),
+        lambda: type_of(field).decode(column, field, np.zeros((1, 3, 1, 2), np.uint8)),
+        lambda: type_of(field).first_shape(column, field),
+    ):
+        with pytest.raises(DataError, match=f"column 'pic' has {words}"):
+            read()
+
+
 @pytest.mark.parametrize(("mode", "channels"), [(0, 1), (16, 3), (24, 4)])
 def test_the_image_struct_is_bgr(mode: int, channels: int) -> None:
     data = np.random.default_rng(1).integers(0, 256, (4, 5, channels), dtype=np.uint8)
-    struct = {"height": 4, "width": 5, "nChannels": channels, "mode": mode, "data": data.tobytes()}
-    image = images.decode(struct)
+    row = {"height": 4, "width": 5, "nChannels": channels, "mode": mode, "data": data.tobytes()}
+    image = images.decode(row)
     assert image is not None
     expected = np.repeat(data, 3, axis=2) if channels == 1 else data[:, :, [2, 1, 0]]
     np.testing.assert_array_equal(image, expected.transpose(2, 0, 1))
