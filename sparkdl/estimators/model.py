@@ -29,7 +29,7 @@ from sparkdl.params.scoring import HasScoring
 from sparkdl.persistence import Savable, read_network, read_stage, trusted, write_network
 from sparkdl.persistence.checked import checked_extra, checked_history, checked_schema, checked_shapes
 from sparkdl.persistence.reading import read_json, read_object, reading
-from sparkdl.schema import DataSchema
+from sparkdl.schema import TIMESTAMP, DataSchema
 from sparkdl.scoring.inputs import bound_inputs
 from sparkdl.scoring.local import LocalScorer
 from sparkdl.scoring.outputs import GenericHead, Head, Shape, column_for
@@ -38,7 +38,7 @@ from sparkdl.scoring.scorer import ScorerSettings
 from sparkdl.scoring.ship import pack, send
 from sparkdl.scoring.transform import add_columns, added_fields
 from sparkdl.spark.frame import session_of
-from sparkdl.spark.session import case_sensitive
+from sparkdl.spark.session import case_sensitive, session_zone
 from sparkdl.train.history import History
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ class Trained:
         For each of its outputs the shape of one row.
     history : History
     extra : mapping
-        What a task adds; JSON values. "fill_value" and "pad_value" are those of the training, "best_epoch" is that of
-        early stopping.
+        What a task adds; JSON values. "fill_value" and "pad_value" are those of the training, as is "time_zone", that
+        of the session, where an input is a timestamp; "best_epoch" is that of early stopping.
     """
 
     network: nn.Module
@@ -118,6 +118,8 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
         """
         model = cls()
         network.eval()
+        if any(TIMESTAMP in field.types for field in schema.inputs):
+            extra = {"time_zone": session_zone(), **extra}
         kept = {name: value for name, value in extra.items() if value is not None}
         shapes = tuple(tuple(shape) for shape in outputs)
         rows = History([dict(row) for row in history], kept.get("best_epoch"))
@@ -277,7 +279,7 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
         """Return what scores rows in this process, without Spark."""
         # The scorer moves its network to its device; the model's own stays where it is.
         network = copy.deepcopy(self.network)
-        return LocalScorer(network, self._plan(None))
+        return LocalScorer(network, self._plan(None), self._extra("time_zone"))
 
     def _write_parts(self, folder: Path) -> dict[str, Any]:
         state = self._state

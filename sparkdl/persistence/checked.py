@@ -59,7 +59,7 @@ def checked_history(value: Any) -> list[dict[str, float]]:
 
 
 def checked_extra(value: Any) -> dict[str, Any]:
-    """Return what a task has added: classes, their labels, the best epoch, what was put in place of nulls.
+    """Return what a task has added: classes, their labels, the best epoch, the zone, what was put in place of nulls.
 
     Raises
     ------
@@ -71,7 +71,8 @@ def checked_extra(value: Any) -> dict[str, Any]:
     labels, classes = value.get("labels", []), value.get("num_classes", 2)
     numbers = [value[name] for name in ("fill_value", "pad_value") if value.get(name) is not None]
     best = value.get("best_epoch")
-    fits = _are_texts(labels) and _is_count(classes, 1) and (best is None or _is_count(best, 0))
+    fits = _are_texts([*labels, value.get("time_zone", "")]) if isinstance(labels, list) else False
+    fits = fits and _is_count(classes, 1) and (best is None or _is_count(best, 0))
     if not fits or not all(_is_number(number) for number in numbers):
         raise PersistenceError("what it says of its task is damaged")
     return value

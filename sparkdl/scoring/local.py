@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import nn
 
+from sparkdl.data.convert.in_memory import to_array
 from sparkdl.errors import DataError, SettingTypeError, invalid, listed
 from sparkdl.schema import Field
 from sparkdl.scoring.score_plan import SKIP, ScoringPlan, chosen
@@ -18,6 +18,7 @@ from sparkdl.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 
 _MOST_NAMES = 10
@@ -32,14 +33,17 @@ class LocalScorer:
     module : nn.Module
         Put into evaluation mode, on the GPU if there is one and the plan does not say "cpu".
     plan : ScoringPlan
+    time_zone : str, optional
+        Of times without a zone, where the network was trained on times of one; by default this machine's.
     """
 
-    def __init__(self, module: nn.Module, plan: ScoringPlan) -> None:
+    def __init__(self, module: nn.Module, plan: ScoringPlan, time_zone: str | None = None) -> None:
         device = plan.settings.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self._scorer = Scorer(module, replace(plan.settings, device=device))
         self._plan = plan
+        self._time_zone = time_zone
 
     @property
     def input_columns(self) -> tuple[str, ...]:
@@ -57,7 +61,8 @@ class LocalScorer:
         Parameters
         ----------
         rows : pandas.DataFrame or mapping of str to array
-            Columns of numbers, lists, numpy arrays, Spark ML vectors or bytes; or numpy arrays (n, ...). None is null.
+            Columns of numbers, times, lists, numpy arrays, Spark ML vectors or bytes; or numpy arrays (n, ...). None
+            and NA are null, NaN too where the network takes whole numbers.
 
         Raises
         ------
@@ -88,7 +93,11 @@ class LocalScorer:
         for name in field.columns:
             if name not in rows:
                 raise DataError(f"column {name!r} is missing, the rows have {_some(list(map(str, rows)))}")
-        return [to_array(rows[name], name) for name in field.columns]
+        times = field.types or ("",) * len(field.columns)
+        return [
+            to_array(rows[name], name, field.dtype, time, self._time_zone)
+            for name, time in zip(field.columns, times, strict=True)
+        ]
 
 
 class _Kind:
@@ -103,44 +112,3 @@ class _Kind:
 
 def _some(names: Sequence[str]) -> str:
     return listed(names, _MOST_NAMES) or "no columns"
-
-
-def to_array(values: Any, name: str) -> pa.Array:
-    """Return a column as an Arrow array: numbers, lists of them nested as deep as the values are, or bytes.
-
-    Raises
-    ------
-    DataError
-        If Arrow has no type for the values.
-    """
-    dense = np.asarray(values) if not _is_objects(values) else None
-    try:
-        if dense is None:
-            return pa.array([_plain(value) for value in values])
-        return _nested(dense)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"column {name!r} cannot be read as numbers, arrays or bytes: {error}") from error
-
-
-def _nested(values: np.ndarray[Any, Any]) -> pa.Array:
-    array = pa.array(values.reshape(-1))
-    for position in range(values.ndim - 1, 0, -1):
-        count = int(np.prod(values.shape[:position]))
-        offsets = np.arange(count + 1, dtype=np.int32) * np.int32(values.shape[position])
-        array = pa.ListArray.from_arrays(pa.array(offsets), array)
-    return array
-
-
-def _is_objects(values: Any) -> bool:
-    dtype = getattr(values, "dtype", None)
-    return not isinstance(dtype, np.dtype) or dtype.kind == "O"
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "toArray"):
-        value = value.toArray()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return [_plain(item) for item in value]
-    return value

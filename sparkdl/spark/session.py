@@ -61,6 +61,24 @@ def conf(spark: SparkSession, key: str, default: str | None = None) -> str | Non
     return value if value is None else str(value)
 
 
+def registered_conf(spark: SparkSession, key: str) -> str | None:
+    """Return one of Spark's own settings, with Spark's own default; None where this version has no such setting."""
+    try:
+        # With a default of ours Spark would return that one.
+        return str(spark.conf.get(key))
+    except Exception:
+        # SQL_CONF_NOT_FOUND comes as errors of several classes.
+        return None
+
+
+def session_zone() -> str | None:
+    """Return the zone in which the session shows times, by Spark's name; None where there is no session."""
+    try:
+        return registered_conf(active_session(), "spark.sql.session.timeZone")
+    except ClusterError:
+        return None
+
+
 def conf_bool(spark: SparkSession, key: str, default: bool) -> bool:
     """Return a Spark setting that is "true" or "false"."""
     return (conf(spark, key, str(default).lower()) or "").strip().lower() == "true"

@@ -26,7 +26,7 @@ from sparkdl import TorchModel, trusted
 from sparkdl.errors import NetworkError, PersistenceError, SettingError
 from sparkdl.estimators.model import load_local
 from sparkdl.network import check, resolve
-from sparkdl.schema import ARRAY, INPUT, SCALAR, STACKED, VECTOR, DataSchema, Field
+from sparkdl.schema import ARRAY, INPUT, SCALAR, STACKED, TIMESTAMP, VECTOR, DataSchema, Field
 
 ROOT = str(Path(__file__).resolve().parents[2])
 HISTORY = [{"epoch": 1, "loss": 0.5, "val_loss": float("nan")}, {"epoch": 2, "loss": 0.25}]
@@ -254,6 +254,35 @@ def test_local_rows_without_spark(tmp_path: Path, spark: SparkSession) -> None:
     out = predicted(pad_value=9.0)
     assert out.index.tolist() == [11]
     assert [list(p) for p in out["prediction"]] == [[2, 5, 2, 9, 8]]
+
+
+class Seconds(nn.Module):
+    """Returns whole numbers that a float32 could not hold."""
+
+    def forward(self, when: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+        return when.double() + n
+
+
+def test_a_row_has_the_same_numbers_with_and_without_spark(spark: SparkSession, tmp_path: Path) -> None:
+    before = spark.conf.get("spark.sql.session.timeZone")
+    spark.conf.set("spark.sql.session.timeZone", "America/New_York")
+    try:
+        times = "timestamp'2024-07-01 12:00:00', 5), (timestamp'1960-01-01 00:00:00', 7), (null, null"
+        frame = spark.sql(f"select * from values ({times}) as t(time, n)")
+        fields = (
+            Field("time", INPUT, SCALAR, ("time",), "int64", (1,), (TIMESTAMP,)),
+            Field("n", INPUT, SCALAR, ("n",), "int64", (1,)),
+        )
+        model = model_of(Seconds(), *fields).setInputCols(["time", "n"]).setHandleInvalid("keep")
+        model.save(str(tmp_path / "m"))
+        expected = [row["prediction"] for row in model.transform(frame.coalesce(1)).collect()]
+        rows = frame.toPandas()
+    finally:
+        spark.conf.set("spark.sql.session.timeZone", before)
+    assert expected == [1_719_849_605.0, -315_601_193.0, None]
+    for scorer in (model._local(), load_local(tmp_path / "m")):
+        got = scorer.predict(rows)["prediction"]
+        assert got.astype(object).where(got.notna(), None).tolist() == expected
 
 
 def test_local_model_is_loaded_without_a_session(tmp_path: Path, spark: SparkSession) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from pyspark.ml.linalg import VectorUDT
 from pyspark.sql.types import ArrayType, DateType, LongType, StringType, StructField, StructType, TimestampType
 from torch import nn
@@ -18,6 +19,7 @@ from sparkdl.scoring.local import LocalScorer
 from sparkdl.scoring.outputs import GenericHead
 from sparkdl.scoring.score_plan import ScoringPlan
 from sparkdl.scoring.scorer import ScorerSettings
+from sparkdl.tracking.pyfunc import Predictor
 
 FIELDS = (
     Field("words", INPUT, ARRAY, ("words",), "int64", (3,)),
@@ -61,3 +63,33 @@ def test_rows_in_this_process_are_padded_masked_and_counted_as_in_training() -> 
     times = [dt.datetime(1970, 1, 1, 0, 0, second, tzinfo=dt.UTC) for second in (3, 4)]
     rows = pd.DataFrame({"words": [[1, 2, 3], [5]], "when": times})
     assert scorer.predict(rows)["p"].tolist() == [60 + 3 + 3 / 8, 50 + 4 + 1 / 8]
+
+
+class Double(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x * 2).double()
+
+
+@pytest.mark.parametrize("dtype", [None, "Int64", object])
+def test_a_missing_whole_number_is_a_null_row(dtype: Any) -> None:
+    field = Field("n", INPUT, SCALAR, ("n",), "int64", (1,))
+    rows = pd.DataFrame({"n": pd.Series([5, None, 7], [10, 11, 12], dtype=dtype)})
+
+    def predicted(invalid: str, fill: float | None = None) -> pd.DataFrame:
+        head = GenericHead(("p",), ((1,),))
+        plan = ScoringPlan((field,), head, (), ScorerSettings(device="cpu"), invalid, fill)
+        return Predictor(LocalScorer(Double(), plan)).predict(rows)
+
+    with pytest.raises(DataError, match="column 'n' has 1 null rows in a batch of 3"):
+        predicted("error")
+    assert predicted("skip").to_dict() == {"p": {10: 10.0, 12: 14.0}}
+    kept = predicted("keep")["p"]
+    assert (kept.isna().tolist(), kept.dropna().to_dict()) == ([False, True, False], {10: 10.0, 12: 14.0})
+    assert predicted("error", 3.0)["p"].tolist() == [10, 6, 14]
+
+
+def test_times_without_a_zone_are_those_of_the_training() -> None:
+    plan = ScoringPlan(FIELDS[1:2], GenericHead(("p",), ((1,),)), (), ScorerSettings(device="cpu"))
+    rows = pd.DataFrame({"when": [dt.datetime(2024, 7, 1, 12)]})
+    (seconds,) = LocalScorer(Double(), plan, "America/New_York").predict(rows)["p"]
+    assert seconds == 2 * dt.datetime(2024, 7, 1, 16, tzinfo=dt.UTC).timestamp()

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sparkdl.errors import DataError
+
 RAGGED = -1
 """Stands for a dimension whose parts differ within one row."""
 
@@ -87,6 +89,11 @@ def dense(array: pa.Array, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[An
         Of the result.
     shape : tuple of int
         Of one row; a column of numbers has (1,).
+
+    Raises
+    ------
+    DataError
+        NaN or infinity where `dtype` is that of whole numbers.
     """
     rows = len(array)
     array = leaf(array)
@@ -96,8 +103,13 @@ def dense(array: pa.Array, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[An
         array = array.cast(pa.float64())
     else:
         array = counted(array)
-    values: npt.NDArray[Any] = array.to_numpy(zero_copy_only=False).astype(dtype, copy=False)
-    return values.reshape(rows, *shape)
+    values: npt.NDArray[Any] = array.to_numpy(zero_copy_only=False)
+    if values.dtype.kind == "f" and np.dtype(dtype).kind == "i" and not np.isfinite(values).all():
+        # numpy makes the least number of them.
+        raise DataError(
+            "there is NaN or infinity in a column of which the network takes whole numbers: remove the rows"
+        )
+    return values.astype(dtype, copy=False).reshape(rows, *shape)
 
 
 def counted(array: pa.Array) -> pa.Array:
@@ -143,6 +155,15 @@ def with_leaf(array: pa.Array, change: Callable[[pa.Array], pa.Array]) -> pa.Arr
     if not is_list(array.type):
         return change(array)
     return _lists(lengths(array), with_leaf(array.flatten(), change), _nulls(array))
+
+
+def with_nulls(array: pa.Array, is_null: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """Return numbers, or nested lists of them, with nulls in place of the numbers that `is_null` tells."""
+    if not is_list(array.type):
+        return pc.if_else(is_null(array), pa.scalar(None, array.type), array)
+    if not pc.any(is_null(leaf(array))).as_py():
+        return array
+    return _lists(lengths(array), with_nulls(array.flatten(), is_null), _nulls(array))
 
 
 def with_type(array: pa.Array, dtype: str, dims: int) -> pa.Array:

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sparkdl.data.convert import arrow
+from sparkdl.errors import DataError
 
 numbers = st.none() | st.integers(-5, 5)
 flat = st.none() | st.lists(numbers, max_size=4)
@@ -78,3 +80,18 @@ def test_dense_values(array: pa.Array, dtype: str, shape: tuple[int, ...]) -> No
     assert values.dtype == dtype
     expected = np.array(array.to_pylist(), dtype=dtype).reshape(len(array), *shape)
     np.testing.assert_array_equal(values, expected)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_no_whole_number_is_made_of_what_is_none(value: float) -> None:
+    with pytest.raises(DataError, match="NaN or infinity in a column of which the network takes whole numbers"):
+        arrow.dense(pa.array([[1.0, value]]), "int64", (2,))
+    assert arrow.dense(pa.array([[1.5, -1.5]]), "int64", (2,)).tolist() == [[1, -1]]
+
+
+def test_nulls_in_place_of_numbers() -> None:
+    nan = float("nan")
+    array = pa.array([[[1.0, nan], None], None, [], [[nan]]])
+    assert arrow.with_nulls(array, pc.is_nan).to_pylist() == [[[1.0, None], None], None, [], [[None]]]
+    whole = pa.array([[1.0]])
+    assert arrow.with_nulls(whole, pc.is_nan) is whole
