@@ -206,7 +206,8 @@ def _in_8_bits(image: Any) -> Image:
         gray = np.clip(numbers.astype(np.int64) >> (bits - 8), 0, 255).astype(np.uint8)
     else:
         raise _refusal(image, "whole numbers of 32 bits, or with a sign")
-    return 255 - gray if tags.get(_PHOTOMETRIC) == 0 else gray
+    upright: Image = 255 - gray if tags.get(_PHOTOMETRIC) == 0 else gray
+    return upright
 
 
 def _refusal(image: Any, holds: str) -> UnfaithfulImage:
