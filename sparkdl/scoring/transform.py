@@ -26,13 +26,11 @@ from sparkdl.scoring.inputs import is_valid
 from sparkdl.scoring.outputs import ARRAY, VECTOR, OutputColumn
 from sparkdl.scoring.score_plan import SKIP, ScoringPlan
 from sparkdl.scoring.ship import unpack
-from sparkdl.spark.functions import arrow_types, iterator_udf, on_local_master
-from sparkdl.spark.session import case_sensitive, conf_bool, is_connect
+from sparkdl.spark.functions import arrow_types, by_rows, iterator_udf, on_local_master
+from sparkdl.spark.session import case_sensitive, is_connect
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-
-_COLUMNAR = "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled"
 
 
 def add_columns(
@@ -83,11 +81,7 @@ def add_columns(
         arrow_types(dataset.select(*expressions).schema),
         arrow=arrow,
     )
-    if conf_bool(spark, _COLUMNAR, True):
-        # Spark 4.2 and 4.3 hand the columns of a scan to Python as they lie in memory. That is slower than by rows, and
-        # fails if one of them, used or only kept, is a UDT (UNSUPPORTED_DATATYPE UDT). A filter makes them form rows
-        # first; this one lets all pass, and the optimizer cannot know it.
-        dataset = dataset.filter(F.spark_partition_id() >= 0)
+    dataset = by_rows(dataset)
     # Spark computes equal expressions once: the same call for every column costs one pass.
     scored = function(*expressions)
     values = [scored] if len(plan.columns) == 1 else [scored.getField(str(i)) for i in range(len(plan.columns))]

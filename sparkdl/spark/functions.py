@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
-from sparkdl.spark.session import is_local
+from sparkdl.spark.session import is_local, registered_conf
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pyspark.sql import Column
+    from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import DataType, StructType
 
 Batches = Iterator[Sequence[pa.Array]]
+
+_COLUMNAR = "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled"
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,21 @@ def arrow_types(schema: StructType) -> list[pa.DataType]:
     from pyspark.sql.pandas.types import to_arrow_type
 
     return [to_arrow_type(field.dataType) for field in schema.fields]
+
+
+def by_rows(dataset: DataFrame) -> DataFrame:
+    """Return the DataFrame so that a Python function gets its rows, not the columns of a scan as they lie in memory.
+
+    Spark 4.2 and 4.3 hand those over where nothing stands between scan and function. That is slower than by rows, and
+    fails if one of them, used or only kept, is a UDT (UNSUPPORTED_DATATYPE UDT). A filter makes Spark form rows first.
+    This one lets all pass; the optimizer does not know it, but, as it is deterministic, moves other filters through it
+    to the scan, and as it asks for no column, leaves out those that nobody reads.
+    """
+    from pyspark.sql import functions as F
+
+    if registered_conf(dataset.sparkSession, _COLUMNAR) != "true":
+        return dataset
+    return dataset.filter(F.forall(F.array().cast("array<boolean>"), lambda item: item))
 
 
 def on_local_master(spark: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from sparkdl.scoring.score_plan import ScoringPlan
 from sparkdl.scoring.scorer import ScorerSettings
 from sparkdl.scoring.ship import send
 from sparkdl.scoring.transform import add_columns
-from sparkdl.spark.session import with_conf
+from sparkdl.spark.session import registered_conf, with_conf
 from tests.scoring.jvm import by_jvm
 
 Scored = Callable[..., DataFrame]
@@ -154,6 +155,26 @@ def test_classes_over_a_parquet_scan_in_one_pass(
         np.testing.assert_allclose(row["raw"].toArray(), logits, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(row["prob"].toArray(), torch.softmax(logits, 0), rtol=1e-5)
         assert row["pred"] == logits.argmax()
+
+
+def test_filters_on_other_columns_reach_the_scan(spark: SparkSession, tmp_path: Path, scored: Scored) -> None:
+    path = str(tmp_path / "days")
+    rows = spark.range(12).select("id", (F.col("id") % 4).alias("day"), F.array(F.col("id").cast("float")).alias("x"))
+    rows.write.partitionBy("day").parquet(path)
+    out = scored(spark.read.parquet(path), nn.Identity(), [field(ARRAY, ("x",), (1,))], GenericHead(("y",), ((1,),)))
+    chosen = out.where("day = 3 and id > 5")
+    with with_conf(spark, "spark.sql.maxMetadataStringLength", "1000"):
+        plan = chosen._jdf.queryExecution().executedPlan().toString()
+    (partitions,) = re.findall(r"PartitionFilters: (.*?), PushedFilters", plan)
+    (pushed,) = re.findall(r"PushedFilters: (.*?), ReadSchema", plan)
+    assert re.search(r"day#\d+ = 3", partitions)
+    assert "GreaterThan(id,5)" in pushed
+    assert sorted(row["y"] for row in chosen.collect()) == [7.0, 11.0]
+    # Only what is read is fetched, and rows are formed where a version would not do it.
+    kept = out.select("id")._jdf.queryExecution().executedPlan().toString()
+    assert "ReadSchema: struct<id:bigint>" in kept
+    columnar = registered_conf(spark, "spark.sql.execution.arrow.pythonUDF.columnarInput.enabled")
+    assert ("forall" in plan) is (columnar == "true")
 
 
 def test_nulls(spark: SparkSession, scored: Scored) -> None:

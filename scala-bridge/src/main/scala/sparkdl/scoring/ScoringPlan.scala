@@ -56,9 +56,11 @@ private[sparkdl] case class ScoringPlan(
   private def scored(dataset: DataFrame, expressions: Seq[Column], network: NetworkFiles): DataFrame = {
     val session = SparkInternals.sessionOf(dataset)
     val function = PythonWorkers.scorer(session, toJson(network.send(session), session.sparkContext.isLocal), returned)
-    // As in Python: a columnar scan cannot feed Python workers where one of its columns is a UDT.
-    val columnar = session.conf.get("spark.sql.execution.arrow.pythonUDF.columnarInput.enabled", "true").toBoolean
-    val rows = if (columnar) dataset.filter(F.spark_partition_id() >= 0) else dataset
+    // As in Python: a columnar scan cannot feed Python workers where one of its columns is a UDT. The filter lets all
+    // rows pass and makes Spark form them; other filters move through it to the scan.
+    val columnar = session.conf.getOption("spark.sql.execution.arrow.pythonUDF.columnarInput.enabled")
+    val all = F.forall(F.array().cast("array<boolean>"), identity)
+    val rows = if (columnar.exists(_.toBoolean)) dataset.filter(all) else dataset
     // Spark computes equal expressions once: the same call for every column costs one pass.
     val result = function(expressions)
     val values = if (columns.size == 1) Seq(result) else columns.indices.map(i => result.getField(i.toString))
