@@ -12,12 +12,14 @@ from sparkdl.estimators.base import TrainingStage
 from sparkdl.estimators.model import NetworkModel
 from sparkdl.params.columns import HasClassColumns
 from sparkdl.params.stages import ClassifierParams
+from sparkdl.preflight.network import check_logits
 from sparkdl.preflight.rows import balanced_weights, count_classes
 from sparkdl.preflight.settings import check_classes
 from sparkdl.scoring.outputs import ClassificationHead, Head
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
+    from torch import nn
 
     from sparkdl.data.write import Dataset
     from sparkdl.fitting.known import Prepared
@@ -142,6 +144,13 @@ class TorchClassifier(ClassifierParams, TrainingStage[TorchClassificationModel])
 
     def _output_size(self, config: TrainConfig, schema: DataSchema) -> int | None:
         return 1 if config.losses[0] == "bce_with_logits" else config.num_classes or 2
+
+    def _dry_run(self, config: TrainConfig, module: nn.Module, schema: DataSchema) -> tuple[TrainConfig, Shapes | None]:
+        config, outputs = super()._dry_run(config, module, schema)
+        # Networks by name return logits.
+        if outputs is not None and not isinstance(self.getModule(), str):
+            check_logits(module, schema, outputs)
+        return config, outputs
 
     def _fitting(self, config: TrainConfig, schema: DataSchema, outputs: Shapes) -> TrainConfig:
         size = math.prod(outputs[0]) if len(outputs) == 1 and len(outputs[0]) < 2 else 0

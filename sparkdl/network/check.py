@@ -17,6 +17,11 @@ from sparkdl.network.copies import copied
 from sparkdl.network.seeding import seeded
 from sparkdl.schema import DataSchema, Field
 
+_VIEWS = frozenset(
+    ("view", "unsafeview", "reshapealias", "squeeze", "unsqueeze", "select", "slice", "alias", "clone", "tocopy")
+)
+"""Functions of autograd that change no number of which there is one for each row."""
+
 
 def check(module: nn.Module, schema: DataSchema, rows: int = 2) -> tuple[tuple[int, ...], ...]:
     """Send rows of zeros through a copy of the network and return the shapes of its outputs.
@@ -45,6 +50,20 @@ def check(module: nn.Module, schema: DataSchema, rows: int = 2) -> tuple[tuple[i
         outputs = _forward(twin, schema, rows, learns=True)
     _check_learns(twin, schema, rows, outputs)
     return tuple(_row_shape(module, output, rows, i) for i, output in enumerate(outputs))
+
+
+def final_functions(module: nn.Module, schema: DataSchema) -> tuple[str, ...]:
+    """Return for each output of a network that `check` has passed the function that made its numbers, as autograd says.
+
+    Returns
+    -------
+    tuple of str
+        "sigmoid", "softmax", ... whether by a layer or by a call, and whatever views stand behind it; "" where no
+        gradient comes back through it.
+    """
+    twin = copied(module).cpu()
+    with _explained(module, schema):
+        return tuple(map(_function_of, _forward(twin, schema, 2, learns=True)))
 
 
 def layer_shapes(module: nn.Module, schema: DataSchema, names: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -142,6 +161,18 @@ def zeros(field: Field, rows: int) -> torch.Tensor:
 def describe_inputs(schema: DataSchema) -> str:
     """Return "features (rows, 4) float32, image (rows, 3, 8, 8) float32"."""
     return ", ".join(f"{f.name} ({', '.join(['rows', *map(str, f.shape)])}) {f.dtype}" for f in schema.inputs)
+
+
+def _function_of(output: torch.Tensor) -> str:
+    node = output.grad_fn
+    while node is not None and _named(node) in _VIEWS:
+        node = node.next_functions[0][0]
+    return "" if node is None else _named(node)
+
+
+def _named(node: Any) -> str:
+    """Of "SigmoidBackward0" "sigmoid"."""
+    return str(node.name()).partition("Backward")[0].lower()
 
 
 def _check_learns(twin: nn.Module, schema: DataSchema, rows: int, outputs: Sequence[torch.Tensor]) -> None:

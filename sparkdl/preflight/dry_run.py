@@ -19,7 +19,7 @@ from sparkdl.preflight.arguments import check_arguments, check_placed, name_of
 from sparkdl.schema import DataSchema
 from sparkdl.train.callbacks import EarlyStopping
 from sparkdl.train.config import TrainConfig
-from sparkdl.train.losses import CLASSES, LOSSES, NUMBERS, compares
+from sparkdl.train.losses import CLASSES, LOSSES, NUMBERS, compares, takes_probabilities
 from sparkdl.train.metrics import MetricSet
 from sparkdl.train.objectives import Objective
 from sparkdl.train.optim import filled, make_optimizer, make_schedule, optimizer_class, schedule_class, trainable
@@ -66,8 +66,13 @@ def check_task(config: TrainConfig) -> None:
     """
     wrong = {"classification": NUMBERS, "regression": CLASSES}.get(config.task)
     for loss in config.losses:
+        shown = repr(loss) if isinstance(loss, str) else name_of(loss)
+        if config.task == "classification" and takes_probabilities(loss):
+            raise SettingError(
+                f"invalid loss={shown}: it takes probabilities, and the network of a classifier returns logits: take "
+                "'bce_with_logits', and leave the sigmoid at its end out"
+            )
         if wrong is not None and compares(loss) == wrong:
-            shown = repr(loss) if isinstance(loss, str) else name_of(loss)
             what, take = (
                 (
                     "compares numbers",

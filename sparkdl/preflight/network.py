@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from typing import TYPE_CHECKING
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sparkdl.errors import SettingError
+from sparkdl.errors import NetworkError, SettingError
+from sparkdl.network.check import final_functions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sparkdl.data.sampling.plan import Plan
     from sparkdl.params.stages import TrainingParams
+    from sparkdl.schema import DataSchema
 
 
 def check_batch(stage: TrainingParams, module: nn.Module) -> None:
@@ -34,6 +40,34 @@ def check_batch(stage: TrainingParams, module: nn.Module) -> None:
         f"batchSize={stage.getBatchSize()} gives {'a part of the share of ' if parts > 1 else ''}a rank a single row, "
         f"and batch norm needs two: {', or '.join([f'set batchSize to {2 * ranks * parts} or more', *others])}"
     )
+
+
+def check_logits(module: nn.Module, schema: DataSchema, outputs: Sequence[tuple[int, ...]]) -> None:
+    """Refuse a classifier's network whose only output is a probability, and warn of several: both are made of logits.
+
+    Parameters
+    ----------
+    module : nn.Module
+    schema : DataSchema
+        With the shapes of the inputs.
+    outputs : sequence of tuple of int
+        Of one row each.
+
+    Raises
+    ------
+    NetworkError
+        If the probability of a probability would be above 0.5 for each row.
+    """
+    for function, shape in zip(final_functions(module, schema), outputs, strict=True):
+        if function not in ("sigmoid", "softmax"):
+            continue
+        said = f"{type(module).__name__} ends in a {function}, and a classifier makes probabilities of logits itself"
+        if math.prod(shape) == 1:
+            raise NetworkError(f"the network {said}: every row would be of class 1; leave the {function} out")
+        remedy = f"leave the {function} out{' or make it a log_softmax' if function == 'softmax' else ''}"
+        warnings.warn(
+            f"the network {said}: it learns slowly, and its probabilities are all alike; {remedy}", stacklevel=2
+        )
 
 
 def check_steps(stage: TrainingParams, module: nn.Module, plan: Plan) -> None:

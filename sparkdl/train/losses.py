@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -36,6 +37,17 @@ _NUMBER_FUNCTIONS = (
     functional.poisson_nll_loss,
     functional.gaussian_nll_loss,
 )
+
+PROBABILITY_LOSSES = (nn.BCELoss,)
+PROBABILITY_FUNCTIONS = (functional.binary_cross_entropy,)
+"""Losses that compare probabilities with what is true, and not logits."""
+
+
+def takes_probabilities(loss: Named) -> bool:
+    """Whether a loss of torch's, by whatever it is given, takes the probability of the class 1."""
+    given: Any = loss.func if isinstance(loss, partial) else loss
+    kind = given if isinstance(given, type) else type(given)
+    return given in PROBABILITY_FUNCTIONS or issubclass(kind, PROBABILITY_LOSSES)
 
 
 def compares(loss: Named) -> str:

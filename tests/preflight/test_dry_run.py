@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -241,6 +242,10 @@ def test_what_only_the_rows_tell_is_left_to_them() -> None:
         ("classification", nn.HuberLoss, "invalid loss=HuberLoss: it compares numbers.*take 'cross_entropy'"),
         ("classification", functional.l1_loss, "invalid loss=l1_loss"),
         ("classification", nn.MSELoss(), "invalid loss=MSELoss"),
+        ("classification", nn.BCELoss, "invalid loss=BCELoss: it takes probabilities, .* take 'bce_with_logits', and"),
+        ("classification", nn.BCELoss(), "invalid loss=BCELoss: it takes probabilities"),
+        ("classification", functional.binary_cross_entropy, "invalid loss=binary_cross_entropy: it takes prob"),
+        ("classification", partial(functional.binary_cross_entropy), "it takes probabilities"),
         ("regression", "cross_entropy", "invalid loss='cross_entropy': it learns classes, and a regressor.*take 'mse'"),
         ("regression", nn.NLLLoss, "invalid loss=NLLLoss: it learns classes"),
     ],

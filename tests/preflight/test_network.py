@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from sparkdl.data.sampling.plan import Plan
-from sparkdl.errors import SettingError
+from sparkdl.errors import NetworkError, SettingError
+from sparkdl.network import check
 from sparkdl.params.stages import RegressorParams
-from sparkdl.preflight.network import check_batch, check_steps
+from sparkdl.preflight.network import check_batch, check_logits, check_steps
+from sparkdl.schema import ARRAY, INPUT, DataSchema, Field
 
+SCHEMA = DataSchema((Field("x", INPUT, ARRAY, ("x",), "float32", (2,)),))
 NORM = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
 
 
@@ -30,6 +35,50 @@ def test_batch_norm_needs_two_rows_on_a_rank() -> None:
         check_steps(one, NORM, plan(17, 8))
     with pytest.raises(SettingError, match="over 3 ranks"):
         check_steps(RegressorParams(numProcs=3), NORM, plan(64, 4, shards=8))
+
+
+class Squashed(nn.Module):
+    """Ends in a call, and in a view of what it returns."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.layer(x)).squeeze(1)
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (nn.Sequential(nn.Linear(2, 1), nn.Sigmoid()), "Sequential ends in a sigmoid.*every row would be of class 1"),
+        (Squashed(1), "Squashed ends in a sigmoid.*every row would be of class 1; leave the sigmoid out"),
+        (Squashed(3), "Squashed ends in a sigmoid.*its probabilities are all alike; leave the sigmoid out$"),
+        (nn.Sequential(nn.Linear(2, 3), nn.Softmax(1)), "ends in a softmax.* leave the softmax out or make it a log_s"),
+    ],
+)
+def test_a_classifiers_network_returns_logits(network: nn.Module, said: str) -> None:
+    shapes = check(network, SCHEMA)
+    if math.prod(shapes[0]) == 1:
+        with pytest.raises(NetworkError, match=said):
+            check_logits(network, SCHEMA, shapes)
+    else:
+        with pytest.warns(UserWarning, match=said):
+            check_logits(network, SCHEMA, shapes)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Linear(2, 3),
+        nn.Sequential(nn.Linear(2, 3), nn.LogSoftmax(1)),
+        nn.Sequential(nn.Linear(2, 4), nn.Sigmoid(), nn.Linear(4, 1)),
+        nn.Sequential(nn.Linear(2, 1), nn.Sigmoid()).requires_grad_(False),
+    ],
+)
+def test_logits_are_taken_as_they_are(network: nn.Module, recwarn: pytest.WarningsRecorder) -> None:
+    check_logits(network, SCHEMA, check(network, SCHEMA))
+    assert not recwarn.list
 
 
 def test_networks_without_batch_norm_take_any_step() -> None:
