@@ -14,13 +14,14 @@ from pyspark.sql import SparkSession
 from sparkdl.cluster.job import Job, Outcome
 from sparkdl.cluster.spool.ingest import Ingest
 from sparkdl.cluster.task.bootstrap import make_task
+from sparkdl.errors import ClusterError
 from sparkdl.spark import files
 from sparkdl.spark import session as spark_session
 from sparkdl.spark.barrier import collect_barrier
 from sparkdl.spark.facts import SessionFacts
 
 _SCHEMA = "task int, part int, parts int, data binary"
-_CANCELLED = 30.0
+_CANCELLED, _AGAIN = 30.0, 0.2
 _INLINE = 32 << 20
 """Bytes of a job that travel inside the plan; a message of Spark Connect holds 128 MiB."""
 
@@ -60,6 +61,7 @@ class BarrierJob:
         self._outcomes: list[Outcome] = []
         self._error: BaseException | None = None
         self._over = threading.Event()
+        self._is_cancelled = False
         target = spark_session.in_this_session(spark, self._run)
         self._thread = threading.Thread(target=target, name="sparkdl-job", daemon=True)
         self._thread.start()
@@ -77,9 +79,16 @@ class BarrierJob:
         return sorted(self._outcomes, key=lambda outcome: outcome.rank)
 
     def cancel(self) -> None:
-        """Cancel this job and no other, and wait until Spark has let go of it, 30 s at most."""
-        spark_session.cancel_tag(self._spark, self._tag)
+        """Cancel this job and no other until it is gone; wait for that, 30 s at most."""
+        self._is_cancelled = True
+        threading.Thread(target=self._cancel, name="sparkdl-cancel", daemon=True).start()
         self._thread.join(_CANCELLED)
+
+    def _cancel(self) -> None:
+        # A job that Spark still plans is none that could be cancelled: it starts later.
+        while not self.over:
+            spark_session.cancel_tag(self._spark, self._tag)
+            self._over.wait(_AGAIN)
 
     def _task(self, data: bytes) -> Callable[[Iterator[Any]], Iterator[Any]]:
         if len(data) > _INLINE and self._facts.connect:
@@ -94,6 +103,8 @@ class BarrierJob:
                 task = self._task(self._job.to_bytes())
                 dealt = None if self._ingest is None else (self._ingest.rows, self._ingest.by)
                 size, resources = self._job.num_procs, self._resources
+                if self._is_cancelled:
+                    raise ClusterError("the barrier job was cancelled before it began")
                 rows = collect_barrier(self._spark, self._facts, task, size, _SCHEMA, resources, dealt)
                 self._outcomes = from_rows(rows)
         except BaseException as error:
