@@ -45,6 +45,8 @@ class PrepareRank(Message):
         Between two heartbeats.
     preload : sequence of str
         Modules to import before it is ready.
+    inherited : mapping
+        What a fork has not from its task, as `rank.inherited.settable` returns it.
     """
 
     env: Mapping[str, str] = field(repr=False)
@@ -53,6 +55,7 @@ class PrepareRank(Message):
     threads: int
     heartbeat_seconds: float
     preload: Sequence[str] = ()
+    inherited: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -275,10 +278,11 @@ class Prewarm(Message):
 
 @dataclass(frozen=True)
 class ForkRank(Message):
-    """Fork a rank whose function is in this module; its four descriptors come along."""
+    """Fork a rank whose function is in this module, and with this sys.path; its four descriptors come along."""
 
     module: str
     folder: str
+    path: Sequence[str] = ()
 
 
 _CLASSES: dict[str, type[Message]] = {kind.__name__: kind for kind in Message.__subclasses__()}

@@ -17,6 +17,7 @@ from sparkdl.report.progress import progress_listener
 from sparkdl.spark.causes import cause_of
 from sparkdl.spark.console import without_stages
 from sparkdl.spark.folds import fold_of
+from sparkdl.spark.session import names_stop
 from sparkdl.tracking.mlflow import open_tracking
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def report_of(
     alone = fold is None and number is None
     title = "" if alone else title_of(fold or "", number, varied)
     quiet = without_stages(frame.sparkSession) if stage.getVerbose() else nullcontext()
-    with quiet, FitReport(stage, checked, title, leave=alone) as report:
+    with quiet, FitReport(stage, checked, title, leave=alone) as report, names_stop(frame.sparkSession, "the fit"):
         yield report
 
 

@@ -155,6 +155,23 @@ def is_stopped(spark: SparkSession) -> bool:
     return context is None or bool(context.sc().isStopped())
 
 
+@contextlib.contextmanager
+def names_stop(spark: SparkSession, doing: str) -> Iterator[None]:
+    """Say in one sentence that the application was stopped; Spark's words are of what it has no longer then.
+
+    Raises
+    ------
+    ClusterError
+        "the fit was cancelled: ...", with `doing` in front, in place of any exception of a block during which it was.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_stopped(spark) or isinstance(error, ClusterError):
+            raise
+        raise ClusterError(f"{doing} was cancelled: the Spark application was stopped while it ran") from None
+
+
 def default_fs(spark: SparkSession) -> str | None:
     """Return Hadoop's `fs.defaultFS`; None for Connect, which does not say."""
     if is_connect(spark):

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import sparkdl
 from sparkdl.cluster.messages import ForkRank, Prewarm, to_text
+from sparkdl.cluster.rank.inherited import fixed
 from sparkdl.cluster.rank.process import Ends, RankProcess, new_folder
 from sparkdl.cluster.task.bootstrap import version_of
 from sparkdl.comm.registry import BACKENDS
@@ -33,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 PATIENCE = 120.0
 """Seconds that a client waits for its fork; the server may still be importing torch."""
+FORKED, REFUSED = b"1", b"0"
+"""What a server answers."""
 IDLE = 60.0
 """Seconds without a rank after which a server leaves."""
 _BOOT = (
@@ -44,20 +47,31 @@ _BOOT = (
     "settings = json.loads(sys.argv[1]); sys.path[:] = settings['path']\n"
     "from sparkdl.cluster.prefork.server import main; main(settings)"
 )
-# What libraries read while they are loaded: a fork cannot change it any more.
+# What the interpreter, the C library and others read while they are loaded: a fork cannot change it any more.
 _READ_AT_LOAD = (
     "LD_",
+    "LC_",
+    "LANG",
+    "MALLOC_",
+    "GLIBC_",
     "OMP_",
     "GOMP_",
     "KMP_",
     "MKL_",
     "OPENBLAS_",
+    "BLIS_",
+    "DNNL_",
+    "ONEDNN_",
+    "NPY_",
+    "NUMEXPR_",
+    "NUMBA_",
     "TORCH",
     "PYTORCH",
-    "PYTHONHASHSEED",
-    "PYTHONHOME",
+    "PYTHON",
     "ARROW_",
 )
+# sys.path tells of the first, a rank's output is its task's affair, and the last are Spark's own.
+_NOT_OF_LOADING = ("PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONSTARTUP", "PYTHON_")
 # What differs from rank to rank: the server itself has none of it.
 _RANKS_OWN = ("CUDA_VISIBLE_DEVICES", "HOROVOD_")
 _UCRED = struct.Struct("3i")
@@ -85,9 +99,13 @@ def start_preforked(
         if server is None:
             return None
         with server:
-            process = _fork(server, module, patience)
+            process, answer = _fork(server, module, path, patience)
         if process is not None:
             return process
+        if answer == REFUSED:
+            # Its modules are not those that this sys.path would find.
+            _log.info("no prefork server for this sys.path: it has imported other modules")
+            return None
     return None
 
 
@@ -100,7 +118,7 @@ def prewarm_server(env: Mapping[str, str], path: Sequence[str], module: str) -> 
     if server is None:
         return False
     with server, contextlib.suppress(OSError):
-        server.sendall(to_text(Prewarm(module)).encode())
+        server.sendall(f"{to_text(Prewarm(module))}\n".encode())
     return True
 
 
@@ -165,10 +183,22 @@ def peer_uid(sock: socket.socket) -> int:
 
 
 def _key(env: Mapping[str, str]) -> str:
-    read = {name: value for name, value in env.items() if name.startswith(_READ_AT_LOAD)}
+    read = {
+        name: value
+        for name, value in env.items()
+        if name.startswith(_READ_AT_LOAD) and not name.startswith(_NOT_OF_LOADING)
+    }
     # Before an installation into the environment of a notebook that runs, and after it, are two environments.
     packages = [version_of(name) for name in ("torch", *(name for spec in BACKENDS.values() for name in spec.packages))]
-    identity = [sys.version, sys.prefix, sparkdl.__version__, str(sparkdl.__file__), packages, sorted(read.items())]
+    identity = [
+        sys.version,
+        sys.prefix,
+        sparkdl.__version__,
+        str(sparkdl.__file__),
+        packages,
+        sorted(read.items()),
+        fixed(),
+    ]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
 
 
@@ -224,15 +254,19 @@ def _start(address: Path, name: Path, env: Mapping[str, str], path: Sequence[str
         started.wait(30)
 
 
-def _fork(server: socket.socket, module: str, patience: float) -> RankProcess | None:
+def _fork(server: socket.socket, module: str, path: Sequence[str], patience: float) -> tuple[RankProcess | None, bytes]:
     folder = new_folder()
     ends = Ends.open()
     theirs = [ends.lifeline[1].fileno(), ends.control[1].fileno(), ends.stdout[1], ends.stderr[1]]
-    forked = False
+    answer, forked = b"", False
     try:
         server.settimeout(patience)
-        socket.send_fds(server, [to_text(ForkRank(module, folder)).encode()], theirs)
-        forked = server.recv(1) == b"1"
+        # What is longer than a socket takes at once follows; the descriptors go with the first bytes.
+        request = f"{to_text(ForkRank(module, folder, list(path)))}\n".encode()
+        sent = socket.send_fds(server, [request], theirs)
+        server.sendall(request[sent:])
+        answer = server.recv(1)
+        forked = answer == FORKED
     except OSError:
         forked = False
     finally:
@@ -240,4 +274,4 @@ def _fork(server: socket.socket, module: str, patience: float) -> RankProcess | 
         if not forked:
             ends.close_ours()
             shutil.rmtree(folder, ignore_errors=True)
-    return ends.process(folder, prefork=True) if forked else None
+    return ends.process(folder, prefork=True) if forked else None, answer

@@ -19,13 +19,18 @@ from typing import Any, NoReturn
 
 from sparkdl.cluster.admission import PAUSE
 from sparkdl.cluster.messages import ForkRank, Prewarm, from_text
-from sparkdl.cluster.prefork.client import peer_uid
+from sparkdl.cluster.prefork.client import FORKED, REFUSED, peer_uid
+from sparkdl.cluster.prefork.modules import foreign_module
 from sparkdl.cluster.rank.main import serve
 from sparkdl.cluster.rank.watchdog import run_watched
 from sparkdl.comm.registry import BACKENDS
 
 _REQUEST_SECONDS = 5.0
+_AT_ONCE, _LONGEST = 1 << 16, 1 << 24
+"""Bytes of a request."""
 _READY: set[str] = set()
+_PATH: list[str] = []
+"""Where this server looks for modules; libraries add folders of their own to sys.path."""
 
 
 def main(settings: Mapping[str, Any]) -> NoReturn:
@@ -33,6 +38,7 @@ def main(settings: Mapping[str, Any]) -> NoReturn:
 
     It ends after `settings["idle"]` seconds without a rank.
     """
+    _PATH[:] = settings["path"]
     listener = socket.socket(fileno=int(settings["listener"]))
     try:
         preload()
@@ -64,8 +70,8 @@ def preload_module(module: str) -> None:
     if module in _READY:
         return
     _READY.add(module)
-    # What fails here fails in the rank again, which can say so.
-    with contextlib.suppress(Exception):
+    # What fails here, or leaves, does so in the rank again, which can say so.
+    with contextlib.suppress(Exception, SystemExit):
         loaded = importlib.import_module(module)
         getattr(loaded, "warm_up", lambda: None)()
     gc.collect()
@@ -100,24 +106,39 @@ def _fork_for(client: socket.socket, listener: socket.socket) -> int | None:
     try:
         if peer_uid(client) != os.getuid():
             return None
-        message, descriptors, _, _ = socket.recv_fds(client, 4096, 4)
-        request = from_text(message.decode())
+        message, descriptors, _, _ = socket.recv_fds(client, _AT_ONCE, 4)
+        request = from_text(_whole(client, message).decode())
         if isinstance(request, Prewarm | ForkRank):
             preload_module(request.module)
         if not isinstance(request, ForkRank) or len(descriptors) != 4:
+            return None
+        if foreign_module(request.path, _PATH) is not None:
+            client.sendall(REFUSED)
             return None
         pid = os.fork()
         if pid == 0:
             listener.close()
             client.close()
             _become_watchdog(request.folder, descriptors)
-        client.sendall(b"1")
+        client.sendall(FORKED)
     except (OSError, ValueError):
         return None
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
     return pid
+
+
+def _whole(client: socket.socket, begun: bytes) -> bytes:
+    """Return a request, which is a line, from its first bytes on."""
+    line = bytearray(begun)
+    deadline = time.monotonic() + _REQUEST_SECONDS
+    while not line.endswith(b"\n"):
+        more = client.recv(_AT_ONCE) if len(line) < _LONGEST and time.monotonic() < deadline else b""
+        if not more:
+            raise ConnectionError("a request has no end")
+        line += more
+    return bytes(line)
 
 
 def _become_watchdog(folder: str, descriptors: list[int]) -> NoReturn:

@@ -36,7 +36,7 @@ from sparkdl.cluster.messages import (
     RunFunction,
 )
 from sparkdl.cluster.rank import context as rank_state
-from sparkdl.cluster.rank import user_main
+from sparkdl.cluster.rank import inherited, user_main
 from sparkdl.cluster.rank.secondary_errors import is_secondary
 from sparkdl.cluster.rank.watchdog import run_watched
 from sparkdl.cluster.rpc import Channel
@@ -89,8 +89,10 @@ def serve(control: int) -> None:
 
 def _set_up(wanted: PrepareRank) -> None:
     # A fork of the prefork server must not differ from a fresh interpreter: all that a process inherits is set anew.
+    inherited.take(wanted.inherited)
     os.environ.clear()
     os.environ.update(wanted.env)
+    time.tzset()
     os.chdir(wanted.folder)
     sys.path[:] = wanted.path
     sys.argv[:] = [""]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sparkdl.cluster.job import ENVIRONMENT, RANK_LOST, TIMED_OUT, Job, Outcome
 from sparkdl.cluster.messages import JoinControl, Offer, PrepareRank, RunFunction
 from sparkdl.cluster.prefork import client
+from sparkdl.cluster.rank.inherited import settable
 from sparkdl.cluster.rank.process import RankProcess, start_fresh
 from sparkdl.cluster.rpc import connect, derived
 from sparkdl.cluster.spool.spool_file import SPOOL
@@ -106,6 +107,7 @@ class Task:
                 threads=self._here.threads,
                 heartbeat_seconds=min(5.0, job.heartbeat_timeout / 4),
                 preload=["torch", *spec_of(job.backend).preload],
+                inherited=settable(),
             )
         )
         return offer

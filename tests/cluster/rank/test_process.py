@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
+import signal
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -11,6 +15,7 @@ import pytest
 from sparkdl.cluster.messages import Heartbeat, PrepareRank, ProcessEnded, Ready, Returned, RunFunction
 from sparkdl.cluster.prefork import client
 from sparkdl.cluster.prefork.client import server_folder, start_preforked
+from sparkdl.cluster.rank import inherited
 from sparkdl.cluster.rank.process import start_fresh
 
 CONTEXT = {
@@ -27,7 +32,7 @@ CONTEXT = {
 
 
 def first_message(process, env, preload):
-    return PrepareRank(env, sys.path, process.folder, 1, 1.0, list(preload))
+    return PrepareRank(env, sys.path, process.folder, 1, 1.0, list(preload), inherited.settable())
 
 
 def begin(process, env, function, blob, preload=()):
@@ -147,7 +152,10 @@ def look(context):
         "cwd": os.getcwd(),
         "threads": torch.get_num_threads(),
         "random": (random.random(), float(numpy.random.rand()), torch.initial_seed()),
-        "signals": [str(signal.getsignal(n)) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)],
+        "signals": {n: getattr(h := signal.getsignal(n), "__qualname__", h) for n in signal.valid_signals()},
+        "settable": inherited.settable(),
+        "fixed": inherited.fixed(),
+        "time zone": time.tzname,
         "argv": sys.argv,
     }
 
@@ -173,12 +181,29 @@ def prefork_folder(tmp_path, monkeypatch):
         psutil.Process(pid).kill()
 
 
+@contextlib.contextmanager
+def another_program():
+    """Another program's umask, limits, affinity and signals, which the server that it starts has from it."""
+    before = inherited.settable()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    ignored = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    try:
+        inherited.take({"umask": 0o77, "affinity": before["affinity"][:1], "blocked": [signal.SIGUSR2]})
+        signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(500, hard), hard))
+        yield
+    finally:
+        inherited.take(before)
+        signal.signal(signal.SIGQUIT, ignored)
+
+
 def test_a_fork_is_as_isolated_as_a_fresh_interpreter(prefork_folder, caplog):
     caplog.set_level("INFO", "sparkdl.cluster.prefork")
     env = {**os.environ, "MARK": "1", "OMP_NUM_THREADS": "1"}
     seen = []
-    for number in (1, 2):
-        process = start_preforked({**env, "MARK": str(number)}, sys.path, __name__)
+    for number, program in ((1, another_program()), (2, contextlib.nullcontext())):
+        with program:
+            process = start_preforked({**env, "MARK": str(number), "TZ": f"ABC-{number}"}, sys.path, __name__)
         assert process is not None
         assert process.prefork
         seen.append(run_look(process, {**env, "MARK": str(number)}))
@@ -232,6 +257,27 @@ def test_a_killed_server_is_replaced_and_an_idle_one_leaves_with_its_folder(pref
     again.close()
     assert wait_gone([second])
     assert server_folder() is None
+
+
+def test_a_server_goes_on_after_rubbish_and_a_lack_of_descriptors(prefork_folder):
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = start_preforked(env, sys.path, __name__)
+    assert process is not None
+    process.close()
+    (pid,) = server_pids(prefork_folder)
+    for said in (b"", b"rubbish\n", b'{"message": "ForkRank"}\n', b'{"message": "Heartbeat"}\n', b"no end", b"\xff\n"):
+        with client.connect_server(env, sys.path) as server:
+            server.sendall(said)
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    # The kernel takes the connection, the server cannot.
+    with client.connect_server(env, sys.path):
+        time.sleep(0.3)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    again = start_preforked(env, sys.path, __name__)
+    assert again is not None
+    again.close()
+    assert server_pids(prefork_folder) == [pid]
 
 
 def server_pids(folder):
@@ -291,6 +337,40 @@ def test_nothing_is_imported_from_the_folder_in_which_a_process_starts(prefork_f
     assert hear(process) == Ready()
     process.close()
     assert not (tmp_path / "imported").exists()
+
+
+def test_what_a_fork_cannot_change_asks_for_another_server():
+    program = (
+        "import os, resource\n"
+        "from sparkdl.cluster.prefork.client import _key\n"
+        "print(_key({}), _key({'LC_ALL': 'C'}), _key({'PYTHONPATH': '/x', 'PYTHON_OF_SPARK': 'y', 'HOME': '/z'}))\n"
+        "limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (limit - 1, limit))\n"
+        "print(_key({}))\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (limit - 1, limit - 1))\n"
+        "print(_key({}))\n"
+        "os.nice(1)\n"
+        "print(_key({}))\n"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    key, locale, not_of_loading, soft, hard, nice = said
+    assert key == not_of_loading == soft
+    assert len({key, locale, hard, nice}) == 4
+
+
+def test_a_server_with_other_modules_is_not_asked_twice(prefork_folder, tmp_path, caplog):
+    caplog.set_level("INFO", "sparkdl.cluster.prefork")
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    own = tmp_path / "own"
+    own.mkdir()
+    # torch imports the module of this name, and would have got this one.
+    (own / "pickletools.py").write_text("mine = True")
+    long_path = [*sys.path, *(f"/no/such/folder/{number:0100}" for number in range(500))]
+    process = start_preforked(env, long_path, __name__)
+    assert process is not None
+    process.close()
+    assert start_preforked(env, [str(own), *sys.path], __name__) is None
+    assert caplog.messages[-1] == "no prefork server for this sys.path: it has imported other modules"
 
 
 def test_a_server_that_does_not_answer_is_given_up(prefork_folder, monkeypatch):
