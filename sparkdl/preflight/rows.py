@@ -5,6 +5,7 @@ Nothing is read again: one pass has written the rows and counted nulls, NaN, sha
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -43,6 +44,7 @@ def check_rows(stage: TrainingParams, train: Manifest, validation: Manifest | No
         counts = [m.counts[field.name] for m in (train, validation) if m is not None and field.name in m.counts]
         if counts:
             _check_values(field, counts, stage.getFillValue())
+    _check_weights_of_splits(train, validation)
     column = stage.getValidationIndicatorCol()
     splits = [m for m in (train, validation) if m is not None]
     unmarked = sum(m.counts[column].nulls for m in splits if column in m.counts) if column else 0
@@ -108,7 +110,8 @@ def count_classes(train: Manifest, validation: Manifest | None, declared: int) -
 def balanced_weights(train: Manifest, classes: int) -> tuple[float, ...]:
     """Return a weight for each class so that all classes weigh the same: rows / (classes present x rows of the class).
 
-    A class without rows has the weight 0. The formula is scikit-learn's ``class_weight="balanced"``.
+    A class without rows has the weight 0. Where rows have weights, a row counts as many times as its weight says. The
+    formula is scikit-learn's ``class_weight="balanced"``.
 
     Raises
     ------
@@ -116,16 +119,18 @@ def balanced_weights(train: Manifest, classes: int) -> tuple[float, ...]:
         If there are so many labels that they have not been counted.
     """
     (field,) = train.schema.labels
-    classes_seen = train.counts[field.name].classes
-    if classes_seen is None:
+    count = train.counts[field.name]
+    if count.classes is None:
         raise _wrong(
             field,
             f"has more than {MAX_CLASSES:,} different labels, so many are not counted for classWeights='balanced': "
             "give a list with the weight of each class",
         )
-    counted = {int(float(label)): rows for label, rows in classes_seen.items()}
-    present = sum(1 for rows in counted.values() if rows)
-    return tuple(train.rows / (present * counted[label]) if counted.get(label) else 0.0 for label in range(classes))
+    counted = {int(float(label)): rows for label, rows in (count.class_weights or count.classes).items()}
+    present, total = sum(1 for rows in counted.values() if rows), math.fsum(counted.values())
+    weights = [total / (present * counted[label]) if counted.get(label) else 0.0 for label in range(classes)]
+    # Sums of weights differ in their last digits by the order of the rows.
+    return tuple(weights if count.class_weights is None else (float(f"{weight:.9g}") for weight in weights))
 
 
 def _check_values(field: Field, counts: Sequence[FieldCount], fill_value: float | None) -> None:
@@ -172,6 +177,17 @@ def _check_weights(field: Field, counts: Iterable[FieldCount]) -> None:
         raise _wrong(field, f"has the weight {lowest:g}: weights are 0 or more")
     if highest == 0:
         raise _wrong(field, "is 0 in every row, so that nothing is learned: give some rows a weight above 0")
+
+
+def _check_weights_of_splits(train: Manifest, validation: Manifest | None) -> None:
+    """Refuse weights that leave nothing of one of the splits."""
+    field = train.schema.weight
+    splits = [(train, "to learn from, so that nothing is learned")]
+    if validation is not None:
+        splits.append((validation, "for validation, so that nothing is measured"))
+    for manifest, said in splits:
+        if field is not None and field.name in manifest.counts and manifest.counts[field.name].maximum == 0:
+            raise _wrong(field, f"is 0 in every row {said}: give some of these rows a weight above 0")
 
 
 def _check_splits(stage: TrainingParams, train: Manifest, validation: Manifest | None) -> None:

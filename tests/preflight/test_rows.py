@@ -83,6 +83,16 @@ def test_weights() -> None:
     assert "'w' has 2 rows with a null" in refused({"weight": FieldCount(nulls=2)})
 
 
+def test_weights_that_leave_nothing_of_one_split() -> None:
+    some, none = ({"weight": FieldCount(minimum=0.0, maximum=each)} for each in (2.0, 0.0))
+    stage = RegressorParams(validationFraction=0.5)
+
+    with pytest.raises(DataError, match="'w' is 0 in every row to learn from, so that nothing is learned"):
+        check_rows(stage, manifest(5, none), manifest(5, some))
+    with pytest.raises(DataError, match="'w' is 0 in every row for validation, so that nothing is measured"):
+        check_rows(stage, manifest(5, some), manifest(5, none))
+
+
 def test_a_validation_column_with_nulls() -> None:
     train = manifest(3, {"held": FieldCount(nulls=2)})
 
@@ -155,3 +165,9 @@ def test_balanced_weights_give_each_class_the_same_total() -> None:
 
     assert weights == (6 / 9, 6 / 3, 0.0, 6 / 6)
     assert [w * n for w, n in zip(weights, (3, 1, 0, 2), strict=True) if w] == [2.0, 2.0, 2.0]
+
+
+def test_balanced_weights_take_a_row_of_weight_two_for_two_rows() -> None:
+    twice = labels(0, 0, 0, 1, 3, 3, 2, class_weights={"0.0": 3.0, "1.0": 2.0, "2.0": 0.0, "3.0": 4.0})
+
+    assert balanced_weights(twice, 4) == balanced_weights(labels(0, 0, 0, 1, 1, 3, 3, 3, 3), 4)

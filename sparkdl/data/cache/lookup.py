@@ -88,6 +88,8 @@ def keep(
             "validationFraction": validation_fraction,
             "seed": seed,
             "countClasses": sorted(count_classes),
+            # Entries of before have counted classes without their weights.
+            **({"classWeights": True} if count_classes and schema.weight is not None else {}),
             "fillValue": fill_value,
             "padValue": pad_value,
         }

@@ -82,6 +82,8 @@ class FieldCount:
         For labels: values that are not whole numbers.
     fraction : float or None
         One of them.
+    class_weights : mapping of str to float or None
+        Where rows have weights: the sum of those of the rows of each value in `classes`.
     undecodable : int
         Of the nulls: rows of an image column whose bytes are no image.
     """
@@ -95,6 +97,7 @@ class FieldCount:
     non_integers: int = 0
     undecodable: int = 0
     fraction: float | None = None
+    class_weights: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -127,5 +127,6 @@ _is_field_count = _made_of(
         "non_integers": _is_count,
         "undecodable": _is_count,
         "fraction": _or_null(_is_number),
+        "class_weights": _or_null(lambda value: _is_mapping(value, _is_number)),
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ class FieldCounter:
         Whether the field is a label: values that are not whole numbers are counted.
     classes : Counter or None
         Rows of each value; None: not asked for, or more than `MAX_CLASSES` values.
+    class_weights : Counter
+        Sum of the weights of the rows of each value.
     """
 
     labels: bool = False
@@ -44,6 +47,7 @@ class FieldCounter:
     minimum: float | None = None
     maximum: float | None = None
     shapes: Counter[str] = field(default_factory=Counter)
+    class_weights: Counter[float] = field(default_factory=Counter)
 
     def add_shapes(self, shapes: npt.NDArray[np.int64]) -> None:
         """Count the shapes, (n, dims), of rows that are not null."""
@@ -80,6 +84,16 @@ class FieldCounter:
             if len(self.classes) > MAX_CLASSES:
                 self.classes = None
 
+    def add_class_weights(self, values: npt.NDArray[Any], weights: npt.NDArray[Any]) -> None:
+        """Add the weights of rows, (n, ...), to those of their values, where classes are counted."""
+        values, weights = values.reshape(-1), weights.reshape(-1).astype(np.float64)
+        if self.classes is None or not len(values):
+            return
+        finite = np.isfinite(values) & np.isfinite(weights)
+        labels, places = np.unique(values[finite], return_inverse=True)
+        sums = np.bincount(places, weights[finite], len(labels))
+        self.class_weights.update(dict(zip(labels.tolist(), sums.tolist(), strict=True)))
+
     def result(self) -> FieldCount:
         """Return the counts as the manifest holds them."""
         return FieldCount(
@@ -92,6 +106,9 @@ class FieldCounter:
             non_integers=self.non_integers,
             undecodable=self.undecodable,
             fraction=self.fraction,
+            class_weights=None
+            if self.classes is None or not self.class_weights
+            else {repr(float(k)): weight for k, weight in sorted(self.class_weights.items())},
         )
 
 
@@ -100,10 +117,13 @@ def total(counts: Iterable[FieldCount]) -> FieldCount:
     parts = list(counts)
     shapes: Counter[str] = Counter()
     classes: Counter[str] | None = Counter()
+    weights: dict[str, list[float]] = {}
     for part in parts:
         shapes.update(part.shapes)
         if classes is not None:
             classes = None if part.classes is None else classes + Counter(part.classes)
+        for key, weight in (part.class_weights or {}).items():
+            weights.setdefault(key, []).append(weight)
     if not parts or (classes is not None and len(classes) > MAX_CLASSES):
         classes = None
     return FieldCount(
@@ -116,6 +136,9 @@ def total(counts: Iterable[FieldCount]) -> FieldCount:
         non_integers=sum(part.non_integers for part in parts),
         undecodable=sum(part.undecodable for part in parts),
         fraction=next((part.fraction for part in parts if part.fraction is not None), None),
+        class_weights=None
+        if classes is None or not weights
+        else {key: math.fsum(weights[key]) for key in sorted(weights, key=float)},
     )
 
 

@@ -25,7 +25,7 @@ from sparkdl.data.format.row_layout import Checksum, RowLayout, Rows
 from sparkdl.data.format.statistics import FieldCounter
 from sparkdl.data.types import type_of
 from sparkdl.data.write.encoder import FieldReader
-from sparkdl.schema import DataSchema
+from sparkdl.schema import WEIGHT, DataSchema
 from sparkdl.storage import access, urls
 
 TRAIN = "train"
@@ -182,6 +182,11 @@ class SplitPacker(ABC):
             reader.field.name: reader.values(content, good)
             for (content, _), reader in zip(parts, self._readers, strict=True)
         }
+        weight = next((reader.field.name for reader in self._readers if reader.field.role == WEIGHT), None)
+        if weight is not None:
+            for reader in self._readers:
+                if reader.counter.classes is not None:
+                    reader.counter.add_class_weights(values[reader.field.name], values[weight])
         self._pack(values)
 
     def _pack(self, values: dict[str, npt.NDArray[Any]]) -> None:

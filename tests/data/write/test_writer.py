@@ -191,6 +191,15 @@ def test_nulls_nans_and_ragged_rows_are_counted_and_not_written(spark: SparkSess
     assert counts["y"].classes == {"0.0": 1, "1.0": 1}
 
 
+def test_the_weights_of_each_class_are_added_up(spark: SparkSession, place: StagingFolder) -> None:
+    df = spark.range(20, numPartitions=3).selectExpr("array(float(id)) x", "id % 3 y", "float(id % 2) / 4 w")
+    counts = materialize(df, schema(df, ["x"], ["y"], "w"), place, count_classes=["y"]).train.counts
+    assert counts["y"].classes == {"0.0": 7, "1.0": 7, "2.0": 6}
+    assert counts["y"].class_weights == {"0.0": 0.75, "1.0": 1.0, "2.0": 0.75}
+    plain = materialize(df, schema(df, ["x"], ["y"], None), place, count_classes=["y"]).train.counts
+    assert plain["y"].class_weights is None
+
+
 def test_lengths_that_differ_between_files_are_counted(spark: SparkSession, place: StagingFolder) -> None:
     df = spark.range(4, numPartitions=2).select(
         F.array_repeat(F.lit(1.0), (F.col("id") / 2).cast("int") + 1).alias("x")
