@@ -30,7 +30,7 @@ from sparkdl.estimators.model import NetworkModel
 from sparkdl.fitting.checkpoints import checkpoints_of, rows_identity, until_done
 from sparkdl.fitting.config import config_of, measuring_plan_of, plan_of, seed_of
 from sparkdl.fitting.known import Checked, Foreseen, Prepared, sent_to_ranks
-from sparkdl.fitting.labels import check_labels
+from sparkdl.fitting.labels import by_label, check_labels
 from sparkdl.fitting.report import FitReport, report_of
 from sparkdl.fitting.result_store import result_folder
 from sparkdl.fitting.shared_dataset import RowsWanted, SharedRows
@@ -226,7 +226,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         outputs = check(module, schema) if all(field.known for field in schema.inputs) else None
         if outputs is not None:
             config = self._fitting(config, schema, outputs)
-        dry_run(module, config, schema, outputs)
+        dry_run(module, config, schema, None if outputs is None else by_label(outputs, schema.labels))
         return config, outputs
 
     @names_params
@@ -241,7 +241,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         )
         config, outputs = self._dry_run(config, network.module, schema)
         assert outputs is not None
-        check_labels(config, outputs, train, validation)
+        check_labels(config, by_label(outputs, schema.labels), train, validation)
         plan = plan_of(self, train)
         check_steps(self, network.module, plan)
         work = {

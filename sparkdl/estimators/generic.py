@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sparkdl.errors import NetworkError
 from sparkdl.estimators.base import TrainingStage
 from sparkdl.estimators.model import TorchModel
+from sparkdl.fitting.labels import label_order
 from sparkdl.params.stages import EstimatorParams
 from sparkdl.preflight.dry_run import Shapes
 from sparkdl.scoring.outputs import GenericHead, Head
 from sparkdl.train.losses import CLASSES, compares
 
 if TYPE_CHECKING:
+    from pyspark.sql.types import StructType
+
+    from sparkdl.fitting.known import Prepared
     from sparkdl.schema import DataSchema
     from sparkdl.train.config import TrainConfig
 
@@ -29,8 +34,10 @@ class TorchEstimator(EstimatorParams, TrainingStage[TorchModel]):
     -----
     The network gets one tensor for each input, (n, 1) for a scalar column, (n, k) for an array, a vector or
     `featuresCols`, (n, ...) for nested arrays, (n, 3, H, W) for images; integers as int64, all else as float32. It
-    returns one tensor, or a tuple or dict of as many as there are labels, each with n rows. A label takes the shape
-    of its output where the sizes agree; class losses get int64 (n,).
+    returns one tensor, or a tuple or dict of as many as there are labels, each with n rows, in the order of labelCols;
+    those of a dict whose keys are the names of the labels belong to these, in whatever order (and the model's
+    `outputCols` are in the order of the network's outputs). A label takes the shape of its output where the sizes
+    agree; class losses get int64 (n,).
 
     Examples
     --------
@@ -49,7 +56,24 @@ class TorchEstimator(EstimatorParams, TrainingStage[TorchModel]):
             outputs = tuple(
                 (-1,) if compares(loss) == CLASSES else f.shape for f, loss in zip(schema.labels, losses, strict=True)
             )
-        return GenericHead((self.getPredictionCol(),) if names is None else tuple(names), outputs)
+        if names is None:
+            return GenericHead((self.getPredictionCol(),), outputs)
+        return GenericHead(tuple(names[label] for label in label_order(outputs, schema.labels)), outputs)
+
+    def _model_of(
+        self,
+        prepared: Prepared,
+        columns: StructType,
+        history: Sequence[Mapping[str, float]] = (),
+        best_epoch: int | None = None,
+    ) -> TorchModel:
+        model = super()._model_of(prepared, columns, history, best_epoch)
+        names = self.getOutputCols()
+        if names is not None:
+            # A model knows no labels: it names the outputs in the order in which the network returns them.
+            order = label_order(prepared.outputs, prepared.schema.labels)
+            model._set(outputCols=[names[label] for label in order])
+        return model
 
     def _output_size(self, config: TrainConfig, schema: DataSchema) -> int | None:
         if len(schema.labels) != 1 or compares(config.losses[0]) == CLASSES:

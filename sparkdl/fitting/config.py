@@ -32,11 +32,13 @@ def config_of(stage: TrainingParams, *, task: str, loss: str, metrics: tuple[str
     metrics : tuple of str
         Where the Param is not set.
     """
-    labels = len(labels_of(stage))
+    names = tuple(labels_of(stage))
+    labels = len(names)
     params: Any = stage.getLossParams()
     given = stage.getMetrics()
     return TrainConfig(
         task=task,
+        label_names=names,
         losses=_for_each(stage.getLoss() or loss, labels),
         loss_params=_for_each(params, labels) if params else (),
         loss_weights=tuple(stage.getLossWeights() or ()),

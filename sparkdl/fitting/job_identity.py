@@ -21,8 +21,8 @@ from sparkdl.train.weights import beside_state
 
 _DEEPEST = 12
 _LIBRARIES = ("torch.", "sparkdl.", "torchmetrics.")
-_NOT_OF_THE_JOB = ("epochs", "device")
-"""Settings of which a job may be given others: it goes on."""
+_NOT_OF_THE_JOB = ("epochs", "device", "label_names")
+"""Settings of which a job may be given others: it goes on. The names of the labels are those of the rows."""
 
 
 def job_of(config: TrainConfig, module: nn.Module, plans: Sequence[Plan], rows: Any) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sparkdl.errors import ColumnError
+from sparkdl.errors import ColumnError, NetworkError
 from sparkdl.train.losses import CLASSES, compares, ignored_class, range_of
 
 if TYPE_CHECKING:
@@ -14,6 +14,36 @@ if TYPE_CHECKING:
     from sparkdl.preflight.dry_run import Shapes
     from sparkdl.schema import Field
     from sparkdl.train.config import Named, TrainConfig
+
+
+def label_order(outputs: Shapes, labels: Sequence[Field]) -> tuple[int, ...]:
+    """Return for each output of a network the number of its label.
+
+    The outputs of a network that returns a dict with the names of the labels as keys belong to these, others come in
+    the order of the labels.
+
+    Raises
+    ------
+    NetworkError
+        If some of the keys name labels, and those of other places.
+    """
+    names, columns = getattr(outputs, "names", ()), [field.columns[0] for field in labels]
+    if len(names) == len(columns) and set(names) == set(columns):
+        return tuple(columns.index(name) for name in names)
+    moved = [name for place, name in enumerate(names) if name in columns and columns.index(name) != place]
+    if moved:
+        keys, known = (", ".join(map(repr, each)) for each in (names, columns))
+        raise NetworkError(
+            f"the network returns a dict of {keys} for the labels {known}: name each output as its label, "
+            f"or {moved[0]!r} otherwise"
+        )
+    return tuple(range(len(outputs)))
+
+
+def by_label(outputs: Shapes, labels: Sequence[Field]) -> Shapes:
+    """Return the shapes of a network's outputs in the order of the labels; raises as `label_order`."""
+    places = label_order(outputs, labels)
+    return tuple(shape for _, shape in sorted(zip(places, outputs, strict=True), key=lambda pair: pair[0]))
 
 
 def check_labels(config: TrainConfig, outputs: Shapes, train: Manifest, validation: Manifest | None) -> None:
@@ -24,7 +54,7 @@ def check_labels(config: TrainConfig, outputs: Shapes, train: Manifest, validati
     config : TrainConfig
         losses, loss_params.
     outputs : tuple of tuple of int
-        Shape of one row of each output of the network.
+        Shape of one row of the output of each label.
     train, validation : Manifest
         The counts.
 

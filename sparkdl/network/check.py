@@ -23,6 +23,18 @@ _VIEWS = frozenset(
 """Functions of autograd that change no number of which there is one for each row."""
 
 
+class Outputs(tuple[Any, ...]):
+    """One entry for each output of a network, in its order.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Where the network returns a dict: its keys.
+    """
+
+    names: tuple[str, ...] = ()
+
+
 def check(module: nn.Module, schema: DataSchema, rows: int = 2) -> tuple[tuple[int, ...], ...]:
     """Send rows of zeros through a copy of the network and return the shapes of its outputs.
 
@@ -38,7 +50,7 @@ def check(module: nn.Module, schema: DataSchema, rows: int = 2) -> tuple[tuple[i
     Returns
     -------
     tuple of tuple of int
-        For each output its shape of one row, without the batch dimension: () for a (rows,) tensor.
+        For each output its shape of one row, without the batch dimension: () for a (rows,) tensor. They are `Outputs`.
 
     Raises
     ------
@@ -49,7 +61,9 @@ def check(module: nn.Module, schema: DataSchema, rows: int = 2) -> tuple[tuple[i
     with _explained(module, schema):
         outputs = _forward(twin, schema, rows, learns=True)
     _check_learns(twin, schema, rows, outputs)
-    return tuple(_row_shape(module, output, rows, i) for i, output in enumerate(outputs))
+    shapes = Outputs(_row_shape(module, output, rows, i) for i, output in enumerate(outputs))
+    shapes.names = getattr(outputs, "names", ())
+    return shapes
 
 
 def final_functions(module: nn.Module, schema: DataSchema) -> tuple[str, ...]:
@@ -135,7 +149,10 @@ def outputs_of(result: Any) -> tuple[torch.Tensor, ...]:
             f"the network returns {type(result).__name__}, not a tensor or a tuple, list or dict of tensors: "
             "return tensors with one entry for each row"
         )
-    return tuple(values)
+    found = Outputs(values)
+    if isinstance(result, Mapping):
+        found.names = tuple(map(str, result))
+    return found
 
 
 def materialised(module: nn.Module, schema: DataSchema, seed: int) -> None:

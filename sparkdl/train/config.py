@@ -22,6 +22,8 @@ class TrainConfig:
     ----------
     task : str
         "classification" (class indices, logits), "regression" or "generic".
+    label_names : tuple of str
+        By which the outputs of a network that returns a dict are found.
     losses : tuple
         One for each output: a name, a torch loss class, or function(output, target).
     loss_params : tuple of mapping
@@ -49,6 +51,7 @@ class TrainConfig:
     """
 
     task: str = "generic"
+    label_names: tuple[str, ...] = ()
     losses: tuple[Named, ...] = ("mse",)
     loss_params: tuple[Mapping[str, Any], ...] = ()
     loss_weights: tuple[float, ...] = ()

@@ -172,8 +172,10 @@ class Objective:
         return (factor if loss.ignored is None else factor * (classes != loss.ignored)), False
 
 
-def as_outputs(value: Any) -> tuple[Tensor, ...]:
-    """Return what a network returned (a Tensor, a tuple or list, or a dict in its order) as a tuple of Tensors.
+def as_outputs(value: Any, labels: Sequence[str] = ()) -> tuple[Tensor, ...]:
+    """Return what a network returned (a Tensor, a tuple or list, or a dict) as a tuple of Tensors.
+
+    A dict whose keys are the names of the labels comes in their order, another one in its own.
 
     Raises
     ------
@@ -182,7 +184,10 @@ def as_outputs(value: Any) -> tuple[Tensor, ...]:
     """
     if isinstance(value, Tensor):
         return (value,)
-    members = tuple(value.values()) if isinstance(value, Mapping) else value
+    members = value
+    if isinstance(value, Mapping):
+        named = len(value) == len(labels) and value.keys() == set(labels)
+        members = tuple(value[name] for name in labels) if named else tuple(value.values())
     if isinstance(members, tuple | list) and members and all(isinstance(member, Tensor) for member in members):
         return tuple(members)
     raise NetworkError(

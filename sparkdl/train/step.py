@@ -66,6 +66,7 @@ class DeviceNetwork:
         self.objective = Objective(config, device)
         self.precision = Precision(config.precision, device)
         self._device = device
+        self._labels = config.label_names
         self._proven = False
 
     def on_device(self, batches: Iterator[FeedBatch]) -> Generator[DeviceBatch, None, None]:
@@ -98,7 +99,7 @@ class DeviceNetwork:
         """Return the outputs, as float32 where autocast has made them shorter."""
         with self.precision.autocast():
             try:
-                outputs = as_outputs(self.module(*inputs))
+                outputs = as_outputs(self.module(*inputs), self._labels)
             except (RuntimeError, TypeError, IndexError) as error:
                 # Subclasses (out of memory, a lost rank, ...) are no matter of shapes, and what the user's code raises.
                 known = type(error) in (RuntimeError, TypeError, IndexError)

@@ -6,8 +6,9 @@ import pytest
 from torch import nn
 
 from sparkdl.data.format.manifest import DataFile, FieldCount, Manifest
-from sparkdl.errors import DataError
-from sparkdl.fitting.labels import check_labels
+from sparkdl.errors import DataError, NetworkError
+from sparkdl.fitting.labels import by_label, check_labels, label_order
+from sparkdl.network.check import Outputs
 from sparkdl.schema import ARRAY, LABEL, SCALAR, DataSchema, Field
 from sparkdl.train.config import TrainConfig
 
@@ -73,3 +74,18 @@ def test_labels_that_a_loss_cannot_learn(
 )
 def test_labels_that_fit(loss: Any, params: dict[str, Any], train: Manifest, output: tuple[int, ...]) -> None:
     check_labels(TrainConfig(losses=(loss,), loss_params=(params,) if params else ()), (output,), train, None)
+
+
+def test_outputs_of_a_dict_belong_to_the_labels_of_their_names() -> None:
+    labels = [Field(name, LABEL, SCALAR, (name,), "float32", (1,)) for name in ("a", "b", "c")]
+    shapes = Outputs([(1,), (2,), (3,)])
+    assert label_order(shapes, labels) == (0, 1, 2)
+    for names in (("x", "y", "z"), ("a", "y", "z"), ("a", "b", "c")):
+        shapes.names = names
+        assert label_order(shapes, labels) == (0, 1, 2)
+    shapes.names = ("c", "a", "b")
+    assert label_order(shapes, labels) == (2, 0, 1)
+    assert by_label(shapes, labels) == ((2,), (3,), (1,))
+    shapes.names = ("c", "a", "x")
+    with pytest.raises(NetworkError, match="a dict of 'c', 'a', 'x' for the labels 'a', 'b', 'c': name each output as"):
+        label_order(shapes, labels)

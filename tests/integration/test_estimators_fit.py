@@ -136,16 +136,16 @@ def test_training_ends_early(points: DataFrame, capsys: pytest.CaptureFixture[st
 
 
 class TwoHeads(nn.Module):
-    """Takes two inputs, returns a number and the logits of three classes."""
+    """Takes two inputs, returns the logits of three classes and a number by the names of their labels."""
 
     def __init__(self) -> None:
         super().__init__()
         self.number = nn.Linear(3, 1)
         self.classes = nn.Linear(3, 3)
 
-    def forward(self, pair: Tensor, scalar: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, pair: Tensor, scalar: Tensor) -> dict[str, Tensor]:
         joined = torch.cat([pair, scalar.float()], dim=1)
-        return self.number(joined), self.classes(joined)
+        return {"third.part": self.classes(joined), "number": self.number(joined)}
 
 
 def test_several_inputs_and_labels(points: DataFrame) -> None:
@@ -155,7 +155,7 @@ def test_several_inputs_and_labels(points: DataFrame) -> None:
         (2 * F.col("a") - F.col("b")).alias("number"),
         F.floor(3 * F.col("a")).cast("int").alias("third.part"),
     )
-    model = TorchEstimator(
+    estimator = TorchEstimator(
         module=TwoHeads,
         inputCols=["pair", "a scalar"],
         labelCols=["number", "third.part"],
@@ -167,10 +167,14 @@ def test_several_inputs_and_labels(points: DataFrame) -> None:
         batchSize=60,
         epochs=15,
         verbose=0,
-    ).fit(frame)
+    )
+    model = estimator.fit(frame)
     scored = model.transform(frame)
     error = scored.select(F.avg((F.col("guess") - F.col("number")) ** 2)).first()[0]  # type: ignore[index]
 
+    # The network returns its outputs in another order than that of labelCols.
+    assert model.getOutputCols() == ["logits", "guess"]
+    assert estimator.transformSchema(frame.schema) == scored.schema
     assert dict(scored.dtypes)["guess"] == "double"
     assert dict(scored.dtypes)["logits"] == "array<float>"
     assert len(scored.first()["logits"]) == 3  # type: ignore[index]

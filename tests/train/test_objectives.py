@@ -184,6 +184,8 @@ def test_outputs_in_their_order():
     assert as_outputs(first) == (first,)
     assert as_outputs([first, second]) == (first, second)
     assert as_outputs({"b": first, "a": second}) == (first, second)
+    assert as_outputs({"b": first, "a": second}, ("a", "b")) == (second, first)
+    assert as_outputs({"b": first, "a": second}, ("a", "c")) == (first, second)
     with pytest.raises(NetworkError, match="the network returned NoneType"):
         as_outputs(None)
 
