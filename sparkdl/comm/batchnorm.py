@@ -48,12 +48,17 @@ class RankBatchNorm(_BatchNorm):
             return nn.functional.batch_norm(
                 input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
             )
+        if not self.training:
+            # Of these rows alone, one too: ranks that only measure rows do not meet.
+            return torch.batch_norm(
+                input, self.weight, self.bias, None, None, True, 0.0, self.eps, torch.backends.cudnn.enabled
+            )
         self._check_input_dim(input)
         found: tuple[torch.Tensor, ...] = _Normalize.apply(  # type: ignore[no-untyped-call]
             input, self.weight, self.bias, self.eps, self.backend
         )
         output, mean, variance, count = found
-        if self.training and self.track_running_stats:
+        if self.track_running_stats and float(count):
             self._track(mean, variance, float(count))
         return output
 
@@ -91,15 +96,17 @@ class _Normalize(torch.autograd.Function):
             sums[0, :-1], sums[1, :-1], sums[:, -1] = mean * local, (variance + mean * mean) * local, local
         backend.all_reduce(sums)
         count = sums[0, -1]
-        if float(count) <= 1:
+        if float(count) == 1:
             raise ValueError(f"batch norm needs more than one value for each channel, it got {int(count)}")
-        mean = sums[0, :-1] / count
-        variance = (sums[1, :-1] / count - mean * mean).clamp_(min=0)
+        # Of no rows at all there are none.
+        divisor = count.clamp(min=1)
+        mean = sums[0, :-1] / divisor
+        variance = (sums[1, :-1] / divisor - mean * mean).clamp_(min=0)
         shape = [1, -1] + [1] * (x.dim() - 2)
         scale = torch.rsqrt(variance + eps).to(wide.dtype).view(shape)
         normal = (wide - mean.to(wide.dtype).view(shape)) * scale
         ctx.save_for_backward(normal, scale, weight)
-        ctx.backend, ctx.count, ctx.rest, ctx.dtype = backend, count, rest, x.dtype
+        ctx.backend, ctx.count, ctx.rest, ctx.dtype = backend, divisor, rest, x.dtype
         output = normal if weight is None else normal * weight.view(shape)
         if bias is not None:
             output = output + bias.view(shape)

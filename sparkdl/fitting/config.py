@@ -38,7 +38,7 @@ def config_of(stage: TrainingParams, *, task: str, loss: str, metrics: tuple[str
     given = stage.getMetrics()
     return TrainConfig(
         task=task,
-        label_names=names,
+        label_names=names if labels > 1 else (),
         losses=_for_each(stage.getLoss() or loss, labels),
         loss_params=_for_each(params, labels) if params else (),
         loss_weights=tuple(stage.getLossWeights() or ()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -135,6 +136,7 @@ class _Training:
         self.progress = Progress(emit if backend.rank == 0 else None)
         self.history = History()
         self.sums = EpochSums()
+        self.missing: set[str] = set()
         self.seconds = {"setup": time.monotonic() - began, "train": 0.0, "validate": 0.0, "wait": 0.0}
         self.checkpoints = None if checkpoints is None else Checkpointer(checkpoints, self._parts(), self.progress.say)
 
@@ -170,6 +172,7 @@ class _Training:
         if self.validation is not None:
             measures |= self.validate(self.validation)
         row = {"epoch": epoch, **self._agreed(measures)}
+        self._say_missing(epoch, {name: row[name] for name in measures})
         state.logs = dict(row)
         call(callbacks, "on_epoch_end", state)
         row = {name: float(value) for name, value in state.logs.items()} | row
@@ -230,6 +233,19 @@ class _Training:
         logs = {"loss": objective.mean(sums.tolist()), **self.measured.compute()}
         self.seconds["validate"] += time.monotonic() - began
         return {f"val_{name}": value for name, value in logs.items()}
+
+    def _say_missing(self, epoch: int, measures: dict[str, float]) -> None:
+        """Say once what has no value, and why."""
+        for name, value in measures.items():
+            if not math.isnan(value) or name in self.missing:
+                continue
+            self.missing.add(name)
+            reasons = self.measured.reasons if name.startswith("val_") else self.metrics.reasons
+            reason = reasons.get(name.removeprefix("val_"), "")
+            if name in ("loss", "val_loss"):
+                reason = "by weights, class weights or ignored labels none of its rows counts"
+                reason += ", and nothing is learned from it" if name == "loss" else ""
+            self.progress.say(f"{name} of epoch {epoch} cannot be computed, and is NaN{reason and f': {reason}'}")
 
     def _agreed(self, measures: dict[str, float]) -> dict[str, float]:
         """Return the columns of an epoch, the same on every rank: measures are rank 0's word, times are means."""

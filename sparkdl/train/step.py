@@ -149,6 +149,7 @@ class Stepper:
         self._backend = backend
         self._sync = backend.gradient_sync(trainable(network.module), _EXTRAS)
         layers = [layer for layer in network.module.modules() if isinstance(layer, _BatchNorm)]
+        self._has_norms = bool(layers)
         self._in_step = config.sync_batch_norm and backend.size > 1 and bool(layers)
         self._refuses_one_row = bool(layers) and backend.size > 1 and not config.sync_batch_norm
         self.lr = config.learning_rate
@@ -178,7 +179,7 @@ class Stepper:
         self._sync.zero()
         batch.wait()
         loss, weight = self._share(batch)
-        self.rows += batch.rows
+        self.rows += batch.count
         mine = [weight, loss, batch.rows, float(stop), float(save)]
         computed = time.perf_counter()
         total_weight, total_loss, total_rows, stops, saves = self._sync.sum(mine)
@@ -247,7 +248,7 @@ class Stepper:
         weight: Tensor | float = 0.0
         ratios: Tensor | None = None
         waiting = self._network.objective.needs_ratios(batch.targets)
-        for part in _parts(batch, self._parts):
+        for part in _parts(batch, self._parts_of(batch)):
             # Every rank runs every forward pass with batch norm over ranks, or the others would wait for it.
             if not part.count and not self._in_step:
                 continue
@@ -262,6 +263,17 @@ class Stepper:
         if waiting:
             self._ratios((), batch)
         return loss, weight
+
+    def _parts_of(self, batch: DeviceBatch) -> int:
+        """Return in how many parts a step is computed: batch norm can take no statistics of one row."""
+        if self._parts == 1 or not self._has_norms:
+            return self._parts
+        if not self._in_step:
+            return max(1, min(self._parts, batch.count // 2))
+        counts = torch.zeros(self._backend.size, dtype=torch.float64, device=batch.targets[0].device)
+        counts[self._backend.rank] = batch.count
+        self._backend.all_reduce(counts)
+        return _parts_over_ranks([int(count) for count in counts.tolist()], self._parts)
 
     def _ratios(self, outputs: tuple[Tensor, ...], batch: DeviceBatch) -> Tensor:
         """Agree with all ranks on what divides each of several losses by its own weights in this step. Collective."""
@@ -306,6 +318,15 @@ class Stepper:
         precision.grow()
         if self._schedule is not None:
             self._schedule.step()
+
+
+def _parts_over_ranks(rows: Sequence[int], most: int) -> int:
+    """Return the greatest number of parts of which each has two rows or more over all ranks; 1 if there is none."""
+    for parts in range(min(most, sum(rows) // 2), 1, -1):
+        sizes = [sum(count * (i + 1) // parts - count * i // parts for count in rows) for i in range(parts)]
+        if min(sizes) > 1:
+            return parts
+    return 1
 
 
 def _parts(batch: DeviceBatch, parts: int) -> Sequence[DeviceBatch]:

@@ -174,7 +174,8 @@ def test_several_inputs_and_labels(points: DataFrame) -> None:
 
     # The network returns its outputs in another order than that of labelCols.
     assert model.getOutputCols() == ["logits", "guess"]
-    assert estimator.transformSchema(frame.schema) == scored.schema
+    foreseen = {field.name: field for field in estimator.transformSchema(frame.schema)}
+    assert foreseen == {field.name: field for field in scored.schema}
     assert dict(scored.dtypes)["guess"] == "double"
     assert dict(scored.dtypes)["logits"] == "array<float>"
     assert len(scored.first()["logits"]) == 3  # type: ignore[index]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -439,3 +440,50 @@ def test_rows_that_are_views_with_a_stride(memory_feed):
     results = [fit(_network(), TrainConfig(), memory_feed(*rows), None, SOLO).state for rows in (strided, copied)]
     for name, value in results[0].items():
         torch.testing.assert_close(value, results[1][name])
+
+
+def _said(records):
+    return [record["text"] for record in records if record["event"] == "Notice"]
+
+
+def test_what_cannot_be_computed_is_said_once(memory_feed):
+    x, y = _rows(12)
+    records = []
+    config = TrainConfig(metrics=("r2", "mae"), epochs=3)
+    result = fit(_network(), config, memory_feed(x, y), memory_feed(x[:1], y[:1]), SOLO, records.append)
+    assert all(math.isnan(row["val_r2"]) and math.isfinite(row["val_mae"]) for row in result.history)
+    (said,) = _said(records)
+    assert said.startswith("val_r2 of epoch 1 cannot be computed, and is NaN: ValueError: Needs at least two samples")
+
+
+def test_an_epoch_of_which_nothing_counts_is_said(memory_feed):
+    x, _ = _rows(12)
+    records = []
+    labels = torch.full((12,), -100)
+    before = _network(3).state_dict()
+    config = TrainConfig(losses=("cross_entropy",), epochs=2)
+    result = fit(_network(3), config, memory_feed(x, labels), memory_feed(x, labels), SOLO, records.append)
+    assert all(torch.equal(result.state[name], value) for name, value in before.items())
+    assert [said.partition(" cannot")[0] for said in _said(records)] == ["loss of epoch 1", "val_loss of epoch 1"]
+    assert "nothing is learned from it" in _said(records)[0]
+
+
+def test_no_part_of_a_step_gives_batch_norm_one_row(memory_feed):
+    x, y = _rows(14)
+
+    def network():
+        torch.manual_seed(1)
+        return nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+
+    config = TrainConfig(optimizer="sgd", learning_rate=0.1, accumulation_steps=4)
+    result = fit(network(), config, memory_feed(x, y, batch=9), None, SOLO)
+    expected = network()
+    optimizer = torch.optim.SGD(expected.parameters(), lr=0.1)
+    # 9 rows in four parts, 5 rows in two.
+    for parts in ((0, 2, 4, 6, 9), (9, 11, 14)):
+        optimizer.zero_grad()
+        for low, high in pairwise(parts):
+            error = expected(x[low:high]) - y[low:high]
+            (error.square().sum() / (parts[-1] - parts[0])).backward()
+        optimizer.step()
+    _same(result.state, expected, rtol=1e-4, atol=1e-5)

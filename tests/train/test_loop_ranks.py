@@ -14,6 +14,7 @@ from sparkdl.errors import NetworkError, SettingError
 from sparkdl.train import Callback, EarlyStopping
 from sparkdl.train.config import TrainConfig
 from sparkdl.train.loop import fit
+from sparkdl.train.step import _parts_over_ranks
 
 SHARES = {"even": None, "uneven": (1, 7), "a rank without rows": (0, 4)}
 CLOSE = {"rtol": 2e-4, "atol": 2e-5}
@@ -221,3 +222,58 @@ def test_several_losses_of_weights_of_their_own(ranks, memory_feed, shares):
         optimizer.step()
     for name, value in network.state_dict().items():
         torch.testing.assert_close(one.state[name], value, **CLOSE)
+
+
+def test_parts_of_a_step_have_two_rows_over_all_ranks():
+    assert _parts_over_ranks([10, 10, 10], 4) == 4
+    assert _parts_over_ranks([3, 1], 4) == 1
+    assert _parts_over_ranks([2, 2], 4) == 2
+    assert _parts_over_ranks([0, 7], 5) == 3
+    assert _parts_over_ranks([0, 0], 5) == 1
+
+
+def test_batch_norm_over_all_ranks_in_parts_and_without_rows(ranks, memory_feed):
+    config = TrainConfig(
+        losses=("cross_entropy",), epochs=2, learning_rate=0.02, sync_batch_norm=True, accumulation_steps=4
+    )
+
+    def on_rank(backend):
+        x, labels, weights = _rows(34)
+        # The last step has 4 rows on three ranks, the second none that counts.
+        weights[10:20] = 0
+        train = memory_feed(x, labels, weights, backend=backend)
+        return fit(_network(norm=True), config, train, None, backend)
+
+    results = ranks.run(on_rank)
+    assert all(torch.equal(value, each.state[name]) for each in results for name, value in results[0].state.items())
+    assert math.isfinite(results[0].history[-1]["loss"])
+
+
+def test_batch_norm_over_all_ranks_without_running_statistics(ranks, memory_feed):
+    config = TrainConfig(losses=("cross_entropy",), epochs=2, learning_rate=0.02, sync_batch_norm=True)
+
+    def on_rank(backend):
+        x, labels, _ = _rows(30)
+        network = _network(norm=True)
+        network[1] = nn.BatchNorm1d(6, track_running_stats=False)
+        train = memory_feed(x, labels, backend=backend)
+        # Ranks without rows, and with one, measure other numbers of batches.
+        held = memory_feed(x[:7], labels[:7], batch=3, backend=backend, shares=(0, 1))
+        return fit(network, config, train, held, backend)
+
+    results = ranks.run(on_rank)
+    assert math.isfinite(results[0].history[-1]["val_loss"])
+    assert all(each.history == results[0].history for each in results)
+
+
+def test_statistics_of_batch_norm_are_averaged_by_the_rows_that_it_saw(ranks, memory_feed):
+    def on_rank(backend):
+        x, labels, weights = torch.zeros(30, 4), torch.zeros(30, 1, dtype=torch.int64), torch.ones(30)
+        # Rank 0 has 12 rows of ones, rank 1 has 9 rows of zeros of which 6 do not count, rank 2 has 9 rows of zeros.
+        x[:12], weights[12:18] = 1.0, 0.0
+        network = nn.Sequential(nn.BatchNorm1d(4, momentum=1.0), nn.Linear(4, 3))
+        train = memory_feed(x, labels, weights, batch=30, backend=backend, shares=(12, 9))
+        return fit(network, TrainConfig(losses=("cross_entropy",)), train, None, backend).state["0.running_mean"]
+
+    for mean in ranks.run(on_rank):
+        torch.testing.assert_close(mean, torch.full((4,), 12 / 24))

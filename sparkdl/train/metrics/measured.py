@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from sparkdl.blame import in_a_line
 from sparkdl.comm.backend import Backend
 from sparkdl.errors import DataError, SettingError
 from sparkdl.train.config import Named, TrainConfig
+from sparkdl.train.losses import ignored_class
 from sparkdl.train.metrics.names import Recipe, build, higher_is_better, recipe_of
 from sparkdl.train.metrics.rows import STYLES, MetricRows, output_kind
 from sparkdl.train.metrics.synchronise import synchronise
@@ -39,6 +41,11 @@ class MetricSet:
     backend : Backend
     device : torch.device
 
+    Attributes
+    ----------
+    reasons : dict of str to str
+        Why metrics could not be computed on this rank; they are NaN.
+
     Raises
     ------
     SettingError
@@ -57,8 +64,9 @@ class MetricSet:
         if wrong is not None:
             raise SettingError(f"metrics: the name {wrong!r} is taken already; rename the function or leave one out")
         self._order = names
-        self._groups = [_OutputMetrics(self._recipes, output_kind(config, i), device) for i in range(self._outputs)]
+        self._groups = [_OutputMetrics(self._recipes, _rows_of(config, i), device) for i in range(self._outputs)]
         self._sums = torch.zeros(self._outputs, len(self._functions), 2, dtype=torch.float64)
+        self.reasons: dict[str, str] = {}
 
     @property
     def names(self) -> list[str]:
@@ -107,7 +115,12 @@ class MetricSet:
             if self._recipes:
                 self._groups[index].add(output.float(), target)
             for number, function in enumerate(self._functions.values()):
-                value = float(function(output, _beside(output, target)))
+                try:
+                    value = float(function(output, _beside(output, target)))
+                except (ArithmeticError, ValueError) as error:
+                    # As of one class alone, or of one row: another batch may do.
+                    self.reasons[self._key(list(self._functions)[number], index)] = in_a_line(error)
+                    value = math.nan
                 self._sums[index, number] += torch.tensor([value * len(output), len(output)], dtype=torch.float64)
 
     @torch.no_grad()
@@ -119,6 +132,7 @@ class MetricSet:
         for index, group in enumerate(self._groups):
             group.finish(self._backend)
             values |= {self._key(name, index): value for name, value in group.values().items()}
+            self.reasons |= {self._key(name, index): reason for name, reason in group.reasons.items()}
         if self._functions:
             sums = self._sums.to(self._device)
             self._backend.all_reduce(sums)
@@ -156,9 +170,10 @@ class MetricSet:
 class _OutputMetrics:
     """torchmetrics of one output. They are made when the width of the output is known, on ranks without rows too."""
 
-    def __init__(self, recipes: dict[str, Recipe], kind: str, device: torch.device) -> None:
+    def __init__(self, recipes: dict[str, Recipe], rows: MetricRows, device: torch.device) -> None:
         self._recipes = recipes
-        self._rows = MetricRows(kind)
+        self._rows = rows
+        self.reasons: dict[str, str] = {}
         self._metrics: dict[str, Metric] = {}
         self._waiting: list[tuple[Tensor, Tensor]] = []
         self._held = [0, 0]
@@ -181,6 +196,8 @@ class _OutputMetrics:
         self._make()
         for name, metric in self._metrics.items():
             prediction, truth = self._rows.rows_for(self._recipes[name].is_classification, output, target)
+            if not len(truth):
+                continue
             try:
                 metric.update(prediction, truth)
             except (RuntimeError, ValueError, IndexError) as error:
@@ -238,9 +255,20 @@ class _OutputMetrics:
         values = dict.fromkeys(self._recipes, math.nan)
         for name, metric in self._metrics.items():
             if metric._update_count:
-                values[name] = _number(name, metric.compute())
+                try:
+                    value = metric.compute()
+                except Exception as error:
+                    # As r2 of one row. Whatever it is, the training is worth more than one number.
+                    self.reasons[name], value = in_a_line(error), math.nan
+                values[name] = value if isinstance(value, float) else _number(name, value)
             metric.reset()
         return values
+
+
+def _rows_of(config: TrainConfig, index: int) -> MetricRows:
+    place = index if index < len(config.losses) else 0
+    params = config.loss_params[place] if place < len(config.loss_params) else {}
+    return MetricRows(output_kind(config, index), ignored_class(config.losses[place], params))
 
 
 def _add_states(metric: Metric, count: int, states: Mapping[str, Tensor]) -> bool:

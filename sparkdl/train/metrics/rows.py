@@ -35,6 +35,13 @@ def output_kind(config: TrainConfig, index: int) -> str:
 class MetricRows:
     """What the rows of one output look like, learned from the first of them.
 
+    Parameters
+    ----------
+    kind : str
+        As `output_kind` says it.
+    ignored : int or None
+        A class label that the loss ignores: metrics of classification are not given it.
+
     Attributes
     ----------
     known : bool
@@ -45,8 +52,9 @@ class MetricRows:
         Numbers of a row of the output.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, ignored: int | None = None) -> None:
         self._kind = kind
+        self._ignored = ignored
         self.known = False
         self.style = REGRESSION
         self.width = 0
@@ -82,12 +90,20 @@ class MetricRows:
             flat = (-1,) if self.width == 1 else (len(output), -1)
             return output.reshape(flat).double(), target.reshape(flat).double()
         chances = self._probabilities(output)
-        if self.style == BINARY:
-            chances = chances.reshape(len(output), -1)[:, -1] if self.width == 2 else chances.reshape(-1)
-            return chances, target.reshape(chances.shape).long()
         if self.style == MULTILABEL:
             return chances, target.reshape(output.shape).long()
-        return chances, target.reshape(len(output), *output.shape[2:]).long()
+        if self.style == BINARY:
+            chances = chances.select(1, 1) if self.width == 2 else chances
+            return self._counted(chances.reshape(-1), target.reshape(-1).long())
+        return self._counted(chances, target.reshape(len(output), *output.shape[2:]).long())
+
+    def _counted(self, chances: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        """Leave out the labels that the loss ignores."""
+        if self._ignored is None or not bool((ignored := truth == self._ignored).any()):
+            return chances, truth
+        if chances.dim() > truth.dim():
+            chances = chances.movedim(1, -1)
+        return chances[~ignored], truth[~ignored]
 
     def _probabilities(self, output: Tensor) -> Tensor:
         if self._kind == LOG_PROBABILITIES:

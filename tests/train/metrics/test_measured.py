@@ -207,3 +207,41 @@ def test_the_state_goes_on_alone_and_together() -> None:
 
 def _half(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return (output - target).abs().mean() / 2
+
+
+def test_classes_of_pixels_and_labels_that_are_ignored():
+    generator = torch.Generator().manual_seed(4)
+    settings = {"task": "generic", "losses": ("cross_entropy",), "metrics": ("accuracy", "f1")}
+    for classes in (2, 3):
+        logits = torch.randn(50, classes, 3, 4, generator=generator)
+        labels = torch.randint(classes, (50, 3, 4), generator=generator)
+        guess = logits.argmax(1)
+        average = "binary" if classes == 2 else "macro"
+        found = _measure(logits, labels, **settings)
+        assert found["accuracy"] == pytest.approx((guess == labels).double().mean().item())
+        assert found["f1"] == pytest.approx(sk.f1_score(labels.flatten(), guess.flatten(), average=average))
+        # The labels of an array column are one row of numbers.
+        labels[:, 1] = -100
+        labels[:4] = -100
+        kept = labels != -100
+        found = _measure(logits, labels.reshape(50, 12), **settings)
+        assert found["accuracy"] == pytest.approx((guess == labels)[kept].double().mean().item())
+        assert found["f1"] == pytest.approx(sk.f1_score(labels[kept], guess[kept], average=average))
+
+
+def test_a_metric_that_cannot_be_computed_is_nan():
+    def of_two_classes(output, target):
+        if len(target.unique()) < 2:
+            raise ValueError("only one class")
+        return 1.0
+
+    measured = MetricSet(TrainConfig(metrics=("r2", "mae", of_two_classes)), SOLO, CPU)
+    measured.update((torch.ones(1, 1),), (torch.zeros(1, 1),))
+    values = measured.compute()
+    assert math.isnan(values["r2"])
+    assert math.isnan(values["of_two_classes"])
+    assert values["mae"] == 1
+    assert measured.reasons["of_two_classes"] == "ValueError: only one class"
+    assert "at least two samples" in measured.reasons["r2"]
+    measured.update((torch.ones(4, 1),), (torch.arange(4.0)[:, None],))
+    assert not any(map(math.isnan, measured.compute().values()))
