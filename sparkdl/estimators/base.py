@@ -51,6 +51,7 @@ from sparkdl.scoring.outputs import Head
 from sparkdl.scoring.transform import added_fields
 from sparkdl.spark.facts import SessionFacts
 from sparkdl.spark.frame import session_of
+from sparkdl.spark.python_memory import check_python_memory
 from sparkdl.spark.session import case_sensitive
 from sparkdl.train.weights import load_weights
 
@@ -139,6 +140,7 @@ class TrainingStage(TrainingParams, Savable, Estimator[M]):
         gpus = will_have_gpus(facts, ranks, device=device, visible=visible, resources=resources)
         backend = choose_backend(facts, self.getBackend(), ranks, gpus=gpus)
         check_packages()
+        check_python_memory(frame.sparkSession)
         check_cluster(frame.sparkSession, facts, ranks, resources)
         check_gpus(facts, ranks, device=device, precision=self.getPrecision(), visible=visible, resources=resources)
         check_checkpoints(self, facts, gpus=gpus)

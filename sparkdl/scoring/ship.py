@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from sparkdl.errors import SettingError
+from sparkdl.errors import NetworkError, SettingError
 from sparkdl.network.skeleton import dump_skeleton, load_skeleton
 from sparkdl.network.tensors import named_tensors, saved_form
 from sparkdl.spark import files
 
+_REMEDY = (
+    "send its file by spark.sparkContext.addPyFile or --py-files (over Connect by spark.addArtifacts "
+    "with pyfile=True), or install its package on all hosts"
+)
 _SKELETON = "skeleton:"
 _MOST_PACKED = 60 << 20
 
@@ -74,11 +79,36 @@ def unpack(name: str, data: bytes) -> None:
         Path(file.name).replace(place)
 
 
-def fetch(name: str) -> nn.Module:
-    """Load the network of a file that was sent, on an executor; its weights stay mapped."""
+def fetch(name: str, folders: Sequence[str] = ()) -> nn.Module:
+    """Load the network of a file that was sent, on an executor; its weights stay mapped.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    folders : sequence of str
+        Where the driver finds modules of the user's: looked into last, and only while the network is loaded.
+
+    Raises
+    ------
+    NetworkError
+        If a module that the network comes from is not here, or another one of that name.
+    """
     tensors = torch.load(files.received_file(name), map_location="cpu", weights_only=True, mmap=True)
     skeleton = bytes(tensors.pop(_SKELETON).numpy())
-    return load_skeleton(skeleton, tensors)
+    more = [folder for folder in folders if folder not in sys.path]
+    sys.path += more
+    try:
+        return load_skeleton(skeleton, tensors)
+    except ModuleNotFoundError as error:
+        raise NetworkError(
+            f"the network needs the module {error.name!r}, and this executor does not find it: {_REMEDY}"
+        ) from error
+    except AttributeError as error:
+        raise NetworkError(f"this executor has another version of the network's module ({error}): {_REMEDY}") from error
+    finally:
+        for folder in more:
+            sys.path.remove(folder)
 
 
 def _parts(module: nn.Module) -> tuple[str, bytes, dict[str, torch.Tensor]]:

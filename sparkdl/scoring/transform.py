@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -19,14 +19,16 @@ from pyspark.sql.types import (
     StructType,
 )
 
+from sparkdl.cluster.driver.pickling import driver_path
 from sparkdl.data.types import type_of
 from sparkdl.errors import SettingError
 from sparkdl.scoring.executor import score_batches
 from sparkdl.scoring.inputs import is_valid
 from sparkdl.scoring.outputs import ARRAY, VECTOR, OutputColumn
 from sparkdl.scoring.score_plan import SKIP, ScoringPlan
-from sparkdl.scoring.ship import unpack
+from sparkdl.scoring.ship import fetch, unpack
 from sparkdl.spark.functions import arrow_types, by_rows, iterator_udf, on_local_master
+from sparkdl.spark.python_memory import check_python_memory
 from sparkdl.spark.session import case_sensitive, is_connect
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ def add_columns(
         dataset = dataset.filter(reduce(lambda a, b: a & b, valid))
     if not plan.columns:
         return dataset
+    check_python_memory(spark)
     content: bytes | None = None
     if pack is not None and dataset.isStreaming and is_connect(spark):
         name, content = pack()
@@ -109,10 +112,13 @@ def added_fields(
 def _function(
     plan: ScoringPlan, name: str, local: bool, content: bytes | None
 ) -> Callable[[Iterator[Sequence[pa.Array]]], Any]:
+    # As ranks do, so that a network of a module beside the driver's script is found where this host has the folder too.
+    folders = driver_path()
+
     def score(batches: Iterator[Sequence[pa.Array]]) -> Iterator[pa.Array]:
         if content is not None:
             unpack(name, content)
-        return score_batches(plan, name, local, batches)
+        return score_batches(plan, name, local, batches, partial(fetch, name, folders))
 
     return score
 

@@ -94,13 +94,13 @@ def conf_int(spark: SparkSession, key: str, default: int) -> int:
     return int(conf(spark, key, str(default)) or default)
 
 
-def conf_bytes(spark: SparkSession, key: str, default: str) -> int:
-    """Return a Spark setting that is a size, such as "1g" or "512m", in bytes."""
+def conf_bytes(spark: SparkSession, key: str, default: str, *, unit: str = "") -> int:
+    """Return a Spark setting that is a size, such as "1g" or "512m", in bytes; `unit` is that of a number alone."""
     text = (conf(spark, key, default) or default).strip().lower()
     match = re.fullmatch(r"(\d+)\s*([bkmgtp]?)b?", text)
     if match is None:
         raise ClusterError(f"{key}={text!r} is not a size such as 512m or 1g")
-    return int(match[1]) * _UNITS[match[2]]
+    return int(match[1]) * _UNITS[match[2] or unit]
 
 
 @contextlib.contextmanager
