@@ -98,9 +98,10 @@ class _TrainingStage(_Carried, TrainingParams, _Operator):
     def _copyValues(self, to: Any, extra: Any = None) -> Any:
         if not isinstance(to, JavaModel):
             return super()._copyValues(to, extra)
-        # How rows are scored is the model's own affair.
+        # How rows are scored is the model's own affair. The names of outputs, which the model in the server has, come
+        # in the order in which the network returns them.
         for param, value in self._paramMap.items():
-            if param.name not in _SCORING and to.hasParam(param.name):
+            if param.name not in _SCORING and param.name != "outputCols" and to.hasParam(param.name):
                 to._set(**{param.name: value})
         return to
 

@@ -126,6 +126,9 @@ def test_a_model_follows_its_estimator_except_in_how_rows_are_scored() -> None:
         "probabilityCol": "p",
     }
     assert model.getBatchSize() == 0
+    # The model in the server names its outputs in the order of the network's.
+    several = TorchEstimator(labelCols=["a", "b"], outputCols=["c", "d"])._copyValues(TorchModel())
+    assert not several.isSet("outputCols")
     copied = stage.copy({stage.epochs: 4})
     assert (copied.getBatchSize(), copied.getEpochs(), stage.getEpochs()) == (7, 4, TorchClassifier().getEpochs())
 

@@ -99,10 +99,12 @@ def check_steps(stage: TrainingParams, module: nn.Module, plan: Plan) -> None:
     # The shares rotate over the shards, so the first steps show every pattern of a full step.
     for step in sorted({*range(min(plan.steps, plan.canonical_shards)), plan.steps - 1}):
         shares = plan.shares(step)
+        # A last step of fewer rows is computed in fewer parts.
+        cut = parts if plan.step_rows(step) == plan.batch_size else 1
         for rank in range(ranks):
             # Its parts are equal up to one row, so that one of them is a single row, or all have two and more.
-            if 0 < sum(shares[rank::ranks]) < 2 * parts:
-                raise SettingError(_lonely_row(plan, step, rank, ranks, parts))
+            if 0 < sum(shares[rank::ranks]) < 2 * cut:
+                raise SettingError(_lonely_row(plan, step, rank, ranks, cut))
 
 
 def _has_batch_norm(module: nn.Module) -> bool:

@@ -94,6 +94,10 @@ def test_an_epoch_has_a_step() -> None:
 def test_parts_of_a_share_need_two_rows() -> None:
     parts = RegressorParams(accumulationSteps=4)
     check_steps(parts, NORM, Plan(((64,),), 8, canonical_shards=2))
+    # The last step is computed in fewer parts.
+    check_steps(parts, NORM, Plan(((66,),), 8, canonical_shards=2))
+    with pytest.raises(SettingError, match="step 8 has 1 row in all, and batch norm needs two: set dropLast"):
+        check_steps(parts, NORM, Plan(((65,),), 8, canonical_shards=2))
     with pytest.raises(
         SettingError, match=r"step 0 has 7 rows in 4 parts, and batch norm needs two.*accumulationSteps"
     ):
