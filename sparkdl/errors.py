@@ -21,7 +21,10 @@ _WITHOUT_PORT = _CONTAINERS | {"s3", "s3a", "s3n", "gs", "gcs", "oss", "oci"}
 
 
 class SparkDLError(Exception):
-    """Base of every error that sparkdl raises on purpose."""
+    """Base of every error that sparkdl raises on purpose. Its words hold no credentials of URLs."""
+
+    def __init__(self, *words: object) -> None:
+        super().__init__(*(without_credentials(each) if isinstance(each, str) else each for each in words))
 
 
 class SettingError(SparkDLError, ValueError):

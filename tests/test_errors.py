@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+import pickle
 import string
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from sparkdl.errors import did_you_mean, without_credentials
+from sparkdl.errors import (
+    ClusterError,
+    ColumnError,
+    DataError,
+    PersistenceError,
+    RankLostError,
+    SettingTypeError,
+    SparkDLError,
+    did_you_mean,
+    without_credentials,
+)
 
 
 def test_the_closest_name_is_offered_else_all_of_them() -> None:
@@ -75,3 +86,18 @@ def test_no_query_survives(secret: str, around: str) -> None:
     assume(secret not in "https://account.blob/rows?sig=")
     shown = without_credentials(around.format(f"https://account.blob/rows?sig={secret}"))
     assert shown == around.format("https://account.blob/rows?***")
+
+
+@pytest.mark.parametrize("kind", [SettingTypeError, DataError, ClusterError, RankLostError, PersistenceError])
+def test_no_error_of_ours_says_credentials(kind: type[SparkDLError]) -> None:
+    error = kind("there is no Parquet file in s3://bob:a/b@bucket/rows?sig=1: give the folder")
+    told = "there is no Parquet file in s3://***@bucket/rows?***"
+    for each in (error, pickle.loads(pickle.dumps(error))):
+        assert str(each).startswith(told)
+        assert repr(each).startswith(f"{kind.__name__}('{told}")
+        assert "a/b" not in str(vars(each))
+
+
+def test_a_column_error_is_still_one() -> None:
+    error = ColumnError(["x"], "has 1 row with a null", "input")
+    assert (str(error), error.columns, error.role) == ("column 'x' has 1 row with a null", ("x",), "input")

@@ -10,7 +10,7 @@ from sparkdl.data.converter.torch_loader import TorchLoader, plan_for, shard_of
 from sparkdl.data.converter.transform_spec import transform_of
 from sparkdl.data.format.manifest import Manifest
 from sparkdl.data.types import type_of
-from sparkdl.errors import DataError, SettingError, invalid
+from sparkdl.errors import DataError, SettingError, invalid, without_credentials
 from sparkdl.storage import urls
 
 WINDOW = 200_000
@@ -190,4 +190,4 @@ class SparkDatasetConverter:
 
     def __repr__(self) -> str:
         columns = ", ".join(f"{name} {shape}" for name, shape in list(self.columns.items())[:8])
-        return f"SparkDatasetConverter({len(self)} rows in {self._manifest.url}: {columns})"
+        return f"SparkDatasetConverter({len(self)} rows in {without_credentials(self._manifest.url)}: {columns})"
