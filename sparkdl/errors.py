@@ -104,14 +104,26 @@ class PersistenceError(SparkDLError, RuntimeError):
     """A stage or a model cannot be saved or loaded."""
 
 
+_PLAIN = (str, bytes, int, float, list, tuple, dict, set)
+"""Types of which reprlib shows a part, in one line."""
+
+
 def invalid(name: str, value: object, expected: str) -> str:
     """Return the sentence about a value that a Param or an argument does not take; a long value is shortened."""
     shown = reprlib.Repr()
     shown.maxstring = shown.maxother = 120
-    text = shown.repr(value)
-    # Optimizers, networks and tables are shown in many lines.
-    text = f"<{type(value).__name__}>" if "\n" in text else text
+    # Optimizers, networks and tables are shown in many lines; some tables need a job to show any.
+    bulky = hasattr(value, "columns") or (not isinstance(value, _PLAIN) and _has_lines(value))
+    text = f"<{type(value).__name__}>" if bulky else shown.repr(value)
     return f"invalid {name}={without_credentials(text)}: expected {expected}"
+
+
+def _has_lines(value: object) -> bool:
+    try:
+        return "\n" in repr(value)
+    except Exception:
+        # One of the user's own that fails.
+        return True
 
 
 def without_credentials(text: str, *, one_url: bool = False) -> str:

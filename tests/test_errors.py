@@ -16,6 +16,7 @@ from sparkdl.errors import (
     SettingTypeError,
     SparkDLError,
     did_you_mean,
+    invalid,
     without_credentials,
 )
 
@@ -101,3 +102,29 @@ def test_no_error_of_ours_says_credentials(kind: type[SparkDLError]) -> None:
 def test_a_column_error_is_still_one() -> None:
     error = ColumnError(["x"], "has 1 row with a null", "input")
     assert (str(error), error.columns, error.role) == ("column 'x' has 1 row with a null", ("x",), "input")
+
+
+class Table:
+    """Shown in many lines, of which the first ones may be left out; here as in pandas-on-Spark showing costs a job."""
+
+    columns = ("x",)
+
+    def __repr__(self) -> str:
+        raise AssertionError("it has been shown")
+
+
+class Broken:
+    def __repr__(self) -> str:
+        raise ValueError("it has no text")
+
+
+class Lines:
+    def __repr__(self) -> str:
+        return "x" * 200 + "\n" + "y" * 200
+
+
+def test_what_is_shown_in_many_lines_is_named_by_its_type() -> None:
+    assert invalid("rows", Table(), "a table") == "invalid rows=<Table>: expected a table"
+    assert invalid("rows", Broken(), "a table") == "invalid rows=<Broken>: expected a table"
+    assert invalid("rows", Lines(), "a table") == "invalid rows=<Lines>: expected a table"
+    assert invalid("rows", "a\nb", "a table") == "invalid rows='a\\nb': expected a table"

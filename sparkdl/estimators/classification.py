@@ -15,6 +15,7 @@ from sparkdl.params.stages import ClassifierParams
 from sparkdl.preflight.network import check_logits
 from sparkdl.preflight.rows import balanced_weights, count_classes
 from sparkdl.preflight.settings import check_classes
+from sparkdl.schema import SCALAR
 from sparkdl.scoring.outputs import ClassificationHead, Head
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class TorchClassifier(ClassifierParams, TrainingStage[TorchClassificationModel])
 
     def _declared(self, config: TrainConfig, schema: DataSchema, columns: StructType) -> TrainConfig:
         (label,) = schema.labels
-        if label.shape != (1,):
+        if label.kind != SCALAR:
             said = (
                 f"holds {type_of(label).plural}, and TorchClassifier learns the index of one class: "
                 "give the column that OneHotEncoder was made from, or use TorchEstimator for several labels at once"
@@ -169,9 +170,12 @@ class TorchClassifier(ClassifierParams, TrainingStage[TorchClassificationModel])
         if not size or size != classes:
             shapes = " and ".join(str(shape) for shape in outputs)
             wanted = f"{classes or 'as many'} outputs{' (or one)' if classes == 2 else ''}"
+            # What nobody has named are classes only because of the greatest label.
+            guessed = classes > _MOST_INFERRED and not self.getNumClasses()
+            remedy = "or use TorchRegressor if this is a regression" if guessed else "or set numClasses"
             raise NetworkError(
                 f"the network returns {shapes} for a row, and there are {classes or 'several'} classes: "
-                f"give its last layer {wanted}, or set numClasses"
+                f"give its last layer {wanted}, {remedy}"
             )
         return config
 

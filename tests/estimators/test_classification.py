@@ -12,7 +12,7 @@ from sparkdl.data.write import Dataset
 from sparkdl.errors import DataError, NetworkError, SettingError
 from sparkdl.estimators.classification import labels_in
 from sparkdl.network import resolve
-from sparkdl.schema import ARRAY, INPUT, LABEL, SCALAR, DataSchema, Field
+from sparkdl.schema import ARRAY, INPUT, LABEL, SCALAR, VECTOR, DataSchema, Field
 from sparkdl.train.config import TrainConfig
 
 X = Field("features", INPUT, ARRAY, ("features",), "float32", (3,))
@@ -57,6 +57,20 @@ def test_a_label_is_one_number() -> None:
     pair = Field("label", LABEL, ARRAY, ("label",), "float32", (2,))
     with pytest.raises(DataError, match="'label' holds arrays, and TorchClassifier learns the index of one class"):
         TorchClassifier()._declared(TrainConfig(), DataSchema((X, pair)), columns())
+    # OneHotEncoder's metadata say that of two classes it has made one number.
+    one_hot = Field("label", LABEL, VECTOR, ("label",), "float32", (1,))
+    with pytest.raises(DataError, match="'label' holds .*: give the column that OneHotEncoder was made from"):
+        TorchClassifier()._declared(TrainConfig(), DataSchema((X, one_hot)), columns())
+
+
+def test_a_network_with_fewer_outputs_than_the_greatest_label_asks_for() -> None:
+    config = TrainConfig(task="classification", num_classes=3_000_001)
+    with pytest.raises(
+        NetworkError, match="3000001 classes: .* outputs, or use TorchRegressor if this is a regression"
+    ):
+        TorchClassifier()._fitting(config, SCHEMA, ((2,),))
+    with pytest.raises(NetworkError, match="give its last layer 3 outputs, or set numClasses"):
+        TorchClassifier()._fitting(TrainConfig(task="classification", num_classes=3), SCHEMA, ((2,),))
 
 
 def test_a_network_has_one_logit_for_each_class_or_one_for_two() -> None:
