@@ -44,7 +44,7 @@ def delta_files(url: str, options: Mapping[str, Any]) -> tuple[str, list[SourceF
             f"{url} is a Delta table, and which of its files are valid only the package deltalake can tell: "
             "pip install deltalake, or read it with Spark and use make_spark_converter"
         ) from error
-    folder = urls.local_path(url) if urls.is_local(url) else url.rstrip("/")
+    folder = urls.local_path(url) if urls.is_local(url) else urls.plain(url).rstrip("/")
     table = DeltaTable(folder, storage_options=_delta_options(options))
     for feature in table.protocol().reader_features or ():
         if feature in _UNREADABLE:
