@@ -77,5 +77,5 @@ def test_other_ranks_do_nothing(tmp_path):
 def test_the_package_that_is_missing_is_named(tmp_path, monkeypatch):
     for name in ("tensorboard", "torch.utils.tensorboard"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ClusterError, match=r"needs the package tensorboard on host .*'sparkdl\[tensorboard\]'"):
+    with pytest.raises(ClusterError, match=r"needs the package tensorboard on host .*'sparkdl-torch\[tensorboard\]'"):
         TensorBoard(str(tmp_path)).on_train_begin(_state(0))
