@@ -36,6 +36,9 @@ MASK = "mask"
 DATE, TIMESTAMP, TIMESTAMP_NTZ = "date", "timestamp", "timestamp_ntz"
 """Types that are counted: days since 1970-01-01, whole seconds since 1970-01-01 00:00:00 (UTC; as written for NTZ)."""
 
+FRACTION = "fraction"
+"""The type of a column that may hold NaN where the tensor has whole numbers: there NaN is a null."""
+
 ENTRY = "i4,f4"
 """An entry of a sparse vector as stored: its place, from 1 on (0: there is none), and its value."""
 
@@ -59,7 +62,7 @@ class Field:
     shape : tuple of int
         Of one row; -1 where it is not known yet.
     types : tuple of str
-        For each column DATE, TIMESTAMP or TIMESTAMP_NTZ, for a mask VECTOR or ARRAY, else ""; empty: all are "".
+        For each column DATE, TIMESTAMP, TIMESTAMP_NTZ or FRACTION, for a mask VECTOR or ARRAY, else ""; empty: all "".
     entries : int or None
         Of a vector: how many entries that are not 0 a packed row has room for; None: a packed row holds all numbers.
     sparse : bool

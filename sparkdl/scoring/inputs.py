@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from sparkdl.data.types import TYPES, ColumnType, type_of
 from sparkdl.errors import ColumnError, DataError, SettingError, did_you_mean, listed
 from sparkdl.schema import INPUT, STACKED, Field
-from sparkdl.spark.columns import time_of
+from sparkdl.spark.columns import type_word
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -52,7 +52,7 @@ def bound_field(field: Field, columns: Sequence[str], schema: StructType) -> Fie
             f"{', '.join(map(repr, columns))} gives {numbers} for each row, the network was made for {field.size}: "
             f"give a column of arrays or vectors, or {field.size} names in featuresCols"
         )
-    types = tuple(time_of(_type_of(name, schema)) for name in columns)
+    types = tuple(type_word(_type_of(name, schema), field.dtype) for name in columns)
     entries = field.entries if kind == field.kind else None
     return replace(field, columns=tuple(columns), kind=kind, types=types if any(types) else (), entries=entries)
 

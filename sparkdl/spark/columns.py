@@ -22,7 +22,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from sparkdl.schema import DATE, TIMESTAMP, TIMESTAMP_NTZ
+from sparkdl.schema import DATE, FRACTION, TIMESTAMP, TIMESTAMP_NTZ
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -40,6 +40,13 @@ _SECONDS_TO_1970 = 62_135_596_800
 def time_of(data_type: DataType) -> str:
     """Return "date", "timestamp" or "timestamp_ntz" for a type that is counted, "" for any other."""
     return _TIMES.get(type(data_type), "")
+
+
+def type_word(data_type: DataType, dtype: str) -> str:
+    """Return what `number` has to know of a column's type, for a tensor of that dtype."""
+    if dtype == "int64" and isinstance(data_type, (FloatType, DoubleType)):
+        return FRACTION
+    return time_of(data_type)
 
 
 def quoted(name: str) -> str:
@@ -90,7 +97,8 @@ def number(name: str, time: str, dtype: str) -> Column:
     ----------
     name : str
     time : str
-        "date", "timestamp" or "timestamp_ntz", which are counted: days, or whole seconds, since 1970; "" for a number.
+        "date", "timestamp" or "timestamp_ntz", which are counted: days, or whole seconds, since 1970; "" for a number,
+        "fraction" for one of which NaN is to be a null.
     dtype : str
         "float32", "float64" or "int64".
     """
@@ -182,4 +190,7 @@ def _counted(name: str, time: str) -> Column:
         # Differences are cut towards 0: from the year 1 on that is down.
         since = F.expr(f"timestampdiff(SECOND, timestamp_ntz'0001-01-01 00:00:00', {quoted(name)})")
         return since - F.lit(_SECONDS_TO_1970)
+    if time == FRACTION:
+        # A cast of NaN would be 0, or an error of Spark's.
+        return F.when(~F.isnan(value), value)
     return value

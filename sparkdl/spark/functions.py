@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import pyarrow as pa
 
 from sparkdl.spark.session import is_local, registered_conf
@@ -74,13 +75,12 @@ def iterator_udf(
 
     arrow_udf: Any = getattr(functions, "arrow_udf", None)
     made: Callable[..., Column]
-    if arrow is False or arrow_udf is None:
-        made = cast(Any, pandas_udf)(
-            _over_pandas(function, tuple(input_types), isinstance(return_type, StructType)), return_type
-        )
-    else:
+    if arrow is not False and arrow_udf is not None:
         made = arrow_udf(over_arrow(function), return_type)
-    return made
+        return made
+    types = tuple(input_types)
+    made = cast(Any, pandas_udf)(_over_pandas(function, types, isinstance(return_type, StructType)), return_type)
+    return lambda *columns: made(*(each for pair in zip(columns, types, strict=False) for each in _for_pandas(*pair)))
 
 
 def arrow_types(schema: StructType) -> list[pa.DataType]:
@@ -121,6 +121,32 @@ def over_arrow(function: Callable[[Batches], Iterator[pa.Array]]) -> Callable[..
     return score
 
 
+def _for_pandas(column: Column, kind: pa.DataType) -> Sequence[Column]:
+    """A column as pandas can hold it, and whether a row of it has no null: pandas has NaN for a null number.
+
+    It would also make fractions of whole numbers, which are no longer exact where they are large.
+    """
+    from pyspark.sql import functions as F
+    from pyspark.sql.pandas.types import from_arrow_type
+
+    from sparkdl.spark.columns import all_present
+
+    if _depth(kind):
+        return column, F.coalesce(all_present(column, _depth(kind)), F.lit(False))
+    if _is_number(kind):
+        return F.coalesce(column, F.lit(0).cast(from_arrow_type(kind))), column.isNotNull()
+    return (column,)
+
+
+def _depth(kind: pa.DataType) -> int:
+    """How many lists are nested in each other."""
+    return 1 + _depth(kind.value_type) if pa.types.is_list(kind) or pa.types.is_large_list(kind) else 0
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
+
+
 def _over_pandas(
     function: Callable[[Batches], Iterator[pa.Array]], types: tuple[pa.DataType, ...], is_struct: bool
 ) -> Callable[..., Any]:
@@ -128,8 +154,8 @@ def _over_pandas(
     import pandas as pd
 
     def score(batches: Iterator[tuple[pd.Series, ...]]) -> Iterator[Any]:
-        arrays = (batch if isinstance(batch, tuple) else (batch,) for batch in batches)
-        for result in function([_from_pandas(s, t) for s, t in zip(batch, types, strict=False)] for batch in arrays):
+        columns = (batch if isinstance(batch, tuple) else (batch,) for batch in batches)
+        for result in function(_arrays(batch, types) for batch in columns):
             if is_struct:
                 names = [field.name for field in result.type]
                 yield pd.DataFrame({name: _to_pandas(result.field(name)) for name in names})
@@ -141,13 +167,34 @@ def _over_pandas(
     return score
 
 
-def _from_pandas(values: Any, kind: pa.DataType) -> pa.Array:
+def _arrays(batch: Sequence[Any], types: Sequence[pa.DataType]) -> list[pa.Array]:
+    """The columns that `_for_pandas` has sent."""
     import pandas as pd
 
-    # pandas turns nulls of numbers into NaN: there both mean null.
-    if isinstance(values, pd.DataFrame):
-        return pa.array(values.to_dict("records"), type=kind)
-    return pa.Array.from_pandas(values, type=kind)
+    arrays, rest = [], iter(batch)
+    for kind in types:
+        values = next(rest, None)
+        if values is None:
+            break
+        if isinstance(values, pd.DataFrame):
+            arrays.append(pa.array(values.to_dict("records"), type=kind))
+        elif _is_number(kind):
+            arrays.append(pa.array(values.to_numpy(), type=kind, mask=~next(rest).to_numpy(dtype=bool)))
+        elif _depth(kind):
+            arrays.append(_lists(values, kind, next(rest).to_numpy(dtype=bool)))
+        else:
+            arrays.append(pa.Array.from_pandas(values, type=kind))
+    return arrays
+
+
+def _lists(values: Any, kind: pa.DataType, whole: Any) -> pa.Array:
+    """Lists of which those that are not `whole` hold NaN for a null."""
+    parts = [pa.array(values[whole], kind, from_pandas=False), pa.array(values[~whole], kind, from_pandas=True)]
+    if whole.all():
+        return parts[0]
+    # Where each row stands in the parts: behind the rows of its own kind that come before it.
+    places = np.where(whole, whole.cumsum() - 1, whole.sum() + (~whole).cumsum() - 1)
+    return pa.concat_arrays(parts).take(pa.array(places))
 
 
 def _to_pandas(array: pa.Array) -> pd.Series:

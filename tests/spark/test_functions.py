@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, DoubleType, LongType, StructField, StructType
+from pyspark.sql.types import ArrayType, DoubleType, LongType, StringType, StructField, StructType
 
 from sparkdl.spark.functions import TaskResources, arrow_types, iterator_udf, on_local_master, task_resources
 
@@ -43,6 +43,32 @@ def test_results_that_are_no_structs(spark: SparkSession, arrow: bool) -> None:
     types = arrow_types(frame.select("x", "y").schema)
     made = iterator_udf(listed, ArrayType(DoubleType()), types, arrow=arrow)(F.col("x"), F.col("y"))
     assert sorted(tuple(row) for row in frame.select("id", made).collect()) == [(0, [0, 0]), (1, None), (2, [2, 4])]
+
+
+@pytest.mark.parametrize("arrow", [True, False], ids=["arrow_udf", "pandas_udf"])
+def test_nan_is_a_number_and_whole_numbers_are_exact_beside_nulls(spark: SparkSession, arrow: bool) -> None:
+    def shown(batches: Iterator[Sequence[pa.Array]]) -> Iterator[pa.Array]:
+        for batch in batches:
+            yield pa.array([str(row) for row in zip(*(array.to_pylist() for array in batch), strict=True)])
+
+    nan = float("nan")
+    rows = [
+        (0, 2**53 + 1, nan, [1.0, nan], [[2**53 + 1], []], True),
+        (1, None, None, None, None, None),
+        (2, -(2**63), 1.5, [None, nan], [[3]], False),
+        (3, 5, -0.0, [], [], True),
+    ]
+    kinds = "id int, whole long, number float, list array<float>, nested array<array<long>>, truth boolean"
+    frame = spark.createDataFrame(rows, kinds).coalesce(1)
+    names = frame.columns[1:]
+    types = arrow_types(frame.select(*names).schema)
+    made = iterator_udf(shown, StringType(), types, arrow=arrow)(*(F.col(name) for name in names))
+    got = [row["shown"] for row in frame.select("id", made.alias("shown")).orderBy("id").collect()]
+    expected = [str(row[1:]) for row in rows]
+    if not arrow:
+        # pandas has one word for both in one list.
+        expected[2] = expected[2].replace("[None, nan]", "[None, None]")
+    assert got == expected
 
 
 def test_outside_of_tasks(spark: SparkSession) -> None:

@@ -10,6 +10,7 @@ private[scoring] object Expressions {
   val Date = "date"
   val Timestamp = "timestamp"
   val TimestampNtz = "timestamp_ntz"
+  val Fraction = "fraction"
 
   private val sparkTypes = Map("float32" -> "float", "float64" -> "double", "int64" -> "bigint")
   private val secondsTo1970 = 62135596800L
@@ -20,6 +21,12 @@ private[scoring] object Expressions {
     case TimestampType => Timestamp
     case TimestampNTZType => TimestampNtz
     case _ => ""
+  }
+
+  /** What `number` has to know of a column's type, for a tensor of that dtype. */
+  def typeWord(dataType: DataType, dtype: String): String = dataType match {
+    case FloatType | DoubleType if dtype == "int64" => Fraction
+    case other => timeOf(other)
   }
 
   /** The dtype of a number's tensor; none for a type that is no number. */
@@ -83,6 +90,8 @@ private[scoring] object Expressions {
       // Differences are cut towards 0: from the year 1 on that is down.
       val since = F.expr(s"timestampdiff(SECOND, timestamp_ntz'0001-01-01 00:00:00', ${quoted(name)})")
       since - F.lit(secondsTo1970)
+    // A cast of NaN would be 0, or an error of Spark's.
+    case Fraction => F.when(!F.isnan(column(name)), column(name))
     case _ => column(name)
   }
 }

@@ -61,11 +61,11 @@ private[sparkdl] object Inputs {
           s"give a column of arrays or vectors, or ${field.size} names in featuresCols"
       )
     }
-    val times = types.map(Expressions.timeOf)
+    val words = types.map(Expressions.typeWord(_, field.dtype))
     field.copy(
       columns = columns,
       kind = kind,
-      types = if (times.exists(_.nonEmpty)) times else Nil,
+      types = if (words.exists(_.nonEmpty)) words else Nil,
       entries = if (kind == field.kind) field.entries else None
     )
   }
