@@ -55,7 +55,9 @@ private[sparkdl] object OutputColumn {
   def of(name: String, shape: Seq[Int]): OutputColumn =
     if (shape.isEmpty || shape == Seq(1)) OutputColumn(name, Double) else OutputColumn(name, Array, shape)
 
-  /** Refuses names that are taken, by the DataFrame or by each other; spark.sql.caseSensitive says which are the same. */
+  /**
+   * Refuses names that are taken, by the DataFrame or by each other; spark.sql.caseSensitive says which are the same.
+   */
   def checkNames(columns: Seq[OutputColumn], present: Seq[String]): Unit = {
     val same = SQLConf.get.resolver
     for ((column, index) <- columns.zipWithIndex) {

@@ -54,7 +54,9 @@ private[sparkdl] object PythonProbe {
       )
     }
     if (missing.nonEmpty) {
-      throw new SparkDLException(s"the Python of $setting lacks ${missing.mkString(", ")}: install sparkdl-torch there anew")
+      throw new SparkDLException(
+        s"the Python of $setting lacks ${missing.mkString(", ")}: install sparkdl-torch there anew"
+      )
     }
     Found((facts \ "version").extract[String])
   }
