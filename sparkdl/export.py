@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sparkdl.comm.wire import size_of
 from sparkdl.errors import NetworkError, PersistenceError, SettingError, invalid, one_of
 from sparkdl.network.check import outputs_of
 from sparkdl.schema import DataSchema, Field
@@ -123,7 +124,7 @@ def _write_onnx(module: nn.Module, example: Tensors, names: Sequence[str], path:
 
     count = len(outputs_of(module(*example)))
     outputs = ["output"] if count == 1 else [f"output_{index}" for index in range(count)]
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in (*module.parameters(), *module.buffers()))
+    weights = sum(size_of(tensor) for tensor in (*module.parameters(), *module.buffers()))
     with _without_warnings():
         torch.onnx.export(
             _program(module, example),

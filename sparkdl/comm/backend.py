@@ -30,9 +30,16 @@ class Backend(ABC):
     def all_reduce(self, tensor: torch.Tensor) -> None:
         """Replace `tensor` (any shape, float32, float64 or int64, contiguous) by its sum over all ranks, in place."""
 
-    @abstractmethod
     def broadcast(self, tensor: torch.Tensor, root: int = 0) -> None:
-        """Replace `tensor` by that of rank `root`, in place."""
+        """Replace `tensor` (of any dtype and layout, of one shape on all ranks) by that of rank `root`, in place."""
+        from sparkdl.comm.wire import broadcast
+
+        if self.size > 1:
+            broadcast(tensor, self, root)
+
+    @abstractmethod
+    def broadcast_bytes(self, data: torch.Tensor, root: int = 0) -> None:
+        """Replace `data`, (bytes,) uint8 and contiguous, of one length on all ranks, by that of rank `root`."""
 
     @abstractmethod
     def barrier(self) -> None:

@@ -82,8 +82,8 @@ class HorovodBackend(Backend):
             pause = min(2 * pause, self._longest_pause)
         self._hvd.synchronize(handle)
 
-    def broadcast(self, tensor: torch.Tensor, root: int = 0) -> None:
-        self._hvd.broadcast_(tensor, root, name=f"broadcast.{root}.{_kind(tensor)}", process_set=self._set)
+    def broadcast_bytes(self, data: torch.Tensor, root: int = 0) -> None:
+        self._hvd.broadcast_(data, root, name=f"broadcast.{root}.{_kind(data)}", process_set=self._set)
 
     def barrier(self) -> None:
         self._hvd.barrier(process_set=self._set)

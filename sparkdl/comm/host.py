@@ -54,14 +54,14 @@ class HostBackend(Backend):
         if self._leaders is not None and self._memory is not None:
             self._memory.broadcast(_bytes(tensor), 0)
 
-    def broadcast(self, tensor: torch.Tensor, root: int = 0) -> None:
+    def broadcast_bytes(self, data: torch.Tensor, root: int = 0) -> None:
         home = self._hosts[root]
         if self._memory is not None and home is self._here:
-            self._memory.broadcast(_bytes(tensor), home.index(root))
+            self._memory.broadcast(data.numpy(), home.index(root))
         if self._leads and self._leaders is not None:
-            self._leaders.broadcast(tensor, home[0])
+            self._leaders.broadcast_bytes(data, home[0])
         if self._memory is not None and home is not self._here:
-            self._memory.broadcast(_bytes(tensor), 0)
+            self._memory.broadcast(data.numpy(), 0)
 
     def barrier(self) -> None:
         if self._memory is not None:

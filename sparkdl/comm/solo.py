@@ -20,8 +20,8 @@ class SoloBackend(Backend):
     def all_reduce(self, tensor: torch.Tensor) -> None:
         """Leave the tensor as it is: it is the sum over one rank."""
 
-    def broadcast(self, tensor: torch.Tensor, root: int = 0) -> None:
-        """Leave the tensor as it is."""
+    def broadcast_bytes(self, data: torch.Tensor, root: int = 0) -> None:
+        """Leave the bytes as they are."""
 
     def barrier(self) -> None:
         """Return at once."""

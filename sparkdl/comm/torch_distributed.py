@@ -49,11 +49,11 @@ class TorchBackend(Backend):
         if placed is not tensor:
             tensor.copy_(placed)
 
-    def broadcast(self, tensor: torch.Tensor, root: int = 0) -> None:
-        placed = self._placed(tensor)
+    def broadcast_bytes(self, data: torch.Tensor, root: int = 0) -> None:
+        placed = self._placed(data)
         dist.broadcast(placed, root, group=self._group)
-        if placed is not tensor:
-            tensor.copy_(placed)
+        if placed is not data:
+            data.copy_(placed)
 
     def barrier(self) -> None:
         dist.barrier(group=self._group)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
@@ -21,6 +20,7 @@ from sparkdl.data.types import type_of
 from sparkdl.errors import PersistenceError, SettingError
 from sparkdl.network import Reference
 from sparkdl.network.check import layer_shapes
+from sparkdl.network.copies import copied
 from sparkdl.network.registry import find
 from sparkdl.network.values import decode, encode
 from sparkdl.params.columns import HasInputs, HasOutputs, HasPrediction
@@ -278,7 +278,7 @@ class NetworkModel(HasInputs, HasPrediction, HasScoring, Savable, Model):
     def _local(self) -> LocalScorer:
         """Return what scores rows in this process, without Spark."""
         # The scorer moves its network to its device; the model's own stays where it is.
-        network = copy.deepcopy(self.network)
+        network = copied(self.network)
         return LocalScorer(network, self._plan(None), self._extra("time_zone"))
 
     def _write_parts(self, folder: Path) -> dict[str, Any]:

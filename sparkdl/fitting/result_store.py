@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from sparkdl.cluster.driver.results import ResultFolder
+from sparkdl.comm.wire import size_of
 from sparkdl.errors import ClusterError
-from sparkdl.spark.facts import RESULT_SIZE, SessionFacts
+from sparkdl.spark.facts import SessionFacts
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -48,7 +49,7 @@ def result_folder(
     """
     limit = facts.result_limit
     size = weights_bytes(module)
-    if facts.shares_host or not limit or size + _AROUND <= limit:
+    if facts.shares_host or size + _AROUND <= limit:
         yield None
         return
     from sparkdl.data.write import choose_folder
@@ -57,8 +58,9 @@ def result_folder(
         folder = choose_folder(spark, facts, cache_url, storage_options)
     except ClusterError as error:
         raise ClusterError(
-            f"the network has {size:,} bytes of weights, this driver takes {limit:,} (half of {RESULT_SIZE}), "
-            f"and there is no place that all hosts share for a file: raise {RESULT_SIZE}, or set cacheUrl"
+            f"the network has {size:,} bytes of weights, this driver takes {limit:,} ({facts.result_setting}), and "
+            f"there is no place that all hosts share for a file: raise {facts.result_setting.rpartition(' ')[2]}, or "
+            "set cacheUrl"
         ) from error
     with folder:
         yield ResultFolder(folder.url, folder.storage_options)
@@ -66,4 +68,4 @@ def result_folder(
 
 def weights_bytes(module: nn.Module) -> int:
     """Return the bytes of a network's parameters and buffers."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
+    return sum(size_of(tensor) for tensor in (*module.parameters(), *module.buffers()))

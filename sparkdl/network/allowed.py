@@ -21,7 +21,13 @@ from sparkdl.network.registry import find, is_found, name_of, registered, remedy
 _TORCH = frozenset({"torch", "torchgen", "functorch", "triton"})
 """Packages of torch. Of their classes only those of `_REVIEWED` modules are made."""
 
-_REVIEWED = ("torch.nn.modules.", "torch.optim.", "torch.nn.parallel.data_parallel")
+_REVIEWED = (
+    "torch.nn.modules.",
+    "torch.nn.utils.parametrize.",
+    "torch.nn.utils.parametrizations.",
+    "torch.optim.",
+    "torch.nn.parallel.data_parallel",
+)
 """Modules whose classes hold numbers, tensors and functions of `values.FUNCTIONS`, and no program."""
 
 _VOUCHED = ("sparkdl.", "torchmetrics.classification.", "torchmetrics.regression.")
@@ -86,6 +92,21 @@ def refusal(cls: type, *, called: bool = False) -> str:
     return "a file may not call classes of an installed package: call sparkdl.register on it, or load with trusted=True"
 
 
+def value_refusal(cls: type) -> str:
+    """Return why a file may not name the class of a value (a dataclass, an Enum), or "" where it may.
+
+    It is not called, but what it defines may be: when it is compared, shown or deleted.
+    """
+    for base in cls.__mro__:
+        if _package(base) in _TORCH and not is_reviewed(base):
+            return f"{name_of(base)} is none of torch's layers, and may hold a program"
+    if is_reviewed(cls) or registered(name_of(cls)) is cls:
+        return ""
+    if not _is_installed(cls.__module__) and not _is_pythons(cls.__module__):
+        return ""
+    return "a file may not name values of an installed package: call sparkdl.register on it, or load with trusted=True"
+
+
 def may_be_called(cls: type) -> bool:
     """Tell whether a file may name a class as what makes its network; else it is saved layer by layer."""
     return is_found(cls) and not refusal(cls, called=True)
@@ -141,6 +162,10 @@ def is_cached(cls: type, name: str) -> bool:
 
 def _package(cls: type) -> str:
     return cls.__module__.partition(".")[0]
+
+
+def _is_pythons(module_name: str) -> bool:
+    return module_name.partition(".")[0] in {*sys.stdlib_module_names, "sparkdl"} - {"__main__"}
 
 
 def _is_installed(module_name: str) -> bool:

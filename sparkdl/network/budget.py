@@ -11,6 +11,7 @@ import torch
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
+from sparkdl.comm.wire import size_of
 from sparkdl.errors import NetworkError
 
 _SPARE = 256 << 20
@@ -97,4 +98,4 @@ class Budget(TorchFunctionMode):
 
 
 def _size(tensor: torch.Tensor) -> int:
-    return tensor.numel() * tensor.element_size() + _EACH
+    return size_of(tensor) + _EACH

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import is_dataclass
+from enum import Enum
 from types import FunctionType, ModuleType
 from typing import Any, TypeVar
 
@@ -33,7 +35,8 @@ def register(cls: T) -> T:
     ----------
     cls : class or function
         A subclass of ``nn.Module``, or what else a saved stage may refer to: an optimizer, a schedule, a callback, or a
-        named function (a loss, a metric). A saved stage may call it with any arguments.
+        named function (a loss, a metric). A saved stage may call it with any arguments. Or a class of values that a
+        network holds: a dataclass, a NamedTuple or an Enum, whose instances are made without a call.
 
     Returns
     -------
@@ -45,15 +48,19 @@ def register(cls: T) -> T:
     SettingError
         If it is neither.
     """
-    is_class = isinstance(cls, type) and (issubclass(cls, _KINDS) or is_callback(cls))
+    is_class = isinstance(cls, type) and (issubclass(cls, _KINDS) or is_callback(cls) or _holds_values(cls))
     is_function = isinstance(cls, FunctionType) and cls.__name__ != "<lambda>"
     if not (is_class or is_function):
         raise SettingError(
-            f"register({cls!r}): only named functions and subclasses of nn.Module, Optimizer, LRScheduler and Callback "
-            "can be registered; register the class and not an instance of it"
+            f"register({cls!r}): only named functions and subclasses of nn.Module, Optimizer, LRScheduler, Callback "
+            "and Enum, dataclasses and named tuples can be registered; register the class and not an instance of it"
         )
     _REGISTERED[name_of(cls)] = cls
     return cls
+
+
+def _holds_values(cls: type) -> bool:
+    return is_dataclass(cls) or issubclass(cls, Enum) or (issubclass(cls, tuple) and hasattr(cls, "_fields"))
 
 
 def is_callback(cls: type) -> bool:

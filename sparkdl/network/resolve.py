@@ -12,7 +12,7 @@ from sparkdl.blame import in_a_line, place_of
 from sparkdl.errors import NetworkError, SettingError, did_you_mean
 from sparkdl.network.allowed import may_be_called
 from sparkdl.network.check import materialised
-from sparkdl.network.copies import copied
+from sparkdl.network.copies import apart, copied
 from sparkdl.network.registry import name_of
 from sparkdl.network.seeding import seeded
 from sparkdl.network.tensors import signature
@@ -192,7 +192,9 @@ def named_network(name: str) -> type[SizedModule]:
 
 def size_arguments(name: str) -> set[str]:
     """Return those arguments of a network of sparkdl.nn that follow from its inputs where they are not given."""
-    return set(named_network(name).sizes(((1, 4, 4),), 1, {})) - {"outputs"}
+    sizes = named_network(name).sizes
+    small, large = sizes(((1, 4, 4),), 1, {}), sizes(((1, 8, 8),), 1, {})
+    return {argument for argument, value in small.items() if value != large[argument]}
 
 
 def _called(
@@ -224,7 +226,7 @@ def _called(
     if not isinstance(made, nn.Module):
         raise NetworkError(f"module={label} returned {type(made).__name__}: it must return an nn.Module")
     _check_kind(made)
-    return made
+    return apart(made)
 
 
 def _is_plain(params: Mapping[str, Any]) -> bool:

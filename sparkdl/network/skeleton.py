@@ -11,10 +11,10 @@ import pickle
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-import cloudpickle
 import torch
 from torch import nn
 
+from sparkdl.comm.torch_pickle import TorchPickler
 from sparkdl.errors import NetworkError
 
 UNNAMED = "unnamed:"
@@ -54,7 +54,7 @@ def load_skeleton(data: bytes, tensors: Mapping[str, torch.Tensor]) -> nn.Module
     return module
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+class _Pickler(TorchPickler):
     def __init__(self, buffer: io.BytesIO, tensors: MutableMapping[str, torch.Tensor]) -> None:
         super().__init__(buffer)
         self._tensors = tensors

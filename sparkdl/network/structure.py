@@ -12,9 +12,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import ParametrizationList
 
+from sparkdl.comm.torch_pickle import is_parametrized, parametrize
 from sparkdl.errors import NetworkError
 from sparkdl.network.allowed import HOOKS, attribute_refusal, is_cached, network_class, refusal
+from sparkdl.network.norms import HOOKS_OF_NORMS, add_norm, describe_norms, is_hook_of_norm
 from sparkdl.network.registry import is_found, name_of
 from sparkdl.network.values import UndescribableError, decode, encode
 
@@ -93,7 +96,9 @@ class _Describer:
     def layer(self, module: nn.Module, index: str) -> dict[str, Any]:
         if id(module) in self._layers:
             return {"$": "same_layer", "v": self._layers[id(module)]}
-        cls, label = type(module), f"layer {index or 'network'}"
+        parametrized = is_parametrized(module)
+        cls: Any = type(module).__bases__[0] if parametrized else type(module)
+        label = f"layer {index or 'network'}"
         if "<locals>" in cls.__qualname__ and not is_found(cls):
             raise UndescribableError(f"{label} is of a class defined in a function, {cls.__qualname__}")
         reason = refusal(cls) or _state_refusal(cls)
@@ -104,7 +109,7 @@ class _Describer:
         self._places.add(index)
         self._layers[id(module)] = index
         try:
-            state: Any = module.__getstate__()
+            state: Any = cls.__getstate__(module)
         except Exception as error:
             raise UndescribableError(f"{label} ({cls.__name__}) gives no state: {error}") from error
         if not isinstance(state, dict):
@@ -112,13 +117,19 @@ class _Describer:
         # The state may be made for this call: what is kept by identity has to outlive it.
         self._alive.append(state)
         own = {key: value for key, value in state.items() if not _is_fresh(key, value) and not is_cached(cls, key)}
+        norms = describe_norms(module)
+        made_again = {norm["name"] for norm in norms} | {
+            key for key in HOOKS_OF_NORMS if all(map(is_hook_of_norm, own.get(key, {}).values()))
+        }
+        own = {key: value for key, value in own.items() if key not in made_again}
         for key, value in own.items():
             reason = attribute_refusal(cls, key) or _value_refusal(cls, key, value)
             if reason:
                 raise UndescribableError(f"{label} ({cls.__name__}) cannot be made again from JSON: {reason}")
         prefix = f"{index}." if index else ""
         body = {key: self._entry(key, value, prefix) for key, value in own.items()}
-        return {"$": "layer", "class": name_of(cls), "id": index, "state": body}
+        layer = {"$": "layer", "class": name_of(cls), "id": index, "state": body}
+        return {**layer, **({"parametrized": True} if parametrized else {}), **({"norms": norms} if norms else {})}
 
     def _entry(self, key: str, value: Any, prefix: str) -> Any:
         if key in _MEMBERS:
@@ -131,7 +142,7 @@ class _Describer:
     def tensor(self, value: torch.Tensor, index: str) -> dict[str, Any]:
         if id(value) in self._names:
             return {"$": "tensor", "name": self._names[id(value)]}
-        if type(value) not in (torch.Tensor, nn.Parameter) or value.layout != torch.strided or value.is_quantized:
+        if type(value) not in (torch.Tensor, nn.Parameter) or value.is_nested or value.is_mkldnn:
             raise UndescribableError(f"{index} holds a tensor of the kind {type(value).__name__}, {value.layout}")
         name = index
         while name in self.tensors:
@@ -186,6 +197,7 @@ class _Builder:
             raise NetworkError(
                 f"layer {index or 'network'} ({name}) does not take its attributes: {error!r}"
             ) from error
+        _compute_again(module, value)
         return module
 
     def _tensor(self, value: dict[str, Any]) -> torch.Tensor:
@@ -215,6 +227,25 @@ def _check_paths(network: nn.Module) -> None:
 
     if count(network) > _MOST_PATHS:
         raise NetworkError("its layers hold each other in more ways than a network can: the file is damaged")
+
+
+def _compute_again(layer: nn.Module, described: Mapping[str, Any]) -> None:
+    """Let a layer compute those of its weights again that parametrizations and norms compute."""
+    cls, norms = type(layer), described.get("norms", [])
+    names = [str(norm.get("name")) for norm in norms]
+    held = layer._modules.get("parametrizations") if described.get("parametrized") is True else None
+    if held is not None:
+        if type(held) is not nn.ModuleDict or not all(type(each) is ParametrizationList for each in held.values()):
+            raise NetworkError(f"the parametrizations of a layer of {name_of(cls)} are damaged")
+        names += list(held._modules)
+    for name in names:
+        reason = attribute_refusal(cls, name) or ("it is there already" if hasattr(layer, name) else "")
+        if reason:
+            raise NetworkError(f"the weight {name!r} of a layer of {name_of(cls)} is refused: {reason}")
+    for norm in norms:
+        add_norm(layer, norm)
+    if held is not None:
+        parametrize(layer, held._modules)
 
 
 def _bare(cls: type[nn.Module], name: str) -> nn.Module:

@@ -19,6 +19,7 @@ from torch import nn
 
 from sparkdl.errors import NetworkError
 from sparkdl.network.allowed import network_class, refusal
+from sparkdl.network.objects import KINDS, Parts, parts_of, put_together
 from sparkdl.network.registry import is_found, name_of
 
 FUNCTIONS = frozenset(
@@ -57,7 +58,7 @@ def encode(value: Any, place: str, special: Special | None = None) -> Any:
     ----------
     value : object
         None, bool, int, float, str, list, tuple, set, dict, torch.Size, torch.dtype, torch.device, slice, a class of
-        networks, or a function of `FUNCTIONS`, nested as one likes.
+        networks, a function of `FUNCTIONS`, or an object of `objects.KINDS`, nested as one likes.
     place : str
         Where it stands, for the error.
     special : callable, optional
@@ -84,6 +85,12 @@ def encode(value: Any, place: str, special: Special | None = None) -> Any:
         return _tagged(_SEQUENCES[kind], [encode(item, f"{place}[{i}]", special) for i, item in enumerate(items)])
     if kind in (dict, OrderedDict):
         return _encode_mapping(value, place, special)
+    parts = parts_of(value)
+    if isinstance(parts, Parts):
+        named = {"class": parts.cls} if parts.cls else {}
+        return {"$": parts.kind, **named, "v": encode(parts.content, place, special)}
+    if parts:
+        raise UndescribableError(f"{place} holds {_short(value)}: {parts}")
     return _encode_torch(value, place)
 
 
@@ -111,6 +118,8 @@ def decode(value: Any, special: Callable[[str, dict[str, Any]], Any] | None = No
         pairs = [(decode(key, special), decode(item, special)) for key, item in body or ()]
         _check_keys([key for key, _ in pairs])
         return OrderedDict(pairs) if kind == "ordered" else dict(pairs)
+    if kind in KINDS:
+        return put_together(kind, value.get("class"), decode(body, special))
     if kind in _LEAVES and isinstance(body, str):
         return _LEAVES[kind](body)
     if kind == "slice":

@@ -13,6 +13,9 @@ from sparkdl.errors import NetworkError, invalid
 from sparkdl.nn.layers import checked_dropout, dense_layers, output_size, whole_number, whole_numbers
 from sparkdl.nn.sized import SizedModule
 
+POOLED = 8
+"""Rows and columns before the fully connected layers: all that two convolutions leave of 32x32 images."""
+
 
 class CNN(SizedModule):
     """3x3 convolutions, each with ReLU and 2x2 max pooling while the image has two rows and columns, then an MLP.
@@ -29,6 +32,10 @@ class CNN(SizedModule):
         Widths of the fully connected layers before the output.
     dropout : float
         Share of their units to drop while training, in [0, 1).
+    pooled : int, optional
+        Rows and columns to which the average of their neighbours brings what the convolutions leave, where there are
+        more: the first fully connected layer does not grow with the image then. None: all of them are kept. An
+        estimator gives `POOLED` where moduleParams do not say otherwise.
 
     Raises
     ------
@@ -43,6 +50,7 @@ class CNN(SizedModule):
         channels: Sequence[int] = (16, 32),
         hidden: Sequence[int] = (64,),
         dropout: float = 0.0,
+        pooled: int | None = None,
     ) -> None:
         super().__init__()
         self.shape = _image_shape(shape)
@@ -54,6 +62,10 @@ class CNN(SizedModule):
             if height >= 2 and width >= 2:
                 layers.append(nn.MaxPool2d(2))
                 height, width = height // 2, width // 2
+        most = max(height, width) if pooled is None else whole_number("pooled", pooled)
+        if most < max(height, width):
+            height, width = min(height, most), min(width, most)
+            layers.append(nn.AdaptiveAvgPool2d((height, width)))
         self.convolutions = nn.Sequential(*layers)
         self.layers = nn.Sequential(
             *dense_layers(
@@ -82,7 +94,7 @@ class CNN(SizedModule):
     def sizes(
         cls, input_shapes: Sequence[tuple[int, ...]], outputs: int | None, params: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return shape and outputs. The data has one input, of (c, h, w), (h, w), or (k,) numbers a row.
+        """Return shape, outputs and pooled. The data has one input, of (c, h, w), (h, w), or (k,) numbers a row.
 
         Rows of k numbers need a shape in `params`, unless k is the area of a square image of one channel.
         """
@@ -92,7 +104,7 @@ class CNN(SizedModule):
         shape = _image_shape(params["shape"]) if "shape" in params else _guessed(row)
         if math.prod(shape) != math.prod(row):
             raise NetworkError(f"moduleParams['shape']={list(shape)} does not fit rows of the shape {row}")
-        return {"shape": list(shape), "outputs": output_size("cnn", outputs, params)}
+        return {"shape": list(shape), "outputs": output_size("cnn", outputs, params), "pooled": POOLED}
 
 
 def _image_shape(shape: Any) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from sparkdl.comm.wire import size_of
 from sparkdl.network.tensors import named_tensors
 
 LIMIT = 8
@@ -38,7 +39,7 @@ def loaded(name: str, device: str, load: Callable[[], nn.Module]) -> nn.Module:
     with _LOCK:
         if key not in _LOADED:
             module = load()
-            _LOADED[key] = module, sum(tensor.nbytes for tensor in named_tensors(module).values())
+            _LOADED[key] = module, sum(size_of(tensor) for tensor in named_tensors(module).values())
             while len(_LOADED) > 1 and (len(_LOADED) > LIMIT or _bytes() > LIMIT_BYTES):
                 _LOADED.popitem(last=False)
         _LOADED.move_to_end(key)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sparkdl.comm.wire import size_of
 from sparkdl.errors import NetworkError, SettingError
 from sparkdl.network.skeleton import dump_skeleton, load_skeleton
 from sparkdl.network.tensors import named_tensors, saved_form
@@ -59,7 +60,7 @@ def pack(module: nn.Module) -> tuple[str, bytes]:
         If it is too large to go with Spark's own task.
     """
     name, skeleton, content = _parts(module)
-    size = len(skeleton) + sum(tensor.nbytes for tensor in content.values())
+    size = len(skeleton) + sum(size_of(tensor) for tensor in content.values())
     if size > _MOST_PACKED:
         raise SettingError(
             f"the network has {size:,} bytes, and over Spark Connect a stream takes {_MOST_PACKED:,}: "

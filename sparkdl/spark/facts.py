@@ -11,6 +11,7 @@ from sparkdl.spark import session as spark_session
 CACHE_CONF = "spark.sparkdl.cacheUrl"
 DYNAMIC_ALLOCATION = "spark.dynamicAllocation.enabled"
 RECORDS_PER_BATCH = "spark.sql.execution.arrow.maxRecordsPerBatch"
+DRIVER_MEMORY = "spark.driver.memory"
 RESULT_SIZE = "spark.driver.maxResultSize"
 SPARK_RECORDS_PER_BATCH = 10_000
 """Spark's default."""
@@ -37,8 +38,10 @@ class SessionFacts:
         What the settings promise; 0 executors where they promise none.
     records_per_batch : int
         Rows that Spark puts into an Arrow batch.
-    result_limit : int
-        Bytes that a rank may send back: half of what Spark takes for one job; 0 for any number.
+    max_result_size : int
+        Bytes that Spark takes for one job; 0 for any number.
+    driver_memory : int
+        Bytes of the driver's JVM, through which results pass.
     warm_ranks : bool
         Whether ranks may be forked from a prefork server.
     cache_url : str or None
@@ -58,7 +61,8 @@ class SessionFacts:
     executor_instances: int
     executor_cores: int
     records_per_batch: int
-    result_limit: int
+    max_result_size: int
+    driver_memory: int
     warm_ranks: bool
     cache_url: str | None
     default_fs: str | None
@@ -79,13 +83,27 @@ class SessionFacts:
             executor_instances=spark_session.conf_int(spark, "spark.executor.instances", 0),
             executor_cores=spark_session.conf_int(spark, "spark.executor.cores", 1),
             records_per_batch=spark_session.conf_int(spark, RECORDS_PER_BATCH, SPARK_RECORDS_PER_BATCH),
-            result_limit=spark_session.conf_bytes(spark, RESULT_SIZE, "1g") // 2,
+            max_result_size=spark_session.conf_bytes(spark, RESULT_SIZE, "1g"),
+            driver_memory=spark_session.driver_memory(spark),
             warm_ranks=spark_session.conf_bool(spark, "spark.sparkdl.warmRanks", True),
             cache_url=spark_session.conf(spark, CACHE_CONF),
             default_fs=spark_session.default_fs(spark) or spark_session.conf(spark, "spark.hadoop.fs.defaultFS"),
             driver_host=host,
             bind_address=spark_session.conf(spark, "spark.driver.bindAddress", host) if host else None,
         )
+
+    @property
+    def result_limit(self) -> int:
+        """Bytes that a rank may send back by Spark: the driver's JVM holds them several times over."""
+        by_memory = self.driver_memory // 8
+        return min(self.max_result_size // 2, by_memory) if self.max_result_size else by_memory
+
+    @property
+    def result_setting(self) -> str:
+        """What sets `result_limit`, and the share of it that is taken."""
+        if self.result_limit == self.max_result_size // 2:
+            return f"half of {RESULT_SIZE}"
+        return f"an eighth of {DRIVER_MEMORY}"
 
     @property
     def local(self) -> bool:

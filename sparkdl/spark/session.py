@@ -147,6 +147,14 @@ def driver_host(spark: SparkSession) -> str | None:
     return None if is_connect(spark) else conf(spark, "spark.driver.host")
 
 
+def driver_memory(spark: SparkSession) -> int:
+    """Return the bytes that the driver's JVM may take; over Connect what the settings say."""
+    jvm = None if is_connect(spark) else getattr(spark.sparkContext, "_jvm", None)
+    if jvm is None:
+        return conf_bytes(spark, "spark.driver.memory", "1g")
+    return int(jvm.java.lang.Runtime.getRuntime().maxMemory())
+
+
 def is_stopped(spark: SparkSession) -> bool:
     """Return whether the application of a classic session has been stopped; False over Connect, which does not say."""
     if is_connect(spark):

@@ -18,6 +18,7 @@ from sparkdl.train.config import TrainConfig
 
 _NEEDS_CLOSURE = {"lbfgs"}
 _NEEDS_SPARSE = {"sparseadam"}
+_TRAINED = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _PLATEAU = "ReduceLROnPlateau"
 
 
@@ -27,13 +28,20 @@ def trainable(module: nn.Module) -> list[nn.Parameter]:
     Raises
     ------
     NetworkError
-        There is none, or one has no size yet.
+        There is none, one has no size yet, or numbers that no optimizer changes.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     if not parameters:
         raise NetworkError("the network has no parameter to train: give it layers, or set requires_grad on some")
     if any(isinstance(p, nn.UninitializedParameter) for p in parameters):
         raise NetworkError("the network has lazy layers without sizes: run it once on an example before it is trained")
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad and parameter.dtype not in _TRAINED:
+            kind = str(parameter.dtype).removeprefix("torch.")
+            raise NetworkError(
+                f"the parameter {name!r} is {kind}, and only float32, float64, bfloat16 and float16 can be trained: "
+                "set requires_grad to False, or give another dtype (of complex numbers, real and imaginary parts)"
+            )
     return parameters
 
 

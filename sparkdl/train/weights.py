@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sparkdl.comm.backend import Backend
+from sparkdl.comm.wire import bytes_of, fill, is_dense, repeats, same
 
 Marks = Mapping[str, tuple[Tensor, int]]
 """Tensors that `state_dict` leaves out, as they were at some time: each with its version then."""
@@ -81,15 +82,20 @@ def changed_beside_state(module: nn.Module, since: Marks) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def broadcast_state(module: nn.Module, backend: Backend) -> None:
-    """Give all ranks rank 0's parameters and buffers, by one broadcast of their bytes."""
-    tensors = [*module.parameters(), *module.buffers()]
-    if backend.size == 1 or not tensors:
+    """Give all ranks rank 0's parameters and buffers: those that are dense by one broadcast of their bytes."""
+    if backend.size == 1:
         return
-    flat = [t.detach().contiguous().reshape(-1).view(torch.uint8) for t in tensors]
-    wire = torch.cat(flat)
-    backend.broadcast(wire)
-    for tensor, part in zip(tensors, wire.split([len(f) for f in flat]), strict=True):
-        tensor.copy_(part.clone().view(tensor.dtype).view(tensor.shape))
+    tensors = [*module.parameters(), *module.buffers()]
+    dense = [tensor for tensor in tensors if is_dense(tensor)]
+    flat = [bytes_of(tensor) for tensor in dense]
+    if any(len(part) for part in flat):
+        wire = torch.cat(flat)
+        backend.broadcast_bytes(wire)
+        for tensor, part in zip(dense, wire.split([len(part) for part in flat]), strict=True):
+            fill(tensor, part)
+    for tensor in tensors:
+        if not is_dense(tensor):
+            backend.broadcast(tensor)
 
 
 @torch.no_grad()
@@ -99,9 +105,9 @@ def _put(module: nn.Module, name: str, value: Tensor) -> None:
     present = getattr(layer, attribute, None)
     if not isinstance(present, Tensor):
         setattr(layer, attribute, value)
-    elif present.shape == value.shape and present.dtype == value.dtype and 0 not in present.stride():
+    elif present.shape == value.shape and present.dtype == value.dtype and not repeats(present):
         # Others may hold the same tensor. One that holds these numbers already has not changed.
-        if not torch.equal(present, value.to(present.device)):
+        if not same(present, value.to(present.device)):
             present.copy_(value)
     else:
         setattr(layer, attribute, value.to(present.device))

@@ -139,7 +139,7 @@ def test_an_interpreter_of_torch_runs_no_program_of_a_file(tmp_path: Path) -> No
         "torch.fx.graph_module:_CodeOnlyModule",
         "torch.jit._script:RecursiveScriptModule",
         "torch.ao.quantization.stubs:QuantStub",
-        "torch.nn.utils.parametrize:ParametrizationList",
+        "torch.nn.parallel.distributed:DistributedDataParallel",
     ],
 )
 def test_classes_of_torch_that_are_no_layers(name: str) -> None:

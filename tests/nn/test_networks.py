@@ -41,7 +41,7 @@ def test_sizes_make_a_network_that_takes_the_rows(name, shapes, params, rows):
 
 def test_own_arguments_win():
     assert MLP.sizes([(5,)], 3, {"outputs": 7}) == {"inputs": 5, "outputs": 7}
-    assert CNN.sizes([(2, 4, 4)], None, {"outputs": 2.0}) == {"shape": [2, 4, 4], "outputs": 2}
+    assert CNN.sizes([(2, 4, 4)], None, {"outputs": 2.0}) == {"shape": [2, 4, 4], "outputs": 2, "pooled": 8}
 
 
 def test_mlp_is_the_sequence_it_says():
@@ -49,6 +49,29 @@ def test_mlp_is_the_sequence_it_says():
     kinds = [type(layer).__name__ for layer in network.layers]
     assert kinds == ["Linear", "Tanh", "Dropout", "Linear"]
     assert network.layers[2].p == 0.25
+
+
+@pytest.mark.parametrize(
+    ("size", "given", "dense"),
+    [
+        (32, {}, 32 * 8 * 8),
+        (512, {}, 32 * 8 * 8),
+        (512, {"pooled": 16}, 32 * 16 * 16),
+        (64, {"pooled": None}, 32 * 16 * 16),
+    ],
+)
+def test_large_images_are_averaged_before_the_dense_layers(size, given, dense):
+    with torch.device("meta"):
+        network = CNN(**{**CNN.sizes([(3, size, size)], 10, {}), **given})
+        assert network(torch.empty(2, 3, size, size)).shape == (2, 10)
+    assert network.layers[0].in_features == dense
+
+
+def test_a_network_that_was_saved_without_the_average_has_none():
+    with torch.device("meta"):
+        network = CNN(shape=[3, 64, 64], outputs=10)
+    assert network.layers[0].in_features == 32 * 16 * 16
+    assert not any(isinstance(layer, torch.nn.AdaptiveAvgPool2d) for layer in network.modules())
 
 
 def test_an_image_and_its_flat_row_give_the_same():

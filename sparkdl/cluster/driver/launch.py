@@ -39,6 +39,8 @@ _log = logging.getLogger(__name__)
 
 _POLL = 0.5
 _UNLIMITED = 1 << 40
+_SMALL = 16 << 20
+"""Bytes of a result that Spark carries where a file costs nothing: the driver's JVM is left out of the rest."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,8 @@ def launch(
     min_procs : int, optional
         Ranks that are enough for a restart where the cluster has shrunk; all of them by default.
     result_folder : ResultFolder, optional
-        Where rank 0 may write what is more than half of ``spark.driver.maxResultSize``; the caller removes it. Without
-        it that is an error, except where driver and tasks share a host.
+        Where rank 0 may write what is more than `SessionFacts.result_limit`; the caller removes it. Without it that is
+        an error, except where driver and tasks share a host.
     ingest : Ingest, optional
         Rows that the tasks ingest before their ranks start; `RankContext.spool_sources` has them.
 
@@ -125,7 +127,7 @@ def launch(
         result_folder=b"" if folder is None else cloudpickle.dumps(folder),
         local_master=facts.local,
         prefork=facts.warm_ranks,
-        max_result_bytes=facts.result_limit or _UNLIMITED,
+        max_result_bytes=facts.result_limit if here is None else min(facts.result_limit, _SMALL),
         ingest=None if ingest is None else ingest.to_json(),
     )
     prewarm(spark, facts, job.function, job.env)

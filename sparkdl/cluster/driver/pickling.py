@@ -9,10 +9,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import cloudpickle
-
 from sparkdl.cluster.task.bootstrap import version_of
 from sparkdl.comm.registry import BACKENDS
+from sparkdl.comm.torch_pickle import TorchPickler, dumps
 from sparkdl.errors import SettingError
 
 _PACKAGES = ("sparkdl", "torch", "pyarrow", "cloudpickle", *(n for spec in BACKENDS.values() for n in spec.packages))
@@ -28,7 +27,7 @@ def pickle_arguments(kwargs: Mapping[str, Any]) -> bytes:
         If one cannot be pickled; it names the innermost value that is to blame, and where it is.
     """
     try:
-        blob: bytes = cloudpickle.dumps(dict(kwargs))
+        blob = dumps(dict(kwargs))
     except Exception as error:
         raise SettingError(
             f"{_blamed('', dict(kwargs), error)}. Create it inside the function that runs there, or send what it is "
@@ -60,7 +59,7 @@ def check_sendable(values: Mapping[str, Any]) -> None:
             ) from error
 
 
-class _Sketch(cloudpickle.Pickler):  # type: ignore[misc]
+class _Sketch(TorchPickler):
     """Pickles all but the tensors and what arrays hold: those can be sent, and may be large."""
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
 """What rank 0 returns where Spark would not carry it: by a file, which the rank writes and the driver takes away.
 
-Spark collects at most `spark.driver.maxResultSize` for each job. Where driver and tasks share a host, the file lies in
-the temporary folder and the driver opens it. Elsewhere only tasks are sure to have the file system and its credentials:
-they read it, a part for each job.
+Spark collects at most `spark.driver.maxResultSize` for each job, and its driver holds that several times over. Where
+driver and tasks share a host, the file lies in the temporary folder and the driver opens it. Elsewhere only tasks are
+sure to have the file system and its credentials: they read it, a part for each job.
 """
 
 from __future__ import annotations

@@ -187,6 +187,8 @@ class _Interrupts:
 def _run(channel: Channel, work: RunFunction) -> Returned:
     import cloudpickle
 
+    from sparkdl.comm import torch_pickle
+
     os.environ.update(work.env)
 
     def emit(record: Mapping[str, Any]) -> None:
@@ -206,13 +208,14 @@ def _run(channel: Channel, work: RunFunction) -> Returned:
     module, _, name = work.function.partition(":")
     function = getattr(importlib.import_module(module), name)
     value = function(context, **kwargs)
-    result = cloudpickle.dumps(value) if context.rank == 0 else b""
+    result = torch_pickle.dumps(value) if context.rank == 0 else b""
     limit = work.max_result_bytes
     if len(result) > limit:
         if folder is None:
             raise ClusterError(
                 f"rank 0 returned {len(result):,} bytes, but this driver takes {limit:,} (half of "
-                "spark.driver.maxResultSize): return less, save it from the rank, or raise that setting"
+                "spark.driver.maxResultSize and an eighth of spark.driver.memory at most): return less, save it from "
+                "the rank, or raise these settings"
             )
         result = cloudpickle.dumps(folder.write(result))
     return Returned(result)

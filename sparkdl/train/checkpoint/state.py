@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sparkdl.comm.backend import Backend
+from sparkdl.comm.wire import same
 from sparkdl.errors import PersistenceError
 from sparkdl.train.callbacks.callback import Callback, TrainState
 from sparkdl.train.checkpoint.exchange import gather
@@ -166,7 +167,7 @@ def _differing_buffers(parts: Parts) -> dict[str, Tensor]:
     for name, buffer in buffers.items():
         root = buffer.detach().clone()
         parts.backend.broadcast(root)
-        if not torch.equal(root, buffer):
+        if not same(root, buffer):
             differing[name] = buffer.detach()
     return differing
 

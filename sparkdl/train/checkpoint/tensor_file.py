@@ -26,7 +26,9 @@ _NAMES = {
     torch.uint64: "U64", torch.uint32: "U32", torch.uint16: "U16", torch.uint8: "U8",
     torch.bool: "BOOL", torch.float8_e4m3fn: "F8_E4M3", torch.float8_e5m2: "F8_E5M2", torch.complex64: "C64",
 }  # fmt: skip
-_DTYPES = {name: dtype for dtype, name in _NAMES.items()}
+DTYPES = frozenset(_NAMES)
+"""What the format has a name for."""
+_BY_NAME = {name: dtype for dtype, name in _NAMES.items()}
 
 
 def write_tensors(stream: IO[bytes], tensors: Mapping[str, Tensor]) -> tuple[int, int]:
@@ -110,7 +112,7 @@ def _checked(about: Any) -> tuple[torch.dtype, list[int], tuple[int, int]]:
     whole = all(type(each) is int and 0 <= each < 1 << 62 for each in [*shape, *offsets])
     if not whole or prod(each for each in shape if each) >= 1 << 62:
         raise ValueError(f"it describes a tensor as {about}")
-    return _DTYPES[about["dtype"]], shape, (offsets[0], offsets[1])
+    return _BY_NAME[about["dtype"]], shape, (offsets[0], offsets[1])
 
 
 class _Reader:

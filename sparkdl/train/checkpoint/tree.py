@@ -10,10 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparkdl.comm.wire import bytes_of, is_dense, parts_of
 from sparkdl.errors import PersistenceError
+from sparkdl.train.checkpoint.tensor_file import DTYPES
 
 _TENSOR, _PAIRS, _TUPLE, _COUNTER, _BYTES, _ARRAY = "$tensor", "$pairs", "$tuple", "$counter", "$bytes", "$array"
-_MARKS = frozenset({_TENSOR, _PAIRS, _TUPLE, _COUNTER, _BYTES, _ARRAY})
+_RAW, _SPARSE = "$raw", "$sparse"
+_MARKS = frozenset({_TENSOR, _PAIRS, _TUPLE, _COUNTER, _BYTES, _ARRAY, _RAW, _SPARSE})
 
 
 def flatten(value: Any, name: str) -> tuple[Any, dict[str, Tensor]]:
@@ -53,10 +56,7 @@ def _encode(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, Tensor):
-        if value.layout != torch.strided or value.is_quantized:
-            raise PersistenceError(f"{where} is a {value.layout} tensor, and a checkpoint holds dense ones")
-        tensors[where] = value.detach()
-        return {_TENSOR: where}
+        return _encode_tensor(value.detach(), where, tensors)
     if isinstance(value, np.generic):
         return _encode(value.item(), where, tensors)
     if isinstance(value, np.ndarray):
@@ -73,6 +73,19 @@ def _encode(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
         f"{where} is of type {type(value).__name__}: a checkpoint holds tensors, numbers and texts, also in lists and "
         "dicts"
     )
+
+
+def _encode_tensor(value: Tensor, where: str, tensors: dict[str, Tensor]) -> Any:
+    layout = str(value.layout).removeprefix("torch.")
+    if value.is_quantized or value.is_nested or value.is_mkldnn:
+        raise PersistenceError(f"{where} is a quantized or {layout} tensor, which a checkpoint does not hold")
+    if not is_dense(value):
+        return {_SPARSE: [layout, list(value.shape), _encode(parts_of(value), where, tensors)]}
+    if value.dtype in DTYPES:
+        tensors[where] = value
+        return {_TENSOR: where}
+    tensors[where] = bytes_of(value)
+    return {_RAW: [where, str(value.dtype).removeprefix("torch."), list(value.shape)]}
 
 
 def _encode_mapping(value: Mapping[Any, Any], where: str, tensors: dict[str, Tensor]) -> Any:
@@ -99,9 +112,24 @@ def _decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
         return tensors[content]
     if mark == _ARRAY:
         return tensors[content].numpy()
+    if mark == _RAW:
+        where, dtype, shape = content
+        return tensors[where].view(getattr(torch, dtype)).view(shape)
+    if mark == _SPARSE:
+        layout, shape, parts = content
+        return _decode_sparse(layout, shape, _decode(parts, tensors))
     if mark == _BYTES:
         return bytes.fromhex(content)
     if mark == _TUPLE:
         return tuple(_decode(each, tensors) for each in content)
     pairs = {key: _decode(each, tensors) for key, each in content}
     return Counter(pairs) if mark == _COUNTER else pairs
+
+
+def _decode_sparse(layout: str, shape: list[int], parts: list[Tensor]) -> Tensor:
+    if layout == "sparse_coo":
+        indices, values = parts
+        return torch.sparse_coo_tensor(indices, values, shape, check_invariants=True)
+    compressed, plain, values = parts
+    kind = getattr(torch, layout)
+    return torch.sparse_compressed_tensor(compressed, plain, values, size=shape, layout=kind, check_invariants=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from typing import Any
@@ -12,7 +13,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sparkdl.comm import wire
 from sparkdl.errors import PersistenceError
+from sparkdl.train.checkpoint.tensor_file import read_tensors, write_tensors
 from sparkdl.train.checkpoint.tree import flatten, unflatten
 
 _KEYS = st.one_of(st.text(max_size=5), st.integers(), st.booleans(), st.none(), st.floats(allow_nan=False))
@@ -67,7 +70,27 @@ def test_a_counter_comes_back_as_one() -> None:
     assert sorted(back.elements()) == [3, 3, 5]
 
 
-@pytest.mark.parametrize("value", [object(), {1j}, torch.eye(2).to_sparse(), {(1, 2): 3}])
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize("dtype", [torch.bool, torch.bfloat16, torch.complex128, torch.uint16, torch.float8_e5m2fnuz])
+def test_tensors_of_every_dtype_and_layout_come_back(dtype: torch.dtype) -> None:
+    dense = torch.tensor([[0, 1, 0], [1, 1, 0]]).to(dtype)
+    kept = [dense, dense.t(), dense[:1].expand(2, 3), dense[0, 0], dense[:0]]
+    if dtype not in (torch.uint16, torch.float8_e5m2fnuz):
+        kept += [dense.to_sparse(), dense.to_sparse_csr(), dense.to_sparse_csc()]
+    skeleton, tensors = flatten(kept, "state")
+    read = read_tensors(*written(tensors))
+    for value, back in zip(kept, unflatten(json.loads(json.dumps(skeleton)), read), strict=True):
+        assert (back.dtype, back.layout, back.shape) == (value.dtype, value.layout, value.shape)
+        assert wire.same(back, value)
+
+
+def written(tensors: dict[str, torch.Tensor]) -> tuple[io.BytesIO, int, int]:
+    stream = io.BytesIO()
+    size, crc = write_tensors(stream, tensors)
+    return io.BytesIO(stream.getvalue()), size, crc
+
+
+@pytest.mark.parametrize("value", [object(), {1j}, torch.ones(2).to_mkldnn(), {(1, 2): 3}])
 def test_refuses_what_it_cannot_hold_and_says_where(value: Any) -> None:
     with pytest.raises(PersistenceError, match=r"state\.callbacks\.0"):
         flatten({"callbacks": [value]}, "state")
