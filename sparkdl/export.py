@@ -8,24 +8,29 @@ import os
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from sparkdl.comm.wire import size_of
+from sparkdl.data.types import type_of
 from sparkdl.errors import NetworkError, PersistenceError, SettingError, invalid, one_of
 from sparkdl.network.check import outputs_of
-from sparkdl.schema import DataSchema, Field
+from sparkdl.network.seeding import seeded
+from sparkdl.schema import DataSchema
 
 ONNX, TORCHSCRIPT, PT2 = "onnx", "torchscript", "pt2"
 
 ROWS = (5, 1, 8)
 """Rows of the batches on which a file is compared with the network; the first one is its example."""
 
+_TOPS = (10_000, 1_000, 100, 30, 10, 5, 3, 2, 1)
+"""Below which integers are drawn: the first of them that the network takes."""
 _FILTERS = threading.Lock()
 _TOLERANCE = 1e-4
 _PROTOBUF_LIMIT = 1 << 30
@@ -43,7 +48,8 @@ def export_network(module: nn.Module, schema: DataSchema, path: str | os.PathLik
     module : nn.Module
         On the CPU, in evaluation mode; left as it is.
     schema : DataSchema
-        Of its inputs, shapes known. The file takes (rows, *shape) tensors, any number of rows.
+        Of its inputs, shapes known. The file takes (rows, *shape) tensors, any number of rows, masks as bool; for
+        vectors that stay sparse it takes dense ones.
     path : str or PathLike
         Where to, on this machine; its folder is made.
     form : str
@@ -62,16 +68,18 @@ def export_network(module: nn.Module, schema: DataSchema, path: str | os.PathLik
     if form not in writers:
         raise SettingError(invalid("format", form, one_of(writers)))
     target = _target(path)
-    batches = [tuple(_random(field, rows) for field in schema.inputs) for rows in ROWS]
+    batches = _batches(module, schema)
     names = [field.name for field in schema.inputs]
     target.parent.mkdir(parents=True, exist_ok=True)
     # Beside the target, so that the file appears there whole.
     with tempfile.TemporaryDirectory(prefix=".sparkdl-export-", dir=target.parent) as folder:
         written = Path(folder) / target.name
         with torch.no_grad(), _explained(module, form):
-            run = writers[form](module, batches[0], names, written)
+            sparse = tuple(field.sparse for field in schema.inputs)
+            reference = _Sparse(module, sparse) if any(sparse) else module
+            run = writers[form](_of_dense(module, reference, batches[0], form), batches[0], names, written)
             for batch in batches:
-                _compare(outputs_of(module(*batch)), run(batch), form)
+                _compare(outputs_of(reference(*batch)), run(batch), form)
         for part in sorted(Path(folder).iterdir(), key=lambda part: part == written):
             part.replace(target.parent / part.name)
 
@@ -86,10 +94,84 @@ def _target(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _random(field: Field, rows: int) -> torch.Tensor:
-    shape = (rows, *field.shape)
-    # Whole numbers are often indices, and 0 is the one that every table has.
-    return torch.rand(shape) if field.dtype == "float32" else torch.zeros(shape, dtype=torch.int64)
+class _Sparse(nn.Module):
+    """A network whose sparse inputs are given dense."""
+
+    def __init__(self, network: nn.Module, sparse: tuple[bool, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.sparse = sparse
+        self.training = network.training
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        return self.network(*(x.to_sparse() if own else x for x, own in zip(inputs, self.sparse, strict=True)))
+
+
+class _Dense(nn.Module):
+    """A network that is made for sparse inputs, on dense ones: a graph has no sparse products."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.training = network.training
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        with _DenseProducts():
+            return self.network(*inputs)
+
+
+class _DenseProducts(TorchFunctionMode):
+    _DENSE: ClassVar[dict[Any, Any]] = {torch.sparse.mm: torch.mm, torch.sparse.addmm: torch.addmm}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self._DENSE.get(func, func)(*args, **(kwargs or {}))
+
+
+def _of_dense(module: nn.Module, reference: nn.Module, batch: Tensors, form: str) -> nn.Module:
+    """Return what is written: the network itself, where it takes dense tensors in place of sparse ones."""
+    if reference is module:
+        return module
+    dense = _Dense(module)
+    try:
+        dense(*batch)
+    except Exception as error:
+        if form == TORCHSCRIPT:
+            return reference
+        raise NetworkError(
+            f"{type(module).__name__} takes sparse tensors and no dense ones, and {form} has none "
+            f"({type(error).__name__}): export it as {TORCHSCRIPT!r}, or let forward take dense tensors too"
+        ) from error
+    return dense
+
+
+def _batches(module: nn.Module, schema: DataSchema) -> list[Tensors]:
+    """Return batches of random rows, with the largest integers that the network takes (an embedding has so many)."""
+    tops = dict.fromkeys((field.name for field in schema.inputs), 1)
+
+    def batch(rows: int) -> Tensors:
+        return tuple(type_of(field).drawn(field, rows, tops[field.name]) for field in schema.inputs)
+
+    for field in schema.inputs:
+        if field.dtype != "int64":
+            continue
+        for top in _TOPS:
+            tops[field.name] = top
+            # All of them up to the largest, so that none is beyond what the network has.
+            if top == 1 or _takes(module, schema, {**tops, field.name: -top}):
+                break
+    with seeded(0):
+        return [batch(rows) for rows in ROWS]
+
+
+def _takes(module: nn.Module, schema: DataSchema, tops: Mapping[str, int]) -> bool:
+    given = [type_of(field).drawn(field, 1, tops[field.name]) for field in schema.inputs]
+    given = [x.to_sparse() if field.sparse else x for x, field in zip(given, schema.inputs, strict=True)]
+    try:
+        with torch.no_grad():
+            outputs = outputs_of(module(*given))
+    except Exception:
+        return False
+    return all(bool(torch.isfinite(output).all()) for output in outputs)
 
 
 @contextmanager

@@ -14,9 +14,10 @@ from torch import nn
 
 from sparkdl import TorchModel
 from sparkdl.errors import NetworkError, PersistenceError, SettingError
+from sparkdl.export import _batches
 from sparkdl.network import check, resolve
 from sparkdl.network.check import outputs_of
-from sparkdl.schema import ARRAY, IMAGE, INPUT, SCALAR, DataSchema, Field
+from sparkdl.schema import ARRAY, IMAGE, INPUT, MASK, SCALAR, VECTOR, DataSchema, Field
 
 
 def schema_of(**inputs: tuple[str, tuple[int, ...]]) -> DataSchema:
@@ -44,6 +45,40 @@ class Tables(nn.Module):
         return {"wide": self.layers(wide), "sum": wide.sum(1)}
 
 
+class Words(nn.Module):
+    """Words of a padded sentence, and what of it is padding, as a transformer takes them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(13, 4)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, words: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        assert mask.dtype == torch.bool
+        return self.head(self.table(words).masked_fill(~mask[:, :, None], 0.0).sum(1) / mask.sum(1, keepdim=True))
+
+
+class Terms(nn.Module):
+    """Takes vectors that stay sparse, or dense ones too."""
+
+    def __init__(self, own: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(6, 2))
+        self.own = own
+
+    def forward(self, terms: torch.Tensor) -> torch.Tensor:
+        if self.own and not torch.jit.is_tracing():
+            assert terms.layout is torch.sparse_coo
+        return torch.sparse.mm(terms, self.weight)
+
+
+class Odd(nn.Module):
+    """Computes with integers as few networks do: an exporter that took a constant for them would be wrong."""
+
+    def forward(self, number: torch.Tensor) -> torch.Tensor:
+        return torch.where(number % 2 == 1, number * 0.5, -1.0)
+
+
 class ByValue(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * 2 if float(x.sum()) > 8 else x
@@ -59,9 +94,19 @@ class Noisy(nn.Module):
         return x + torch.rand_like(x)
 
 
+WORDS = DataSchema(
+    (
+        Field("words", INPUT, ARRAY, ("words",), "int64", (7,)),
+        Field("words_mask", INPUT, MASK, ("words",), "bool", (7,), (ARRAY,)),
+    )
+)
+SPARSE = DataSchema((Field("terms", INPUT, VECTOR, ("terms",), "float32", (6,), entries=3, sparse=True),))
 MODELS: dict[str, Callable[[], TorchModel]] = {
     "two inputs of one mlp": lambda: model_of("mlp", schema_of(a=("float32", (3,)), b=("float32", (2,))), 2),
     "images": lambda: model_of("cnn", schema_of(image=("float32", (3, 8, 8))), 4),
+    "words with a mask": lambda: model_of(Words(), WORDS),
+    "sparse vectors": lambda: model_of(Terms(), SPARSE),
+    "integers": lambda: model_of(Odd(), schema_of(number=("int64", (1,)))),
     "an index, two outputs": lambda: model_of(Tables(), schema_of(index=("int64", (1,)), numbers=("float32", (2,)))),
 }
 
@@ -108,6 +153,33 @@ def test_a_file_that_would_differ_is_not_left(network: nn.Module, form: str, wor
     with pytest.raises(NetworkError, match=words):
         model.exportModel(tmp_path / "net", form)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_integers_are_compared_up_to_the_largest_that_the_network_takes(tmp_path: Path) -> None:
+    class ByIndex(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(40, 2)
+
+        def forward(self, index: torch.Tensor) -> torch.Tensor:
+            seen = self.table(index[:, 0])
+            return seen if int(index.sum()) > 40 else seen * 2
+
+    model = model_of(ByIndex(), schema_of(index=("int64", (1,))))
+    with pytest.raises(NetworkError, match="output 0 of the torchscript file is up to"):
+        model.exportModel(tmp_path / "net", "torchscript")
+    tables = [batch[0] for batch in _batches(model.network, model._trained.schema)]  # type: ignore[union-attr]
+    assert all(int(table.min()) >= 0 and int(table.max()) in range(1, 40) for table in tables)
+
+
+def test_a_network_of_sparse_tensors_alone(tmp_path: Path) -> None:
+    model = model_of(Terms(own=True), SPARSE)
+    with pytest.raises(NetworkError, match="takes sparse tensors and no dense ones, and onnx has none .*'torchscript'"):
+        model.exportModel(tmp_path / "net", "onnx")
+    model.exportModel(tmp_path / "net", "torchscript")
+    loaded: Any = torch.jit.load(str(tmp_path / "net"))
+    terms = torch.tensor([[0.0, 1, 0, 2, 0, 0], [0, 0, 0, 0, 0, 3]])
+    torch.testing.assert_close(loaded(terms), model.network(terms.to_sparse()))
 
 
 def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

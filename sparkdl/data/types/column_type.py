@@ -178,3 +178,13 @@ class ColumnType(ABC):
 
         tensor = torch.from_numpy(values)
         return tensor.to_sparse() if field.sparse else tensor
+
+    def drawn(self, field: Field, rows: int, top: int) -> torch.Tensor:
+        """Return random rows, dense; integers below `top`, or if it is negative all the largest of those below -top."""
+        import torch
+
+        shape = (rows, *field.shape)
+        if field.dtype == "int64":
+            return torch.randint(top, shape) if top > 0 else torch.full(shape, -top - 1)
+        numbers = torch.rand(shape, dtype=getattr(torch, field.dtype))
+        return numbers * (torch.rand(shape) < 0.5) if field.sparse else numbers

@@ -65,6 +65,11 @@ class MaskType(ColumnType):
 
         return torch.from_numpy(values).to(torch.bool)
 
+    def drawn(self, field: Field, rows: int, top: int) -> torch.Tensor:
+        import torch
+
+        return torch.arange(field.shape[0]) < torch.randint(1, field.shape[0] + 1, (rows, 1))
+
     def _own(self, column: pa.Array, field: Field) -> npt.NDArray[np.bool_]:
         own: npt.NDArray[np.bool_] = np.arange(field.shape[0]) < arrow.dense(arrow.sizes(column), "int64", ())[:, None]
         return own
