@@ -10,7 +10,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 import sparkdl
 
@@ -119,3 +119,40 @@ def cpu_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.mkdir(parents=True)
     (folder / "version.py").write_text("__version__ = '9.9+cpu'\ncuda = None\nhip = None\n")
     monkeypatch.setattr(torch, "__spec__", ModuleSpec("torch", None, origin=str(folder / "__init__.py")))
+
+
+@pytest.fixture
+def rows_planned_slowly(spark: SparkSession, tmp_path: Path) -> DataFrame:
+    """Rows that take seconds to plan, of which the file "planning" is the beginning, and a minute to read."""
+    from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
+
+    begun = str(tmp_path / "planning")
+
+    class Reader(DataSourceReader):
+        def partitions(self):  # type: ignore[no-untyped-def]
+            import pathlib
+            import time
+
+            pathlib.Path(begun).touch()
+            time.sleep(4)
+            return [InputPartition(0)]
+
+        def read(self, partition):  # type: ignore[no-untyped-def]
+            import time
+
+            time.sleep(60)
+            yield (0,)
+
+    class Source(DataSource):
+        @classmethod
+        def name(cls) -> str:
+            return "sparkdl_slow"
+
+        def schema(self) -> str:
+            return "id long"
+
+        def reader(self, schema):  # type: ignore[no-untyped-def]
+            return Reader()
+
+    spark.dataSource.register(Source)
+    return spark.read.format("sparkdl_slow").load()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from sparkdl.spark.facts import SessionFacts
 
 _changing = threading.Lock()
+_PLANNING_SECONDS = 60.0
+"""For a job that was interrupted before it began."""
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 
 
@@ -259,6 +263,26 @@ def cancel_tag(spark: SparkSession, tag: str) -> None:
             spark.interruptTag(tag)
         else:
             spark.sparkContext.cancelJobsWithTag(tag)
+
+
+@contextlib.contextmanager
+def ends_with_interrupt(spark: SparkSession) -> Iterator[None]:
+    """Let Ctrl-C end the jobs that this thread starts in the block, those too that Spark has yet to plan then."""
+    tag = f"sparkdl-{secrets.token_hex(8)}"
+    with job_tag(spark, tag):
+        try:
+            yield
+        except KeyboardInterrupt:
+            threading.Thread(target=_cancel_for_a_while, args=(spark, tag), name="sparkdl-cancel", daemon=True).start()
+            raise
+
+
+def _cancel_for_a_while(spark: SparkSession, tag: str) -> None:
+    # Nobody hears any more whether there is such a job, or one to come.
+    deadline = time.monotonic() + _PLANNING_SECONDS
+    while time.monotonic() < deadline and not is_stopped(spark):
+        cancel_tag(spark, tag)
+        time.sleep(0.2)
 
 
 def in_this_session(spark: SparkSession, function: Callable[[], Any]) -> Callable[[], Any]:

@@ -29,6 +29,7 @@ from sparkdl.errors import SettingError
 from sparkdl.schema import DataSchema
 from sparkdl.spark.columns import column
 from sparkdl.spark.executors import computing_rows
+from sparkdl.spark.session import ends_with_interrupt
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -171,7 +172,7 @@ def selected(
 
 def entries_of(packed: DataFrame) -> list[dict[str, Any]]:
     """Run the tasks and return what they say; `packed` has one column, "entry"."""
-    with computing_rows():
+    with computing_rows(), ends_with_interrupt(packed.sparkSession):
         rows = packed.collect()
     return [json.loads(row["entry"]) for row in rows]
 
