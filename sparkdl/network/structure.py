@@ -94,6 +94,7 @@ class _Describer:
         return NotImplemented
 
     def layer(self, module: nn.Module, index: str) -> dict[str, Any]:
+        module = _before_compiling(module)
         if id(module) in self._layers:
             return {"$": "same_layer", "v": self._layers[id(module)]}
         parametrized = is_parametrized(module)
@@ -210,6 +211,13 @@ class _Builder:
         made = nn.Parameter(saved, value["grad"]) if value["parameter"] else saved.requires_grad_(value["grad"])
         self._made[name] = made
         return made
+
+
+def _before_compiling(module: nn.Module) -> nn.Module:
+    """Return the network that ``torch.compile`` was given: what it has made of it belongs to this process."""
+    while f"{type(module).__module__}:{type(module).__qualname__}" == "torch._dynamo.eval_frame:OptimizedModule":
+        module = module.get_submodule("_orig_mod")
+    return module
 
 
 def _check_paths(network: nn.Module) -> None:

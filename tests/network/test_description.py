@@ -228,3 +228,15 @@ def test_registered_local_class_is_found() -> None:
     made = resolve(Local, {}, schema(4))
     same(made.module, round_trip(made.module, made.reference), torch.randn(2, 4))
     same(made.module, round_trip(made.module), torch.randn(2, 4))
+
+
+def test_a_compiled_network_is_saved_as_what_was_compiled() -> None:
+    inner = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    module = nn.Sequential(torch.compile(inner, backend="eager"), nn.Linear(4, 1))
+    rows = torch.randn(3, 4)
+    expected = module(rows)
+    for compiled in (module, torch.compile(module, backend="eager")):
+        described = describe(compiled, Reference(STRUCTURE))
+        assert not described.pickle_only
+        assert "OptimizedModule" not in json.dumps(described.json)
+        torch.testing.assert_close(round_trip(compiled)(rows), expected)
