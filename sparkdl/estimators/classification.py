@@ -15,7 +15,6 @@ from sparkdl.params.stages import ClassifierParams
 from sparkdl.preflight.network import check_logits
 from sparkdl.preflight.rows import balanced_weights, count_classes
 from sparkdl.preflight.settings import check_classes
-from sparkdl.schema import SCALAR
 from sparkdl.scoring.outputs import ClassificationHead, Head
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ class TorchClassifier(ClassifierParams, TrainingStage[TorchClassificationModel])
 
     def _declared(self, config: TrainConfig, schema: DataSchema, columns: StructType) -> TrainConfig:
         (label,) = schema.labels
-        if label.kind != SCALAR:
+        if not type_of(label).stackable:
             said = (
                 f"holds {type_of(label).plural}, and TorchClassifier learns the index of one class: "
                 "give the column that OneHotEncoder was made from, or use TorchEstimator for several labels at once"
