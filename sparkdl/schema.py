@@ -31,7 +31,9 @@ IMAGE = "image"
 IMAGE_PARTS = frozenset({"height", "width", "nChannels", "mode", "data"})
 """What Spark's image struct has."""
 MASK = "mask"
-"""Which elements of a padded array or vector are its own and not padding; a row is (k,), uint8 as stored, bool."""
+"""Which elements of a padded array or vector are its own and not padding; a row is (k,), uint8 as stored, bool.
+
+The elements of an array of arrays are arrays."""
 
 DATE, TIMESTAMP, TIMESTAMP_NTZ = "date", "timestamp", "timestamp_ntz"
 """Types that are counted: days since 1970-01-01, whole seconds since 1970-01-01 00:00:00 (UTC; as written for NTZ)."""

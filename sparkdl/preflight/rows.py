@@ -161,13 +161,12 @@ def _check_shapes(field: Field, counts: Sequence[FieldCount]) -> None:
         shapes.update(count.shapes)
     if len(shapes) == 1 and "0" in next(iter(shapes)).split(","):
         raise _wrong(field, f"holds {type_of(field).plural} without elements: fill them, or leave the column out")
-    if len(shapes) < 2:
+    if len(shapes) < 2 and "?" not in "".join(shapes):
         return
     named = ", ".join(f"{shape.replace(',', ' x ')} ({_rows(rows)})" for shape, rows in shapes.most_common(MAX_NAMED))
     more = f" and {len(shapes) - MAX_NAMED} others" if len(shapes) > MAX_NAMED else ""
     kind = type_of(field)
-    padding = ", or set padValue" if kind.paddable and field.role == INPUT and len(field.shape) == 1 else ""
-    raise _wrong(field, f"holds {kind.unequal}: {named}{more}: {kind.make_equal}{padding}")
+    raise _wrong(field, f"holds {kind.unequal}: {named}{more}: {kind.remedy(field, shapes, 'padValue')}")
 
 
 def _check_weights(field: Field, counts: Iterable[FieldCount]) -> None:

@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 from torch import nn
 
 from sparkdl import TorchRegressionModel, TorchRegressor
+from sparkdl.estimators.model import load_local
 
 FIRST_DAY, FIRST_SECOND = 19_723, 1_700_000_000
 TRUTH = [1.0, -2.0, 3.0, -1.0]
@@ -41,6 +42,22 @@ class Told(nn.Module):
         mean = (words.float() * own).sum(1, keepdim=True) / own.sum(1, keepdim=True)
         seen = torch.cat([mean, (day - FIRST_DAY).float() / 200, (at - FIRST_SECOND).float() / 10, price], 1)
         return (seen @ self.weight)[:, None]
+
+
+class Boxes(nn.Module):
+    """Learns how the label was made of the mean of each row's own boxes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2))
+
+    def forward(self, boxes: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        assert (boxes.shape[1:], mask.shape[1:], mask.dtype) == ((3, 2), (3,), torch.bool)
+        # The padding tells on which side of the mask a number stands.
+        assert (boxes[~mask] == -5).all()
+        own = mask.unsqueeze(2).float()
+        mean = (boxes * own).sum(1) / own.sum(1).clamp(min=1)
+        return (mean @ self.weight)[:, None]
 
 
 class Terms(nn.Module):
@@ -103,6 +120,41 @@ def test_masks_times_and_decimals(spark: SparkSession, tmp_path: Path, ranks: in
     assert model.network is not None
     assert model.network.weight.tolist() == pytest.approx(TRUTH, abs=0.02)
     check(model, frame, tmp_path / "model")
+
+
+@pytest.mark.parametrize("feed", ["parquet", "direct"])
+def test_arrays_of_arrays_are_padded(spark: SparkSession, tmp_path: Path, feed: str) -> None:
+    rng = np.random.default_rng(8)
+    rows = []
+    for number in range(60):
+        boxes = rng.uniform(0, 1, (number % 4, 2)).astype(np.float32)
+        mean = boxes.mean(0) if len(boxes) else np.zeros(2)
+        rows.append((number, boxes.tolist(), float(mean @ [2.0, -1.0])))
+    frame = spark.createDataFrame(rows, "id long, boxes array<array<float>>, label double").repartition(2)
+    model = TorchRegressor(
+        module=Boxes(),
+        featuresCol="boxes",
+        padValue=-5,
+        padMask=True,
+        optimizer="adam",
+        learningRate=0.1,
+        batchSize=20,
+        epochs=60,
+        numProcs=1,
+        backend="local",
+        feed=feed,
+        verbose=0,
+    ).fit(frame)
+    check(model, frame, tmp_path / "model")
+    assert model.network is not None
+    by_hand = np.full((60, 3, 2), -5, np.float32)
+    for number, boxes, _ in rows:
+        by_hand[number, : len(boxes)] = np.reshape(boxes, (-1, 2))
+    mask = np.arange(3) < np.array([len(boxes) for _, boxes, _ in rows])[:, None]
+    wanted = model.network(torch.from_numpy(by_hand), torch.from_numpy(mask)).flatten().tolist()
+    local = load_local(tmp_path / "model").predict({"boxes": [boxes for _, boxes, _ in rows]})
+    assert np.asarray(local["prediction"]).tolist() == pytest.approx(wanted, abs=1e-6)
+    assert [prediction for _, prediction in scored(model, frame)] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_wide_sparse_vectors_and_a_decimal_label(spark: SparkSession, tmp_path: Path) -> None:

@@ -70,9 +70,13 @@ def test_ragged_arrays_are_named_with_their_lengths() -> None:
         {"features": FieldCount(shapes={"3,2,2": 9, "3,4,4": 1})}, PICTURE
     )
     assert refused({"label": FieldCount(shapes=shapes)}, padValue=0.0).endswith(": make them equal")
-    assert refused({"features": FieldCount(shapes={"2,3": 1, "2,4": 1})}, GRID, padValue=0.0).endswith(
-        ": make them equal"
+    inside = ": make them equal in all dimensions but the first, which padValue pads"
+    assert refused({"features": FieldCount(shapes={"2,3": 1, "2,4": 1})}, GRID, padValue=0.0).endswith(inside)
+    assert refused({"features": FieldCount(shapes={"2,?": 10})}, GRID) == (
+        "column 'x' holds arrays of different lengths: 2 x ? (10 rows)" + inside
     )
+    several = {"2,3": 5, "1,3": 3, "0,0": 1, "other": 1}
+    assert refused({"features": FieldCount(shapes=several)}, GRID).endswith(": make them equal, or set padValue")
 
 
 def test_weights() -> None:

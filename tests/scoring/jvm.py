@@ -16,7 +16,7 @@ from sparkdl.errors import SparkDLError
 from sparkdl.network import Reference
 from sparkdl.network.resolve import STRUCTURE
 from sparkdl.persistence import write_network
-from sparkdl.schema import Field
+from sparkdl.schema import MASK, Field
 from sparkdl.scoring.outputs import ClassificationHead, GenericHead, OutputColumn
 
 
@@ -48,7 +48,7 @@ def by_jvm(
     try:
         bound = scoring.Inputs.bound(
             _sequence(jvm, trained),
-            _sequence(jvm, [_sequence(jvm, field.columns) for field in fields]),
+            _sequence(jvm, [_sequence(jvm, field.columns) for field in fields if field.kind != MASK]),
             "inputCols",
             frame._jdf.schema(),
         )

@@ -22,8 +22,8 @@ from pyspark.sql import functions as F
 from torch import nn
 
 from sparkdl.errors import SparkDLError
-from sparkdl.schema import ARRAY, IMAGE, INPUT, SCALAR, STACKED, VECTOR, Field
-from sparkdl.scoring.inputs import bound_field
+from sparkdl.schema import ARRAY, IMAGE, INPUT, MASK, SCALAR, STACKED, VECTOR, Field
+from sparkdl.scoring.inputs import bound_inputs
 from sparkdl.scoring.outputs import ClassificationHead, GenericHead, OutputColumn
 from sparkdl.scoring.score_plan import ScoringPlan
 from sparkdl.scoring.scorer import ScorerSettings
@@ -47,7 +47,7 @@ def by_python(
     layers: dict[str, OutputColumn] | None = None,
     repair: dict[str, float] | None = None,
 ) -> DataFrame:
-    bound = tuple(bound_field(field, field.columns, frame.schema) for field in fields)
+    bound = bound_inputs(fields, [field.columns for field in fields if field.kind != MASK], frame.schema)
     inner = layers or {}
     settings = ScorerSettings(batch_size=3, layers=tuple(inner))
     plan = ScoringPlan(bound, head, tuple(inner.values()), settings, invalid, **repair or {})
@@ -237,6 +237,25 @@ def test_rows_of_another_length(spark: SparkSession, scored: Scored) -> None:
         scored(frame, network, fields, head, repair={"pad_value": 0.5}).collect()
     short = scored(frame.filter(F.size("x") < 3), network, fields, head, repair={"pad_value": 0.5}).collect()
     assert [row["y"] for row in short] == [[1.0, 2.0], [1.0, 0.5]]
+
+
+class Boxes(nn.Module):
+    def forward(self, boxes: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return boxes + 100 * mask.unsqueeze(2)
+
+
+def test_pad_arrays_of_arrays(spark: SparkSession, scored: Scored) -> None:
+    rows = [([[1.0, 2.0]],), ([],), ([[1.0, 2.0], [3.0, 4.0]],), ([[1.0]],), ([[1.0, 2.0]] * 3,)]
+    frame = spark.createDataFrame(rows, "x array<array<double>>").coalesce(1)
+    fields = [field(ARRAY, ("x",), (2, 2)), Field("x (mask)", INPUT, MASK, ("x",), "bool", (2,), (ARRAY,))]
+    head, repair = GenericHead(("y",), ((2, 2),)), {"pad_value": 0.5}
+    right = frame.filter("size(x) = 0 or (size(x) < 3 and size(get(x, 0)) = 2)")
+    assert [row["y"] for row in scored(right, Boxes(), fields, head, repair=repair).collect()] == [
+        *([[101, 102], [0.5, 0.5]], [[0.5, 0.5], [0.5, 0.5]], [[101, 102], [103, 104]])
+    ]
+    wrong = frame.filter("size(x) = 3 or size(get(x, 0)) = 1")
+    with pytest.raises(PythonException, match="column 'x' has 2 of 2 rows of length 1x1, 3x2, 2x2 is needed"):
+        scored(wrong, Boxes(), fields, head, repair=repair).collect()
 
 
 @pytest.mark.parametrize(

@@ -183,14 +183,19 @@ def with_rows(array: pa.Array, dtype: str, shape: tuple[int, ...], value: float)
     return _longer(_as(inner, dtype), counts, np.where(own, shape[0], counts), _constant(dtype, shape[1:], value), None)
 
 
-def padded(array: pa.Array, dtype: str, length: int, value: float) -> pa.Array:
-    """Return lists of numbers with `value` behind the elements of shorter ones; nulls stay, longer ones too."""
+def padded(array: pa.Array, dtype: str, shape: tuple[int, ...], value: float) -> pa.Array:
+    """Return lists, nested ``len(shape)`` deep, with `value` behind the parts of rows of fewer than ``shape[0]``.
+
+    Nulls stay, longer rows too, and those whose parts are not of the shape ``shape[1:]``: they keep their own.
+    """
     own, counts = _nulls(array), lengths(array)
-    short = counts < length if own is None else (counts < length) & ~own
+    short = counts < shape[0] if own is None else (counts < shape[0]) & ~own
+    if len(shape) > 1 and short.any():
+        short &= (counts == 0) | (row_shapes(array, len(shape))[:, 1:] == shape[1:]).all(axis=1)
     if not short.any():
         return array
-    longer = np.where(short, length, counts)
-    return _longer(_as(array.flatten(), dtype), counts, longer, _constant(dtype, (), value), own)
+    longer = np.where(short, shape[0], counts)
+    return _longer(_as(array.flatten(), dtype), counts, longer, _constant(dtype, shape[1:], value), own)
 
 
 def _as(array: pa.Array, dtype: str) -> pa.Array:

@@ -192,9 +192,9 @@ def _check_counts(field: Field, count: FieldCount, fill_value: float | None) -> 
             raise DataError(f"{column} has {count.nulls:,} rows with a null, and {said}")
         remedy = "remove them, or set fill_value" if type_of(field).fillable else "remove them"
         raise DataError(f"{column} has {count.nulls:,} rows with a null: {remedy}")
-    if len(count.shapes) > 1:
+    if len(count.shapes) > 1 or "?" in "".join(count.shapes):
         shown = ", ".join(f"{shape.replace(',', ' x ')} ({n:,} rows)" for shape, n in list(count.shapes.items())[:4])
         others = " and others" if len(count.shapes) > 4 or OTHER in count.shapes else ""
         kind = type_of(field)
-        remedy = f"{kind.make_equal}, or set pad_value" if kind.paddable else kind.make_equal
+        remedy = kind.remedy(field, count.shapes, "pad_value")
         raise DataError(f"{column} holds {kind.unequal}: {shown}{others}: {remedy}")

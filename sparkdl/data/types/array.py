@@ -69,7 +69,9 @@ class ArrayType(ColumnType):
         return arrow.with_rows(column, field.dtype, field.shape, value) if field.known else column
 
     def padded(self, column: pa.Array, field: Field, value: float) -> pa.Array:
-        return arrow.padded(column, field.dtype, field.shape[0], value) if len(field.shape) == 1 else column
+        column = arrow.with_type(column, field.dtype, len(field.shape))
+        fits = arrow.depth(column.type) == len(field.shape)
+        return arrow.padded(column, field.dtype, field.shape, value) if fits else column
 
     def shapes(self, column: pa.Array, field: Field) -> npt.NDArray[np.int64]:
         return arrow.row_shapes(column, len(field.shape))

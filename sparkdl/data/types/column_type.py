@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from sparkdl.data.convert import arrow
-from sparkdl.schema import Field
+from sparkdl.schema import INPUT, Field
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +56,7 @@ class ColumnType(ABC):
     fillable: ClassVar[bool] = True
     """Whether a value can stand for a null."""
     paddable: ClassVar[bool] = False
-    """Whether shorter rows can be padded, if a row has one dimension."""
+    """Whether shorter rows can be padded, in their first dimension."""
     derived: ClassVar[bool] = False
     """Whether it tells of another field's columns, so that its nulls are theirs."""
     stackable: ClassVar[bool] = False
@@ -115,7 +115,7 @@ class ColumnType(ABC):
         return column
 
     def padded(self, column: pa.Array, field: Field, value: float) -> pa.Array:
-        """Return the column with `value` behind the elements of rows that are shorter than the field's shape."""
+        """Return the column with `value` behind the elements of rows that have too few for the field's shape."""
         return column
 
     def shapes(self, column: pa.Array, field: Field) -> npt.NDArray[np.int64]:
@@ -125,6 +125,15 @@ class ColumnType(ABC):
     def first_shape(self, column: pa.Array, field: Field) -> tuple[int, ...] | None:
         """Return the shape of the first row, -1 where a dimension differs within it; None if it cannot be decoded."""
         return tuple(int(dimension) for dimension in self.shapes(column.slice(0, 1), field)[0])
+
+    def remedy(self, field: Field, shapes: Iterable[str], padding: str) -> str:
+        """Return what can be done about rows of several shapes, as manifests write them; `padding` is a setting."""
+        if not self.paddable or field.role != INPUT:
+            return self.make_equal
+        parts = {shape.partition(",")[2] for shape in shapes if "," in shape and not shape.startswith("0,")}
+        if len(parts) < 2 and not any("?" in part for part in parts):
+            return f"{self.make_equal}, or set {padding}"
+        return f"{self.make_equal} in all dimensions but the first, which {padding} pads"
 
     # Packed rows
 

@@ -1,4 +1,7 @@
-"""Which elements of a padded array or vector are its own: a row is (k,), uint8 as stored, bool as a tensor."""
+"""Which elements of a padded array or vector are its own: a row is (k,), uint8 as stored, bool as a tensor.
+
+The elements of an array of arrays are arrays.
+"""
 
 from __future__ import annotations
 

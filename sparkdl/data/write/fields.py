@@ -185,12 +185,13 @@ def _times(types: Sequence[DataType]) -> tuple[str, ...]:
 
 
 def _masks(fields: Sequence[Field]) -> list[Field]:
-    padded = [f for f in fields if type_of(f).paddable and len(f.shape) == 1]
+    padded = [f for f in fields if type_of(f).paddable]
     if not padded:
         raise SettingError("padMask is set, and no input is an array or a vector that could be padded: leave it out")
     names = [_free(f.name, "mask", fields) for f in padded]
     return [
-        Field(name, INPUT, MASK, f.columns, "bool", f.shape, (f.kind,)) for name, f in zip(names, padded, strict=True)
+        Field(name, INPUT, MASK, f.columns, "bool", f.shape[:1], (f.kind,))
+        for name, f in zip(names, padded, strict=True)
     ]
 
 

@@ -56,7 +56,7 @@ class RowTask:
     count_classes : tuple of str
         Scalar labels whose values are counted.
     fill_value, pad_value : float or None
-        For nulls in inputs; behind the elements of 1-D arrays and vectors that are shorter than the longest.
+        For nulls in inputs; behind the elements of arrays and vectors that are shorter than the longest.
     """
 
     schema: DataSchema

@@ -24,7 +24,7 @@ WIDE = 256
 
 def can_pad(field: Field) -> bool:
     """Whether rows of different lengths can be brought to the longest."""
-    return field.role == INPUT and type_of(field).paddable and len(field.shape) == 1
+    return field.role == INPUT and type_of(field).paddable
 
 
 def measured(
@@ -36,9 +36,7 @@ def measured(
     wide vectors are their metadata say (Spark ML's stages write it), else the first row.
     """
     # A task that finds only nulls could not tell how long what stands for them has to be.
-    sized = [
-        f for f in schema.fields if (pad_value is not None and can_pad(f)) or (fill_value is not None and _long(f))
-    ]
+    sized = [f for f in schema.fields if can_pad(f) and (pad_value is not None or fill_value is not None)]
     # Where vectors are padded, or a null one becomes one without zeros, all are packed whole.
     wide = [] if pad_value is not None or fill_value else _wide(df, schema, case_sensitive)
     lengths = [length for f in sized for length in type_of(f).lengths(f)]
@@ -46,15 +44,10 @@ def measured(
     greatest = iter(_greatest(df, [*lengths, *entries]))
     shapes = {f.columns: tuple(next(greatest) for _ in f.shape) for f in sized}
     rooms = {f.name: (next(greatest), next(greatest)) for f in wide}
-    # A mask has the columns of what it masks.
+    # A mask has the columns of what it masks, and its first dimension.
     alike = [f for f in schema.fields if (f in sized or type_of(f).derived) and min(shapes.get(f.columns, (-1,))) >= 0]
-    resolved = schema.resolved({f.name: shapes[f.columns] for f in alike})
+    resolved = schema.resolved({f.name: shapes[f.columns][: len(f.shape)] for f in alike})
     return DataSchema(tuple(_with_room(f, *rooms.get(f.name, (0, 0))) for f in resolved.fields))
-
-
-def _long(field: Field) -> bool:
-    """Whether a value of a field has a length, so that what stands for a null one has to get it."""
-    return field.role == INPUT and type_of(field).paddable
 
 
 def _with_room(field: Field, entries: int, size: int) -> Field:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def expected(row: Any, shape: tuple[int, ...], fill: float | None, pad: float | 
     if not shape:
         return row
     if pad is not None:
-        row = row + [pad] * (shape[0] - len(row))
+        row = row + [np.full(shape[1:], pad).tolist()] * (shape[0] - len(row))
     if len(row) != shape[0]:
         return None
     parts = [expected(item, shape[1:], fill, None) for item in row]
@@ -97,7 +98,7 @@ def test_arrays(data: Any, dims: int, dtype: str, fill: float | None, pad: float
     exact = pa.array(values, type=nested(pa.from_numpy_dtype(dtype), dims)).slice(skipped)
     other = pa.array(values, type=nested(pa.int32(), dims)).slice(skipped)
     one = field(ARRAY, shape, dtype)
-    wanted = [expected(row, shape, fill, pad if dims == 1 else None) for row in values[skipped:]]
+    wanted = [expected(row, shape, fill, pad) for row in values[skipped:]]
     assert by_packing(exact, one, fill, pad) == wanted
     assert by_scoring([exact], one, fill, pad) == wanted
     assert by_scoring([other], one, fill, pad) == wanted
@@ -185,6 +186,26 @@ def test_a_row_that_is_longer_than_the_network_takes_is_never_cut() -> None:
     long = pa.array([[1.0, 2.0, 3.0]], type=nested(pa.float32(), 1))
     assert by_packing(long, one, None, 0.0) == [None]
     assert by_scoring([long], one, None, 0.0) == [None]
+
+
+@pytest.mark.parametrize("by", ["packing", "scoring"])
+def test_arrays_of_arrays_are_padded_in_their_first_dimension(by: str) -> None:
+    boxes = field(ARRAY, (3, 2))
+    mask = Field("m", INPUT, MASK, ("c",), "bool", (3,), (ARRAY,))
+    rows = [[[1, 2]], [], [[1, 2], [3, 4], [5, 6]], [[1, 2, 3]], [[1, 2], [3]], None, [[1, None]]]
+    column = pa.array(rows, type=nested(pa.float32(), 2))
+    made = partial(by_packing, column) if by == "packing" else partial(by_scoring, [column])
+    padded = [[[1, 2], [9, 9], [9, 9]], [[9, 9]] * 3, rows[2]]
+    assert made(boxes, None, 9.0) == [*padded, None, None, None, None]
+    assert made(boxes, 7.0, 9.0) == [*padded, None, None, [[7, 7]] * 3, [[1, 7], [9, 9], [9, 9]]]
+    own = [[True, False, False], [False] * 3, [True] * 3]
+    assert by_scoring([column.slice(0, 3)], mask, None, 9.0) == own
+
+
+def test_what_is_refused_is_counted_as_it_came() -> None:
+    reader = FieldReader(field(ARRAY, (3, 4)), (), None, 0.0)
+    reader.read(pa.array([[[1, 2]], [[1, 2, 3, 4]] * 3, [[1, 2], [3]], [[1, 2, 3, 4]]], type=nested(pa.float32(), 2)))
+    assert reader.counter.shapes == {"1,2": 1, "3,4": 2, "2,?": 1}
 
 
 def test_rows_that_are_null_before_any_has_told_the_shape_stay_null() -> None:

@@ -122,7 +122,9 @@ def test_masks_come_behind_the_inputs_they_belong_to() -> None:
     assert [(f.name, f.kind, f.columns, f.dtype, f.types) for f in schema.inputs[4:]] == [
         ("a (mask)", MASK, ("a",), "bool", (ARRAY,)),
         ("v (mask)", MASK, ("v",), "bool", (VECTOR,)),
+        ("m (mask)", MASK, ("m",), "bool", (ARRAY,)),
     ]
+    assert [f.shape for f in schema.inputs if f.columns == ("m",)] == [(-1, -1), (-1,)]
     assert [f.sparse for f in schema.inputs[:4]] == [False, False, True, False]
     with pytest.raises(SettingError, match="padMask is set, and no input"):
         schema_of(columns, inputs=[("n", ("n",))], labels=[], weight=None, masks=True)

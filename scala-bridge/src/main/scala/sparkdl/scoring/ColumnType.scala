@@ -15,7 +15,7 @@ private[scoring] sealed abstract class ColumnType(val kind: String) {
   /** Whether several such columns can become one tensor. */
   def stackable: Boolean = false
 
-  /** Whether rows of one dimension can be padded. */
+  /** Whether shorter rows can be padded, in their first dimension. */
   def paddable: Boolean = false
 
   /** Whether a value can stand for a null. */
