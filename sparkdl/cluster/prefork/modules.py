@@ -40,8 +40,10 @@ def foreign_module(path: Sequence[str], own: Sequence[str]) -> str | None:
         if unseen := names & _AT_START - sys.modules.keys():
             return min(unseen)
     places = {_real(entry) for entry in own}
-    # What an import hook has found lies beside the path, here and there.
-    return next((name for name, place in pending.items() if place in places), None)
+    inside = tuple(os.path.join(_real(entry), "") for entry in path)
+    # What an import hook has found lies beside the path, here and there; and a package (setuptools) may put a folder of
+    # its own on the path of whoever imports it.
+    return next((name for name, place in pending.items() if place in places and not place.startswith(inside)), None)
 
 
 @lru_cache(1000)

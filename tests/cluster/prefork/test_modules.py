@@ -48,6 +48,19 @@ def test_a_module_that_the_path_has_not_is_named(tmp_path: Path, monkeypatch: py
     del sys.modules[only_of_another_program.__name__]
 
 
+def test_a_folder_that_a_package_of_the_path_has_put_there_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendored = tmp_path / "package" / "_vendor"
+    vendored.mkdir(parents=True)
+    (vendored / "only_of_a_package.py").touch()
+    monkeypatch.syspath_prepend(str(vendored))
+    import only_of_a_package
+
+    assert foreign_module([str(tmp_path), *PATH], sys.path) is None
+    del sys.modules[only_of_a_package.__name__]
+
+
 def test_what_an_interpreter_imports_at_its_start_counts(tmp_path: Path) -> None:
     (tmp_path / "usercustomize.py").touch()
     assert foreign_module([str(tmp_path), *PATH], PATH) == "usercustomize"
