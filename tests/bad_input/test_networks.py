@@ -95,6 +95,11 @@ def failing_later(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return (output - target) ** 2
 
 
+def broken_metric(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Make a mistake; what cannot be computed of some rows (ArithmeticError, ValueError) is NaN instead."""
+    raise KeyError("my table")
+
+
 def one_argument(output: torch.Tensor) -> torch.Tensor:
     return output
 
@@ -403,7 +408,7 @@ def test_what_trains_them(untouchable: DataFrame, case: Case) -> None:
 BY_RANKS = {
     "network": ({"module": FailsInTraining(1, 1)}, "KeyError: 'my table'"),
     "loss": ({"loss": failing_later}, "ValueError: my own check"),
-    "metric": ({"metrics": [failing]}, "ValueError: my own check"),
+    "metric": ({"metrics": [broken_metric]}, "KeyError: 'my table'"),
     "callback": (
         {"callbacks": [FailingCallback()]},
         r"ValueError: my callback \(raised by FailingCallback.on_epoch_end in epoch 1, step 1\)",

@@ -78,7 +78,7 @@ def test_wheel_holds_the_package_with_its_types_and_no_tests(wheel: Path) -> Non
     assert {name.split("/")[0] for name in names} == {"sparkdl", f"sparkdl_torch-{sparkdl.__version__}.dist-info"}
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.timeout(3600)
 def test_wheel_trains_and_scores_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
