@@ -124,6 +124,7 @@ def cpu_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def rows_planned_slowly(spark: SparkSession, tmp_path: Path) -> DataFrame:
     """Rows that take seconds to plan, of which the file "planning" is the beginning, and a minute to read."""
+    pytest.importorskip("pyspark.sql.datasource", reason="this pyspark has no data sources in Python")
     from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 
     begun = str(tmp_path / "planning")
