@@ -25,7 +25,7 @@ class HostBackend(Backend):
     Parameters
     ----------
     inner : Backend
-        Of all ranks; closed at once where they share one host.
+        Of all ranks. It stays open where they share one host, too: callbacks of the user may talk by it.
     memory : SharedMemory or None
         Of this host; None where it has no other rank.
     hosts : list of list of int
@@ -38,12 +38,9 @@ class HostBackend(Backend):
         self._hosts = {rank: host for host in hosts for rank in host}
         self._here = self._hosts[self.rank]
         self._leaders: Backend | None = None
-        if len(hosts) == 1:
-            inner.close()
-        else:
+        if len(hosts) > 1:
             # All take part in making it, the leaders alone use it.
-            leaders = inner.subgroup([host[0] for host in hosts])
-            self._leaders = leaders
+            self._leaders = inner.subgroup([host[0] for host in hosts])
         self._leads = self._leaders is not None and self.rank == self._here[0]
 
     def all_reduce(self, tensor: torch.Tensor) -> None:
