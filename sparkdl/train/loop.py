@@ -18,12 +18,13 @@ from sparkdl.train.checkpoint.checkpointer import Checkpointer
 from sparkdl.train.checkpoint.config import CheckpointConfig
 from sparkdl.train.checkpoint.state import EpochSums, Parts, Position
 from sparkdl.train.config import Feed, TrainConfig
+from sparkdl.train.device_network import DeviceNetwork
 from sparkdl.train.history import History
 from sparkdl.train.metrics import MetricSet
 from sparkdl.train.optim import make_optimizer, make_schedule, trainable
 from sparkdl.train.progress import Emit, Progress
 from sparkdl.train.scaling import slower_than_one
-from sparkdl.train.step import DeviceNetwork, Stepper
+from sparkdl.train.step import Stepper
 from sparkdl.train.weights import broadcast_state, marks, weights_of
 
 

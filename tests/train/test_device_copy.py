@@ -14,7 +14,7 @@ from sparkdl.comm.solo import SoloBackend
 from sparkdl.train import loop
 from sparkdl.train.config import FeedBatch, TrainConfig
 from sparkdl.train.device_copy import DeviceBatch, SideStream, started_ahead
-from sparkdl.train.step import DeviceNetwork
+from sparkdl.train.device_network import DeviceNetwork
 
 
 class Source:

@@ -1,0 +1,76 @@
+"""The module with its loss on a device, and its batches on their way there."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from sparkdl.blame import is_misfit
+from sparkdl.errors import NetworkError
+from sparkdl.train.config import FeedBatch, TrainConfig
+from sparkdl.train.device_copy import DeviceBatch, SideStream, started_ahead
+from sparkdl.train.objectives import Objective, as_outputs
+from sparkdl.train.precision import Precision
+
+
+class DeviceNetwork:
+    """The module with its loss: the forward pass of training and validation alike.
+
+    Parameters
+    ----------
+    module : nn.Module
+        On `device`.
+    config : TrainConfig
+    device : torch.device
+    """
+
+    def __init__(self, module: nn.Module, config: TrainConfig, device: torch.device) -> None:
+        self.module = module
+        self.objective = Objective(config, device)
+        self.precision = Precision(config.precision, device)
+        self._device = device
+        self._labels = config.label_names
+        self._proven = False
+
+    def on_device(self, batches: Iterator[FeedBatch]) -> Generator[DeviceBatch, None, None]:
+        """Yield the batches on the device; a GPU is given the next one while it works on the one before."""
+        if self._device.type != "cuda":
+            return started_ahead(batches, self._copied, 0)
+        side = SideStream(self._device)
+        return started_ahead(batches, lambda batch: side.start(lambda: self._copied(batch)), 1)
+
+    def _copied(self, batch: FeedBatch) -> DeviceBatch:
+        """Return the rows of a batch that count, on the device. Rows of weight 0 are left out: they equal no row."""
+        inputs, targets, weights = batch.inputs, batch.targets, batch.weights
+        rows = len(targets[0])
+        if weights is not None and len(weights) and int(torch.count_nonzero(weights)) < len(weights):
+            kept = weights.nonzero().squeeze(1)
+            inputs, targets = tuple(t.index_select(0, kept) for t in inputs), tuple(t[kept] for t in targets)
+            weights = weights[kept]
+        count = len(targets[0])
+        if self._device.type != "cpu":
+            inputs, targets = tuple(map(self._sent, inputs)), tuple(map(self._sent, targets))
+            weights = None if weights is None else self._sent(weights)
+        return DeviceBatch(batch.for_network(inputs), targets, weights, count, rows, batch.planned_rows)
+
+    def _sent(self, tensor: Tensor) -> Tensor:
+        if tensor.device.type == "cpu" and tensor.numel() and not tensor.is_sparse:
+            tensor = tensor.pin_memory()
+        return tensor.to(self._device, non_blocking=True)
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return the outputs, as float32 where autocast has made them shorter."""
+        with self.precision.autocast():
+            try:
+                outputs = as_outputs(self.module(*inputs), self._labels)
+            except (RuntimeError, TypeError, IndexError) as error:
+                # Subclasses (out of memory, a lost rank, ...) are no matter of shapes, and what the user's code raises.
+                known = type(error) in (RuntimeError, TypeError, IndexError)
+                if self._proven or not known or not is_misfit(error):
+                    raise
+                shapes = ", ".join(f"{tuple(x.shape)} {str(x.dtype).removeprefix('torch.')}" for x in inputs)
+                raise NetworkError(f"the network does not take inputs of {shapes}: {error}") from error
+        self._proven = True
+        return tuple(o.float() if o.dtype in (torch.bfloat16, torch.float16) else o for o in outputs)
