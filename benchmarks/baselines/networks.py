@@ -1,4 +1,4 @@
-"""The networks of the benchmarks on GPUs, in plain torch and as large as the published ones: an MLP, a transformer encoder, two ResNets.
+"""The networks of the benchmarks on GPUs, in plain torch: an MLP, a transformer encoder, ResNet-18 and ResNet-50.
 
 Each function makes one with random weights; `rows` makes what goes into it.
 """
