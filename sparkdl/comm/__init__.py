@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from sparkdl.comm.registry import spec_of
@@ -36,6 +37,9 @@ def open_backend(
     SettingError
         The name is none of the three.
     """
-    from sparkdl.comm.host import sharing_host
+    from sparkdl.comm.host import may_rest, sharing_host
 
+    if step_seconds is not None and may_rest(device):
+        # Ranks that sum in memory: what the backend does in the background would only take their cores.
+        step_seconds = math.inf
     return sharing_host(spec_of(name).open(timeout, device, step_seconds), device, timeout)

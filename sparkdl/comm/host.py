@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 
 from sparkdl.comm.backend import Backend
-from sparkdl.comm.segment import SEGMENT, remove
-from sparkdl.comm.shared_memory import SharedMemory
+from sparkdl.comm.segment import SEGMENT, has_room, remove
+from sparkdl.comm.shared_memory import SEGMENT_BYTES, SharedMemory
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +75,20 @@ class HostBackend(Backend):
         if self._memory is not None:
             self._memory.fail()
         self._inner.abort()
+
+
+def may_rest(device: str, environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether all ranks share this host and its memory, so that a backend is used at the start and the end only.
+
+    Parameters
+    ----------
+    device : str
+        "cpu", or they do not share.
+    environment : mapping
+        As for `sharing_host`, with WORLD_SIZE.
+    """
+    here, everywhere = environment.get("LOCAL_WORLD_SIZE"), environment.get("WORLD_SIZE")
+    return device == "cpu" and SEGMENT in environment and here == everywhere and has_room(SEGMENT_BYTES)
 
 
 def sharing_host(inner: Backend, device: str, timeout: float, environment: Mapping[str, str] = os.environ) -> Backend:

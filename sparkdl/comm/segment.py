@@ -38,6 +38,15 @@ def mapped(name: str, size: int, *, create: bool) -> mmap.mmap:
         os.close(descriptor)
 
 
+def has_room(size: int) -> bool:
+    """Return whether there is memory for a segment of so many bytes."""
+    try:
+        about = os.statvfs(_FOLDER)
+    except OSError:
+        return False
+    return about.f_bavail * about.f_frsize >= size
+
+
 def remove(name: str) -> None:
     """Remove the file of a segment, if it is still there; who has it open keeps the memory."""
     try:

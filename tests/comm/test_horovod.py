@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -10,13 +11,15 @@ from sparkdl.comm.horovod import cycle_milliseconds
 
 
 @pytest.mark.parametrize(
-    ("step_seconds", "cycle"), [(0.0, 0.3), (0.0001, 0.3), (0.01, 1.0), (0.09, 3.0), (0.16, 4.0), (60.0, 10.0)]
+    ("step_seconds", "cycle"),
+    [(0.0, 0.3), (0.0001, 0.3), (0.01, 1.0), (0.09, 3.0), (0.16, 4.0), (60.0, 10.0), (math.inf, 10.0)],
 )
 def test_the_longer_a_step_computes_the_longer_is_a_cycle(step_seconds, cycle):
     assert cycle_milliseconds(step_seconds) == pytest.approx(cycle)
 
 
 PROGRAM = """
+import math
 import os
 from sparkdl.comm.horovod import HorovodBackend
 HorovodBackend(step_seconds=0.16).close()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 
 from sparkdl.comm import open_backend
 from sparkdl.comm.backend import Backend
-from sparkdl.comm.host import sharing_host
+from sparkdl.comm.host import may_rest, sharing_host
 
 
 def everything(backend: Any) -> dict[str, Any]:
@@ -74,3 +75,19 @@ def test_ranks_that_cannot_share_use_the_network(ranks: Any) -> None:
 def test_one_rank_shares_with_nobody() -> None:
     alone: Backend = open_backend("local")
     assert sharing_host(alone, "cpu", 1.0, {"SPARKDL_SEGMENT": "x", "LOCAL_WORLD_SIZE": "1"}) is alone
+
+
+@pytest.mark.parametrize(
+    ("device", "changed", "rests"),
+    [
+        ("cpu", {}, True),
+        ("cuda", {}, False),
+        ("cpu", {"WORLD_SIZE": "3"}, False),
+        ("cpu", {"SPARKDL_SEGMENT": None}, False),
+    ],
+)
+def test_a_backend_rests_only_where_all_ranks_sum_in_memory(
+    device: str, changed: dict[str, str | None], rests: bool
+) -> None:
+    given = {"SPARKDL_SEGMENT": "segment", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "2", **changed}
+    assert may_rest(device, {name: value for name, value in given.items() if value is not None}) is rests
