@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,6 +29,14 @@ class Backend(ABC):
     @abstractmethod
     def all_reduce(self, tensor: torch.Tensor) -> None:
         """Replace `tensor` (any shape, float32, float64 or int64, contiguous) by its sum over all ranks, in place."""
+
+    def start_all_reduce(self, tensor: torch.Tensor) -> Callable[[], None]:
+        """Begin `all_reduce`; return what waits for it. Ranks begin several of them in the same order.
+
+        On a GPU it begins when the work that is there already is done, and the wait is one of the current stream.
+        """
+        self.all_reduce(tensor)
+        return lambda: None
 
     def broadcast(self, tensor: torch.Tensor, root: int = 0) -> None:
         """Replace `tensor` (of any dtype and layout, of one shape on all ranks) by that of rank `root`, in place."""
@@ -60,11 +68,24 @@ class Backend(ABC):
         """
         raise NotImplementedError(f"{self.name} has no groups of some ranks")
 
-    def gradient_sync(self, parameters: Sequence[torch.nn.Parameter], extra: int) -> GradientSync:
-        """Return the strategy that sums gradients over the ranks: one flat buffer unless a backend knows better."""
+    def gradient_sync(
+        self, parameters: Sequence[torch.nn.Parameter], extra: int, *, one_pass: bool = False
+    ) -> GradientSync:
+        """Return the strategy that sums gradients over the ranks: one flat buffer.
+
+        Parameters
+        ----------
+        parameters : sequence of Parameter
+        extra : int
+            Numbers that go along.
+        one_pass : bool
+            Whether a step has one backward pass, in which ranks do not meet: gradients of large networks on GPUs are
+            summed while it still runs.
+        """
+        from sparkdl.comm.buckets import bucket_bytes
         from sparkdl.comm.flat import FlatSync
 
-        return FlatSync(self, parameters, extra)
+        return FlatSync(self, parameters, extra, bucket_bytes(parameters) if one_pass else 0)
 
     def synchronize_batch_norm(self, module: torch.nn.Module) -> torch.nn.Module:
         """Return the module with batch norm layers that take their statistics over all ranks. Not collective.
@@ -109,5 +130,24 @@ class GradientSync(ABC):
         """
 
     @abstractmethod
-    def scale(self, factor: float) -> None:
+    def sum_on_device(self, extra: Sequence[float | torch.Tensor]) -> torch.Tensor:
+        """Do what `sum` does without waiting for the device.
+
+        Returns
+        -------
+        Tensor
+            (extra + 2,) float64, on the device: the sums of `extra`, the norm, and of how many parameters ranks have
+            said that their backward pass has not reached them. Of several ranks these keep a gradient of zeros.
+        """
+
+    @abstractmethod
+    def scale(self, factor: float | torch.Tensor) -> None:
         """Multiply all gradients by a number that is the same on all ranks. Not collective."""
+
+    @abstractmethod
+    def reached(self) -> list[bool]:
+        """Return of each parameter whether the backward pass before the last `sum` has reached it. Not collective."""
+
+    @abstractmethod
+    def mark_reached(self, reached: Sequence[bool]) -> None:
+        """Say which parameters a backward pass has reached that nobody could watch. Not collective."""

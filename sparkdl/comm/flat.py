@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from sparkdl.comm.backend import Backend, GradientSync
+from sparkdl.comm.buckets import Buckets, Slot
 from sparkdl.errors import NetworkError
 
 _ALIGN = 16
@@ -18,20 +18,6 @@ _ALIGN = 16
 
 _PARTS = 3
 """float32 numbers that carry one float64: 3 x 24 bits of mantissa are more than 53."""
-
-
-@dataclass
-class _Slot:
-    """A parameter, its part of the buffer in the parameter's shape, and its gradient (the same tensor or a copy).
-
-    A backward pass that adds to the gradient changes its version: so it shows whether the loss reaches the parameter.
-    """
-
-    parameter: torch.nn.Parameter
-    window: torch.Tensor
-    gradient: torch.Tensor
-    version: int = 0
-    reached: bool = True
 
 
 class FlatSync(GradientSync):
@@ -52,9 +38,14 @@ class FlatSync(GradientSync):
         Those that are trained; of one device.
     extra : int
         How many numbers go along.
+    bucket_bytes : int
+        Where it is not 0, each so many bytes of gradients are summed as soon as the backward pass has made them, while
+        it makes the next. There may be one backward pass between `zero` and `sum` then.
     """
 
-    def __init__(self, backend: Backend, parameters: Sequence[torch.nn.Parameter], extra: int) -> None:
+    def __init__(
+        self, backend: Backend, parameters: Sequence[torch.nn.Parameter], extra: int, bucket_bytes: int = 0
+    ) -> None:
         if not parameters:
             raise NetworkError("the network has no parameter to train: give it layers, or set requires_grad on some")
         strange = next((p.dtype for p in parameters if not p.is_floating_point()), None)
@@ -70,17 +61,22 @@ class FlatSync(GradientSync):
         self._tails = self._buffer[sum(sizes) :].view(tails)
         # On the CPU a few numbers are handled faster without torch.
         self._tail_array = self._tails.numpy() if self._tails.device.type == "cpu" else None
-        self._slots: list[_Slot] = []
+        self._slots: list[Slot] = []
         offset = 0
         for parameter, size in zip(parameters, sizes, strict=True):
             # With a version of its own: views share that of the buffer.
             window = _window(self._buffer, offset, parameter).data
             gradient = window if parameter.dtype == dtype else torch.zeros_like(parameter)
-            self._slots.append(_Slot(parameter, window, gradient))
+            self._slots.append(Slot(parameter, window, gradient))
             offset += size
         self._copied = [slot for slot in self._slots if slot.gradient is not slot.window]
+        self._buckets: Buckets | None = None
+        if bucket_bytes and backend.size > 1:
+            self._buckets = Buckets(backend, self._slots, self._flat, sizes, bucket_bytes)
 
     def zero(self) -> None:
+        if self._buckets is not None:
+            self._buckets.begin()
         self._buffer.zero_()
         for slot in self._copied:
             slot.gradient.zero_()
@@ -90,57 +86,91 @@ class FlatSync(GradientSync):
             slot.version = slot.gradient._version
 
     def sum(self, extra: Sequence[float | torch.Tensor]) -> list[float]:
-        if len(extra) != self._extra:
-            raise ValueError(f"{len(extra)} extra numbers were given, {self._extra} were agreed at construction")
-        missed = self._collect()
-        if self._backend.size == 1:
-            self._drop_unreached(missed)
-            self.norm = float(torch.linalg.vector_norm(self._flat))
-            return [float(number) for number in extra]
-        # A rank without rows reaches nothing, and does not say that nobody does.
-        numbers = [*extra, missed if missed < len(self._slots) else 0]
-        if self._tail_array is not None:
-            self._tail_array[self._backend.rank] = _split_on_cpu(numbers)
-        else:
-            self._tails[self._backend.rank] = _split(numbers, self._tails.device).to(self._tails.dtype)
-        self._backend.all_reduce(self._buffer)
-        for slot in self._copied:
-            slot.gradient.copy_(slot.window)
-        norm = torch.linalg.vector_norm(self._flat)
+        missed: float = self._collect(extra)
         found: list[float]
-        if self._tail_array is not None:
-            self.norm = float(norm)
-            *found, missed = self._tail_array.sum((0, 2), dtype=np.float64).tolist()
-        else:
-            sums = self._tails.to(torch.float64).sum((0, 2))
+        if self._tail_array is None:
             # The norm comes back with the sums: one wait for a GPU instead of two.
-            *found, missed, self.norm = torch.cat((sums, norm.to(sums.dtype)[None])).tolist()
-        if missed:
+            *found, self.norm, missed = self._summed(extra, missed).tolist()
+        else:
+            *found, missed = self._summed_on_cpu(extra, missed)
+            self.norm = float(torch.linalg.vector_norm(self._flat))
+        if missed and self._backend.size > 1:
             self._agree_on_reached()
         self._drop_unreached(missed)
         return found
 
-    def scale(self, factor: float) -> None:
+    def sum_on_device(self, extra: Sequence[float | torch.Tensor]) -> torch.Tensor:
+        missed = self._collect(extra)
+        sums = self._summed(extra, missed)
+        if self._backend.size == 1:
+            self._drop_unreached(missed)
+        return sums
+
+    def scale(self, factor: float | torch.Tensor) -> None:
         self._flat.mul_(factor)
         for slot in self._copied:
             slot.gradient.copy_(slot.window)
 
-    def _collect(self) -> int:
+    def reached(self) -> list[bool]:
+        return [slot.reached for slot in self._slots]
+
+    def mark_reached(self, reached: Sequence[bool]) -> None:
+        for slot, is_reached in zip(self._slots, reached, strict=True):
+            slot.version = slot.gradient._version - is_reached
+
+    def _summed_on_cpu(self, extra: Sequence[float | torch.Tensor], missed: float) -> list[float]:
+        """Sum over the ranks; return the sums of the extra numbers, and last how many parameters are missed."""
+        if self._tail_array is None or self._backend.size == 1:
+            return [*map(float, extra), missed]
+        self._tail_array[self._backend.rank] = _split_on_cpu([*extra, self._said(missed)])
+        self._all_reduce()
+        found: list[float] = self._tail_array.sum((0, 2), dtype=np.float64).tolist()
+        return found
+
+    def _summed(self, extra: Sequence[float | torch.Tensor], missed: float) -> torch.Tensor:
+        """Do the same without waiting for the device; return extra numbers, norm, missed: (extra + 2,) float64."""
+        numbers = _placed([*extra, self._said(missed)], self._buffer.device)
+        if self._backend.size > 1:
+            self._tails[self._backend.rank] = _split(numbers).to(self._tails.dtype)
+            self._all_reduce()
+            numbers = self._tails.to(torch.float64).sum((0, 2))
+        norm = torch.linalg.vector_norm(self._flat).to(torch.float64)
+        return torch.cat((numbers[:-1], norm[None], numbers[-1:]))
+
+    def _all_reduce(self) -> None:
+        if self._buckets is None:
+            self._backend.all_reduce(self._buffer)
+        else:
+            self._buckets.finish()
+            self._backend.all_reduce(self._tails)
+        for slot in self._copied:
+            slot.gradient.copy_(slot.window)
+
+    def _said(self, missed: float) -> float:
+        """Return what the others are told: a rank without rows reaches nothing, and does not say that nobody does."""
+        return missed if self._backend.size == 1 or missed < len(self._slots) else 0.0
+
+    def _collect(self, extra: Sequence[float | torch.Tensor]) -> int:
         """Bring into the buffer what lies outside of it; return how many parameters no gradient has reached here.
 
         Outside lie other dtypes, and gradients that a hook has replaced.
         """
+        if len(extra) != self._extra:
+            raise ValueError(f"{len(extra)} extra numbers were given, {self._extra} were agreed at construction")
         missed = 0
         for slot in self._slots:
             present = slot.parameter.grad
             slot.reached = slot.gradient._version != slot.version
             if present is not slot.gradient:
                 slot.reached = present is not None
+                if self._buckets is not None:
+                    raise NetworkError("a hook replaces gradients that other ranks have summed: register it before fit")
                 slot.gradient.zero_() if present is None else slot.gradient.copy_(present)
                 slot.parameter.grad = slot.gradient
             missed += not slot.reached
-        for slot in self._copied:
-            slot.window.copy_(slot.gradient)
+        if self._buckets is None:
+            for slot in self._copied:
+                slot.window.copy_(slot.gradient)
         return missed
 
     def _agree_on_reached(self) -> None:
@@ -180,10 +210,20 @@ def _split_on_cpu(numbers: Sequence[float | torch.Tensor]) -> npt.NDArray[np.flo
     return parts
 
 
-def _split(numbers: Sequence[float | torch.Tensor], device: torch.device) -> torch.Tensor:
-    """Return (len(numbers), 3) float32 parts, on the device, whose sum in float64 is each number."""
-    exact = torch.stack([torch.as_tensor(number, dtype=torch.float64, device=device) for number in numbers])
-    parts = []
+def _placed(numbers: Sequence[float | torch.Tensor], device: torch.device) -> torch.Tensor:
+    """Return numbers of both kinds as (len(numbers),) float64 on the device, without waiting for it."""
+    known = [0.0 if isinstance(number, torch.Tensor) else float(number) for number in numbers]
+    pinned = torch.tensor(known, dtype=torch.float64, pin_memory=device.type == "cuda")
+    placed = pinned.to(device, non_blocking=True)
+    for place, number in zip(placed, numbers, strict=True):
+        if isinstance(number, torch.Tensor):
+            place.copy_(number, non_blocking=True)
+    return placed
+
+
+def _split(numbers: torch.Tensor) -> torch.Tensor:
+    """Return (len(numbers), 3) float32 parts whose sum in float64 is each number."""
+    exact, parts = numbers, []
     for _ in range(_PARTS):
         part = exact.to(torch.float32)
         exact = exact - part

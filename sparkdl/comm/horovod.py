@@ -6,7 +6,7 @@ import copy
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from sparkdl.comm.backend import Backend
@@ -70,8 +70,16 @@ class HorovodBackend(Backend):
 
     def all_reduce(self, tensor: torch.Tensor) -> None:
         # One name for each kind of tensor: Horovod caches its negotiation by name, shape and dtype.
-        name, hvd = f"sum.{_kind(tensor)}", self._hvd
-        self._wait(hvd.allreduce_async_(tensor, name=name, op=hvd.Sum, process_set=self._set))
+        self._wait(self._start(tensor, f"sum.{_kind(tensor)}"))
+
+    def start_all_reduce(self, tensor: torch.Tensor) -> Callable[[], None]:
+        # Parts of one buffer that are on their way together need names of their own.
+        handle = self._start(tensor, f"part.{_kind(tensor)}.{tensor.storage_offset()}")
+        return lambda: self._wait(handle)
+
+    def _start(self, tensor: torch.Tensor, name: str) -> int:
+        handle: int = self._hvd.allreduce_async_(tensor, name=name, op=self._hvd.Sum, process_set=self._set)
+        return handle
 
     def _wait(self, handle: int) -> None:
         # Horovod's own wait never lets go of the core, for which its background thread, which is to do the work, and

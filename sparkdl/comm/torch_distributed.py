@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -48,6 +48,14 @@ class TorchBackend(Backend):
         dist.all_reduce(placed, group=self._group)
         if placed is not tensor:
             tensor.copy_(placed)
+
+    def start_all_reduce(self, tensor: torch.Tensor) -> Callable[[], None]:
+        work = dist.all_reduce(tensor, group=self._group, async_op=True)
+
+        def wait() -> None:
+            work.wait()
+
+        return wait
 
     def broadcast_bytes(self, data: torch.Tensor, root: int = 0) -> None:
         placed = self._placed(data)

@@ -12,6 +12,7 @@ from torch import nn
 
 from sparkdl.comm import open_backend
 from sparkdl.comm.flat import _split, _split_on_cpu
+from sparkdl.comm.solo import SoloBackend
 from sparkdl.errors import NetworkError
 
 
@@ -48,6 +49,38 @@ def test_sums_over_ranks(ranks):
     assert norm0 == norm1 == pytest.approx(torch.cat([g.flatten() for g in total0]).norm().item(), rel=1e-6)
 
 
+def _on_device(backend):
+    found = []
+    for late in (False, True):
+        network = _network()
+        sync = backend.gradient_sync(list(network.parameters()), 2)
+        sync.zero()
+        torch.manual_seed(backend.rank)
+        network(torch.randn(5, 1, 4, 4)).square().sum().backward()
+        extra = [2**24 + 1 + backend.rank, torch.tensor(0.1, dtype=torch.float64)]
+        sums = sync.sum_on_device(extra).tolist() if late else [*sync.sum(extra), sync.norm, 0.0]
+        sync.scale(torch.tensor(0.5) if late else 0.5)
+        found.append([torch.tensor(sums), *(p.grad.clone() for p in network.parameters())])
+    return found
+
+
+def test_sums_that_stay_on_the_device_are_the_same(ranks):
+    outcomes = [*ranks.run(_on_device), _on_device(SoloBackend())]
+    for at_once, on_device in outcomes:
+        for one, other in zip(at_once, on_device, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_what_is_marked_counts_as_reached():
+    network = _network()
+    sync = SoloBackend().gradient_sync(list(network.parameters()), 0)
+    sync.zero()
+    sync.mark_reached([True, False, True, True])
+    assert sync.sum_on_device([]).tolist() == [0.0, 1.0]
+    assert sync.reached() == [True, False, True, True]
+    assert [p.grad is None for p in network.parameters()] == [False, True, False, False]
+
+
 def _not_finite(backend):
     network = _network()
     sync = backend.gradient_sync(list(network.parameters()), 1)
@@ -61,7 +94,7 @@ def test_a_number_that_is_not_finite_reaches_all(ranks):
 
 @given(st.lists(st.floats(-1e30, 1e30).filter(lambda x: x == 0 or abs(x) > 1e-20), min_size=1, max_size=5))
 def test_three_float32_carry_a_float64(numbers):
-    parts = _split(numbers, torch.device("cpu"))
+    parts = _split(torch.tensor(numbers, dtype=torch.float64))
     assert parts.dtype == torch.float32
     assert parts.double().sum(1).tolist() == numbers
     assert _split_on_cpu(numbers).tolist() == parts.tolist()
