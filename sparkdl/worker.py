@@ -78,7 +78,7 @@ def fit(
         )
         readers = [PETASTORM if spooled is None else spooled.reader(index) for index in range(len(splits))]
         rows, *held = (
-            stack.enter_context(closing(_loader(split, context, reader, storage_options)))
+            stack.enter_context(closing(_loader(split, context, reader, storage_options, config.epochs)))
             for split, reader in zip(splits, readers, strict=True)
         )
         patience = max(context.start_timeout, context.heartbeat_timeout)
@@ -123,7 +123,7 @@ def _settle_process(config: TrainConfig) -> None:
 
 
 def _loader(
-    split: Split, context: RankContext, reader: str | ReaderMaker, storage_options: Mapping[str, Any]
+    split: Split, context: RankContext, reader: str | ReaderMaker, storage_options: Mapping[str, Any], epochs: int
 ) -> Loader:
     manifest, plan = split
     loader = Loader(
@@ -134,6 +134,8 @@ def _loader(
         reader=reader,
         threads=max(1, context.threads // 2),
         storage_options=storage_options,
+        epochs=epochs,
+        pinned=context.device == "cuda",
     )
     if not context.spool_sources:
         loader.check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -80,6 +81,11 @@ class Loader:
         For fsspec.
     wait_limit : float
         Seconds that one batch may take.
+    epochs : int
+        Epochs that will be asked for, from 0 on, or as often the same one where rows are not shuffled: the next one is
+        read ahead when the last rows of one are ready. 0: nobody knows, and none is.
+    pinned : bool
+        Whether batches are copied to a GPU of CUDA: they are put together in pinned memory, see `train.config.Feed`.
 
     Raises
     ------
@@ -99,6 +105,8 @@ class Loader:
         prefetch: int = 2,
         storage_options: Mapping[str, Any] | None = None,
         wait_limit: float = 600.0,
+        epochs: int = 0,
+        pinned: bool = False,
     ) -> None:
         if not 0 <= rank < size or size > plan.canonical_shards:
             raise SettingError(
@@ -114,16 +122,20 @@ class Loader:
         self._prefetch = prefetch
         self._options = dict(storage_options or {})
         self._wait_limit = wait_limit
+        self._epochs = epochs
+        self._passes = 0
         self._decoded = manifest.format != PACKED
         self._layout = RowLayout.of(manifest.schema) if plan.rows else RowLayout((), 0)
         self._reader: Reader | None = None
         self._memory: ShuffleBuffer | None = None
         self._columns = [
-            (field, Recycled(type_of(field).decoded_shape(field) if self._decoded else slot.shape, slot.dtype))
+            (field, Recycled(type_of(field).decoded_shape(field) if self._decoded else slot.shape, slot.dtype, pinned))
             for slot, field in zip(self._layout.slots, manifest.schema.fields, strict=False)
         ]
         self._images = tuple(index for index, field in enumerate(manifest.schema.inputs) if type_of(field).pixels)
-        self._running: Background[list[Batch]] | None = None
+        self._running: Background[list[Batch] | None] | None = None
+        self._coming: deque[int] = deque()
+        self._waited_before = 0.0
         import_soon(reader)
 
     @property
@@ -139,7 +151,7 @@ class Loader:
     @property
     def wait_seconds(self) -> float:
         """Seconds that the consumer has waited for batches since the epoch began."""
-        return 0.0 if self._running is None else self._running.wait_seconds
+        return 0.0 if self._running is None else self._running.wait_seconds - self._waited_before
 
     def check(self) -> None:
         """Raise DataError unless this host sees the files of every host that has written some."""
@@ -168,23 +180,42 @@ class Loader:
         DataError
             A file has not the rows that the manifest says, or a batch takes longer than `wait_limit`.
         """
-        self._end_epoch()
         self._renew_lease()
-        running = self._running = Background(self._batches(epoch, start_step), self._prefetch, self._wait_limit)
+        running, coming = self._begin(epoch, start_step)
         try:
             for batches in running:
+                if batches is None:
+                    # Only now: an epoch that is left early, or not closed, has its rows in the queue.
+                    self._coming = coming
+                    return
                 yield from batches
         finally:
-            running.close()
+            if self._coming is not coming or not coming:
+                running.close()
 
     def close(self) -> None:
         """End threads and close files; safe to call twice."""
-        self._end_epoch()
+        self._end_reading()
         if self._reader is not None:
             self._reader.close()
             self._reader = None
 
-    def _end_epoch(self) -> None:
+    def _begin(self, epoch: int, start_step: int) -> tuple[Background[list[Batch] | None], deque[int]]:
+        """Return what reads an epoch, and which epochs it reads after it; it may have begun before."""
+        coming, self._coming = self._coming, deque()
+        begun = coming and not start_step and (coming[0] == epoch or not self._plan.shuffle)
+        if self._running is None or not begun:
+            self._end_reading()
+            passes = max(1, self._epochs - max(epoch, self._passes))
+            coming = deque(range(epoch, epoch + passes))
+            self._running = Background(self._epochs_from(list(coming), start_step), self._prefetch, self._wait_limit)
+        coming.popleft()
+        self._passes += 1
+        self._waited_before = self._running.wait_seconds
+        return self._running, coming
+
+    def _end_reading(self) -> None:
+        self._coming = deque()
         if self._running is not None:
             self._running.close()
 
@@ -194,8 +225,14 @@ class Loader:
             with suppress(Exception):
                 leases.hold(self._manifest.url, leases.holder_of(self._manifest.lease), self._options)
 
+    def _epochs_from(self, epochs: Sequence[int], start_step: int) -> Iterator[list[Batch] | None]:
+        """Yield the batches of each epoch, the first from `start_step` on, and None behind it; in the feed's thread."""
+        for epoch in epochs:
+            yield from self._batches(epoch, start_step)
+            yield None
+            start_step = 0
+
     def _batches(self, epoch: int, start_step: int) -> Iterator[list[Batch]]:
-        """Run by the feed's thread."""
         if start_step >= self._plan.steps:
             return
         if self._reader is None:

@@ -13,7 +13,6 @@ from sparkdl.errors import DataError
 
 T = TypeVar("T")
 
-_PATIENCE = 0.2
 _JOIN_SECONDS = 30.0
 
 
@@ -45,7 +44,7 @@ class Background(Generic[T]):
     def __next__(self) -> T:
         started = time.perf_counter()
         try:
-            item = self._wait(started)
+            item = self._wait()
         finally:
             self.wait_seconds += time.perf_counter() - started
         if item is None:
@@ -59,29 +58,30 @@ class Background(Generic[T]):
     def close(self) -> None:
         """End the thread; safe to call twice."""
         self._stopped.set()
+        # Whoever waits for room goes on, sees that it is over, and asks for no more room.
         with suppress(queue.Empty):
             while True:
                 self._queue.get_nowait()
         self._thread.join(_JOIN_SECONDS)
 
-    def _wait(self, started: float) -> tuple[T] | BaseException | None:
-        while not self._stopped.is_set():
-            try:
-                return self._queue.get(timeout=_PATIENCE)
-            except queue.Empty:
-                if time.perf_counter() - started > self._limit:
-                    self._stopped.set()
-                    raise DataError(
-                        f"no batch came within {self._limit:.0f} s: the storage that holds the rows does not answer"
-                    ) from None
-        return None
+    def _wait(self) -> tuple[T] | BaseException | None:
+        if self._stopped.is_set():
+            return None
+        try:
+            return self._queue.get(timeout=self._limit)
+        except queue.Empty:
+            self._stopped.set()
+            raise DataError(
+                f"no batch came within {self._limit:.0f} s: the storage that holds the rows does not answer"
+            ) from None
 
     def _produce(self) -> None:
         outcome: BaseException | None = None
         try:
             for item in self._source:
-                if not self._put((item,)):
+                if self._stopped.is_set():
                     break
+                self._queue.put((item,))
         # Whatever happens in the thread is the consumer's to see.
         except BaseException as error:
             outcome = error
@@ -89,11 +89,5 @@ class Background(Generic[T]):
             close = getattr(self._source, "close", None)
             if close is not None:
                 close()
-        self._put(outcome)
-
-    def _put(self, item: tuple[T] | BaseException | None) -> bool:
-        while not self._stopped.is_set():
-            with suppress(queue.Full):
-                self._queue.put(item, timeout=_PATIENCE)
-                return True
-        return False
+        if not self._stopped.is_set():
+            self._queue.put(outcome)
