@@ -106,6 +106,11 @@ class Feed(Protocol):
     """Where batches come from: the loader of one split on one rank.
 
     Every rank's `epoch` yields exactly `steps` batches. It raises if a row is missing or surplus.
+
+    A batch may lie in memory that the feed fills again for later ones, pinned memory too: the loop copies it to a GPU
+    without waiting, and holds its tensors until the copy is over. So a feed must not write to the memory of a batch
+    while anybody holds a tensor of it, as `sparkdl.data.loading.buffer_pool` finds out by counting references. What is
+    not pinned the loop pins by a copy, in its own thread, which takes the GPU's time.
     """
 
     @property

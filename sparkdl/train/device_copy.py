@@ -1,22 +1,17 @@
-"""Batches on their way to the network's device: on a GPU the next one is copied while a step runs there."""
+"""Batches on their way to the network's device: on a GPU one is copied while the step before it runs there."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-A = TypeVar("A")
-B = TypeVar("B")
-
 
 @dataclass(frozen=True)
 class DeviceBatch:
-    """The rows of a batch that count, on the device of the network or on their way to it.
+    """The rows of a batch that count, on the device of the network.
 
     Attributes
     ----------
@@ -30,8 +25,6 @@ class DeviceBatch:
         Rows that this rank was given, those of weight 0 too.
     planned_rows : int
         Rows of the step over all ranks.
-    wait : callable
-        Makes the device wait until the rows are there; to be called before they are used.
     """
 
     inputs: tuple[Tensor, ...]
@@ -40,39 +33,18 @@ class DeviceBatch:
     count: int
     rows: int
     planned_rows: int
-    wait: Callable[[], None] = lambda: None
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Return all tensors."""
         return (*self.inputs, *self.targets, *(() if self.weights is None else (self.weights,)))
 
 
-def started_ahead(source: Iterator[A], start: Callable[[A], B], ahead: int) -> Generator[B, None, None]:
-    """Yield what `start` makes of each item, in order; when one is handed out, `ahead` more have been started.
-
-    Parameters
-    ----------
-    source : iterator
-        Closed at the end, also when this generator is left early.
-    start : callable
-        Begins something that goes on while the item before is used.
-    ahead : int
-    """
-    started: deque[B] = deque()
-    try:
-        for item in source:
-            started.append(start(item))
-            if len(started) > ahead:
-                yield started.popleft()
-        yield from started
-    finally:
-        close = getattr(source, "close", None)
-        if close is not None:
-            close()
-
-
 class SideStream:
-    """Copies to a GPU on a stream of their own, beside the kernels of the current one.
+    """Copies to a GPU on a stream of its own, beside the kernels of the current one.
+
+    While the GPU computes a step, the CPU is ahead of it and starts the copy that the next step waits for. It is never
+    further ahead than two steps: then it waits, so that few batches lie on the GPU, and in pinned memory. Where the
+    loop waits for the results of each step but one, two lie there.
 
     Parameters
     ----------
@@ -83,25 +55,39 @@ class SideStream:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._stream = torch.cuda.Stream(device)
+        self._done: torch.cuda.Event | None = None
+        self._sources: list[Tensor] = []
+        self._used: torch.cuda.Event | None = None
 
-    def start(self, copy: Callable[[], DeviceBatch]) -> DeviceBatch:
-        """Start to copy a batch.
+    def send(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return copies of tensors of the CPU, for which the device waits before the next kernel of the current stream.
 
-        Parameters
-        ----------
-        copy : callable
-            Copies it from pinned memory, without waiting.
+        The tensors are held until they are copied: what is pinned already is copied as it is.
         """
+        user = torch.cuda.current_stream(self._device)
+        if self._done is not None:
+            self._done.synchronize()
         with torch.cuda.stream(self._stream):
-            batch = copy()
-            done = self._stream.record_event()
+            if self._used is not None:
+                # Of the steps that were started before, the last one may still run.
+                self._stream.wait_event(self._used)
+            self._sources = [_pinned(tensor) for tensor in tensors]
+            copies = [tensor.to(self._device, non_blocking=True) for tensor in self._sources]
+            self._done = self._stream.record_event()
+        self._used = user.record_event()
+        user.wait_event(self._done)
+        for copy in copies:
+            # Their memory belongs to the side stream, which must not use it again before the step is over.
+            for part in (copy._indices(), copy._values()) if copy.is_sparse else (copy,):
+                part.record_stream(user)
+        return copies
 
-        def wait() -> None:
-            user = torch.cuda.current_stream(self._device)
-            user.wait_event(done)
-            for tensor in batch.tensors():
-                # Their memory belongs to the side stream, which must not use it again before the step is over.
-                for part in (tensor._indices(), tensor._values()) if tensor.is_sparse else (tensor,):
-                    part.record_stream(user)
 
-        return replace(batch, wait=wait)
+def _pinned(tensor: Tensor) -> Tensor:
+    """Return the tensor in memory from which a GPU copies by itself, where there is any left."""
+    if tensor.device.type != "cpu" or tensor.is_sparse or not tensor.numel() or tensor.is_pinned():
+        return tensor
+    try:
+        return tensor.pin_memory()
+    except RuntimeError:
+        return tensor

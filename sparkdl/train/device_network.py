@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sparkdl.blame import is_misfit
 from sparkdl.errors import NetworkError
 from sparkdl.train.config import FeedBatch, TrainConfig
-from sparkdl.train.device_copy import DeviceBatch, SideStream, started_ahead
+from sparkdl.train.device_copy import DeviceBatch, SideStream
 from sparkdl.train.objectives import Objective, as_outputs
 from sparkdl.train.precision import Precision
 
@@ -33,13 +33,17 @@ class DeviceNetwork:
         self._device = device
         self._labels = config.label_names
         self._proven = False
+        self._side = SideStream(device) if device.type == "cuda" else None
 
     def on_device(self, batches: Iterator[FeedBatch]) -> Generator[DeviceBatch, None, None]:
-        """Yield the batches on the device; a GPU is given the next one while it works on the one before."""
-        if self._device.type != "cuda":
-            return started_ahead(batches, self._copied, 0)
-        side = SideStream(self._device)
-        return started_ahead(batches, lambda batch: side.start(lambda: self._copied(batch)), 1)
+        """Yield the batches on the device; to a GPU each is copied while the step before it runs there."""
+        try:
+            for batch in batches:
+                yield self._copied(batch)
+        finally:
+            close = getattr(batches, "close", None)
+            if close is not None:
+                close()
 
     def _copied(self, batch: FeedBatch) -> DeviceBatch:
         """Return the rows of a batch that count, on the device. Rows of weight 0 are left out: they equal no row."""
@@ -49,16 +53,14 @@ class DeviceNetwork:
             kept = weights.nonzero().squeeze(1)
             inputs, targets = tuple(t.index_select(0, kept) for t in inputs), tuple(t[kept] for t in targets)
             weights = weights[kept]
-        count = len(targets[0])
-        if self._device.type != "cpu":
-            inputs, targets = tuple(map(self._sent, inputs)), tuple(map(self._sent, targets))
-            weights = None if weights is None else self._sent(weights)
+        count, width = len(targets[0]), len(inputs)
+        sent = self._sent((*inputs, *targets, *(() if weights is None else (weights,))))
+        inputs, targets = tuple(sent[:width]), tuple(sent[width : width + len(targets)])
+        weights = None if weights is None else sent[-1]
         return DeviceBatch(batch.for_network(inputs), targets, weights, count, rows, batch.planned_rows)
 
-    def _sent(self, tensor: Tensor) -> Tensor:
-        if tensor.device.type == "cpu" and tensor.numel() and not tensor.is_sparse:
-            tensor = tensor.pin_memory()
-        return tensor.to(self._device, non_blocking=True)
+    def _sent(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        return tensors if self._side is None else self._side.send(tensors)
 
     def forward(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return the outputs, as float32 where autocast has made them shorter."""

@@ -218,7 +218,6 @@ class _Training:
         objective, sums = self.network.objective, torch.zeros(0, 2, dtype=torch.float64, device=self.device)
         with closing(self.network.on_device(feed.epoch(0))) as batches:
             for batch in batches:
-                batch.wait()
                 if not len(sums):
                     sums = sums.new_zeros(len(batch.targets), 2)
                 if batch.count:

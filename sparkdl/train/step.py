@@ -114,7 +114,6 @@ class Stepper:
         """
         began = time.perf_counter()
         self._sync.zero()
-        batch.wait()
         loss, weight = self._share(batch)
         self.rows += batch.count
         mine = [weight, loss, batch.rows, float(stop), float(save)]
