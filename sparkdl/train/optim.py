@@ -20,6 +20,14 @@ _NEEDS_CLOSURE = {"lbfgs"}
 _NEEDS_SPARSE = {"sparseadam"}
 _TRAINED = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _PLATEAU = "ReduceLROnPlateau"
+_FUSED = {
+    "adam": ("cpu", "cuda"),
+    "adamw": ("cpu", "cuda"),
+    "sgd": ("cpu", "cuda"),
+    # Until torch 2.12 its class takes the argument on a GPU too, and the first step raises.
+    "adagrad": ("cpu",),
+}
+"""Optimizers that have one call for all parameters, and the devices on which every torch since 2.4 has it."""
 
 
 def trainable(module: nn.Module) -> list[nn.Parameter]:
@@ -114,7 +122,7 @@ def make_optimizer(config: TrainConfig, parameters: Sequence[nn.Parameter]) -> O
             named
             and "fused" in accepted
             and not {"fused", "foreach", "differentiable"} & set(params)
-            and _can_fuse(parameters)
+            and _can_fuse(maker, parameters)
         ):
             params["fused"] = True
     try:
@@ -254,5 +262,21 @@ def _made(maker: Any, parameters: list[nn.Parameter], params: dict[str, Any]) ->
     return optimizer
 
 
-def _can_fuse(parameters: Sequence[nn.Parameter]) -> bool:
-    return all(p.dtype == torch.float32 and p.is_contiguous() and p.device.type in ("cpu", "cuda") for p in parameters)
+def fused_on(kind: type) -> tuple[str, ...]:
+    """Return the types of device on which an optimizer of torch has one call for all parameters."""
+    return _FUSED.get(kind.__name__.lower(), ())
+
+
+def _can_fuse(kind: type, parameters: Sequence[nn.Parameter]) -> bool:
+    """Tell whether an optimizer may take one call for all parameters.
+
+    That call walks through the memory of a parameter, of its gradient and of what the optimizer keeps for it, in one
+    order for all: the parameter must be dense, with its dimensions in any order (channels last too).
+    """
+    return all(
+        p.dtype == torch.float32
+        and p.device.type in fused_on(kind)
+        # torch gives the strides of a dense tensor to what it makes like it, and to no other's.
+        and torch.empty_like(p, device="meta").stride() == p.stride()
+        for p in parameters
+    )

@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from sparkdl.comm.flat import FlatSync
+from sparkdl.comm.solo import SoloBackend
 from sparkdl.errors import SettingError
 from sparkdl.train.config import TrainConfig
-from sparkdl.train.optim import make_optimizer, make_schedule, step_function
+from sparkdl.train.optim import fused_on, make_optimizer, make_schedule, optimizer_class, step_function
 
 
 def _parameters():
@@ -33,6 +35,57 @@ def test_a_step_by_name_is_torchs(name):
         plain.step()
     for first, second in zip(mine, theirs, strict=True):
         torch.testing.assert_close(first, second, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "adagrad"])
+def test_dense_parameters_in_any_order_take_one_call_and_the_same_step(name):
+    torch.manual_seed(0)
+    start = torch.randn(4, 3, 5, 5)
+    laid_out = [start.to(memory_format=torch.channels_last), start.permute(3, 1, 0, 2), torch.randn(6, 4).t(), start]
+    params = {"momentum": 0.9} if name == "sgd" else {}
+    mine = [nn.Parameter(tensor.clone(memory_format=torch.preserve_format)) for tensor in laid_out]
+    theirs = [nn.Parameter(tensor.clone(memory_format=torch.contiguous_format)) for tensor in laid_out]
+    ours = make_optimizer(TrainConfig(optimizer=name, learning_rate=0.1, optimizer_params=params), mine)
+    plain = optimizer_class(name)(theirs, lr=0.1, foreach=False, **params)
+    assert ours.defaults["fused"]
+    sync = FlatSync(SoloBackend(), mine, 0)
+    for _ in range(3):
+        gradients = [torch.randn(tensor.shape) for tensor in laid_out]
+        sync.zero()
+        sum((p * g).sum() for p, g in zip(mine, gradients, strict=True)).backward()
+        sync.sum([])
+        assert [p.grad.stride() for p in mine] == [p.stride() for p in mine]
+        for parameter, gradient in zip(theirs, gradients, strict=True):
+            parameter.grad = gradient.clone()
+        step_function(ours)()
+        plain.step()
+    for first, second in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-5, atol=1e-6)
+
+
+def test_parameters_with_gaps_take_the_plain_step():
+    gaps = nn.Parameter(torch.randn(4, 6)[:, ::2])
+    assert not gaps.is_contiguous()
+    assert not make_optimizer(TrainConfig(optimizer="adamw"), [gaps]).defaults["fused"]
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "adagrad", "rmsprop"])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_an_optimizer_steps_on_every_device(name, device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    weights = [nn.Parameter(torch.ones(4, 3, 2, 2, device=device).to(memory_format=torch.channels_last))]
+    optimizer = make_optimizer(TrainConfig(optimizer=name, learning_rate=0.1), weights)
+    assert bool(optimizer.defaults.get("fused")) is (device in fused_on(optimizer_class(name)))
+    weights[0].grad = torch.ones_like(weights[0])
+    step_function(optimizer)()
+    assert (weights[0] < 1).all()
+
+
+def test_adagrad_has_no_single_call_on_a_gpu():
+    assert fused_on(torch.optim.Adagrad) == ("cpu",)
+    assert fused_on(torch.optim.AdamW) == ("cpu", "cuda")
+    assert fused_on(torch.optim.RMSprop) == ()
 
 
 def test_hooks_of_the_user_run():
