@@ -1,4 +1,4 @@
-"""What an exception of a forward pass is about: sizes and types that do not fit each other, or something else."""
+"""What an exception of a forward pass is about: sizes and types that do not fit each other, memory, or else."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ _MISFIT = re.compile(
 
 _WRONG_COUNT = re.compile(r"\(\) (?:takes|missing) \d")
 _NOT_ABOUT_SIZES = re.compile(r"memory|same device|CUDA|GPU|cuda")
+_NO_MEMORY = re.compile(
+    r"DefaultCPUAllocator: can't allocate memory|CUDA error: out of memory|CU[A-Z]+_STATUS_ALLOC_FAILED"
+)
+"""How torch words it where the error is not a class of its own: its CPU allocator, CUDA, cuBLAS, cuDNN."""
 _KINDS = (RuntimeError, ValueError, IndexError, TypeError, AssertionError)
 
 
@@ -42,6 +46,13 @@ def is_misfit(error: BaseException) -> bool:
         # Only the outermost network is called with what the data gives.
         return _WRONG_COUNT.search(text) is not None and not _users(frames)
     return _MISFIT.search(text) is not None and _NOT_ABOUT_SIZES.search(text) is None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether it is torch's sign that memory ran out, on a CPU or a GPU."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
 
 
 def place_of(error: BaseException) -> str:

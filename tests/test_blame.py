@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sparkdl.blame import is_misfit
+from sparkdl.blame import is_misfit, out_of_memory
 from sparkdl.errors import NetworkError
 from sparkdl.network import check
 from sparkdl.schema import ARRAY, INPUT, DataSchema, Field
@@ -183,3 +183,25 @@ def test_sizes_and_types_that_do_not_fit_are_called_so(module: nn.Module) -> Non
 
 def test_an_exception_that_was_never_raised_is_no_misfit() -> None:
     assert not is_misfit(RuntimeError("size mismatch"))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(...)`"), False),
+        (RuntimeError("CUDA error: device-side assert triggered"), False),
+        (ValueError("CUDA error: out of memory"), False),
+    ],
+)
+def test_signs_of_no_memory(error: BaseException, expected: bool) -> None:
+    assert out_of_memory(error) is expected
+
+
+def test_the_allocator_of_the_cpu_says_it_in_words() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60)
+    assert out_of_memory(caught.value)

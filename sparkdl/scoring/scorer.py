@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from sparkdl.blame import out_of_memory
 from sparkdl.network.check import captured, outputs_of
 from sparkdl.scoring.tuning import ROWS, owned, prefers_channels_last, rows_at_once
 from sparkdl.train.precision import check_device
@@ -87,7 +88,7 @@ class Scorer:
                 start += len(piece[0])
                 continue
             except RuntimeError as error:
-                if len(piece[0]) == 1 or not _out_of_memory(error):
+                if len(piece[0]) == 1 or not out_of_memory(error):
                     raise
             # Here the error no longer holds the tensors of the failed pass. The task goes on with what fits.
             self._rows_at_once = len(piece[0]) // 2
@@ -127,8 +128,3 @@ def _rows(tensor: torch.Tensor, start: int, count: int) -> torch.Tensor:
         return tensor[start : start + count]
     # Sparse tensors have no views.
     return tensor.narrow_copy(0, start, min(count, len(tensor) - start))
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Whether it is torch's sign that memory ran out; on CPUs that is a RuntimeError of its allocator."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)

@@ -159,13 +159,17 @@ class Small(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.seen.append(len(x))
         if len(x) > self.most:
-            raise torch.OutOfMemoryError(self.error) if "CUDA" in self.error else RuntimeError(self.error)
+            raise torch.OutOfMemoryError(self.error) if "CUDA out" in self.error else RuntimeError(self.error)
         return x * 2
 
 
 @pytest.mark.parametrize(
     "error",
-    ["CUDA out of memory. Tried to allocate 2.00 GiB", "[enforce fail] DefaultCPUAllocator: can't allocate memory"],
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "[enforce fail] DefaultCPUAllocator: can't allocate memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`, it allocates its workspace",
+    ],
 )
 def test_out_of_memory_halves_the_rows_and_goes_on(error: str) -> None:
     network = Small(5, error)
