@@ -58,20 +58,23 @@ class RankBatchNorm(_BatchNorm):
             input, self.weight, self.bias, self.eps, self.backend
         )
         output, mean, variance, count = found
-        if self.track_running_stats and float(count):
-            self._track(mean, variance, float(count))
+        # Rows here are rows over all ranks: only a rank without any has to ask the device.
+        if self.track_running_stats and (input.numel() or float(count)):
+            self._track(mean, variance, count)
         return output
 
     @torch.no_grad()
-    def _track(self, mean: torch.Tensor, variance: torch.Tensor, count: float) -> None:
+    def _track(self, mean: torch.Tensor, variance: torch.Tensor, count: torch.Tensor) -> None:
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
-        share = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         unbiased = variance * (count / (count - 1))
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
-        self.running_var.lerp_(unbiased.to(self.running_var.dtype), share)
+        for running, value in ((self.running_mean, mean), (self.running_var, unbiased)):
+            if self.momentum is None:
+                running.lerp_(value.to(running.dtype), (1.0 / self.num_batches_tracked.double()).to(running.dtype))
+            else:
+                running.lerp_(value.to(running.dtype), self.momentum)
 
 
 class _Normalize(torch.autograd.Function):
@@ -96,7 +99,8 @@ class _Normalize(torch.autograd.Function):
             sums[0, :-1], sums[1, :-1], sums[:, -1] = mean * local, (variance + mean * mean) * local, local
         backend.all_reduce(sums)
         count = sums[0, -1]
-        if float(count) == 1:
+        # To read a number of the device makes the CPU wait for it, in every layer: two values here are enough to know.
+        if local < 2 and float(count) == 1:
             raise ValueError(f"batch norm needs more than one value for each channel, it got {int(count)}")
         # Of no rows at all there are none.
         divisor = count.clamp(min=1)

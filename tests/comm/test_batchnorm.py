@@ -5,8 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparkdl.comm.batchnorm import RankBatchNorm, convert
+from sparkdl.comm.solo import SoloBackend
+
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 SHAPES = {nn.BatchNorm1d: (9, 4), nn.BatchNorm2d: (9, 4, 3, 2), nn.BatchNorm3d: (9, 4, 2, 3, 2)}
 
@@ -122,3 +126,28 @@ def test_conversion_shares_parameters_and_checks_dimensions(ranks):
         assert same
         assert name == RankBatchNorm.__name__
         assert "its input has 2" in error
+
+
+class Reads(TorchDispatchMode):
+    """Counts what makes the CPU wait for a number of the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=GPU)])
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_one_rank_without_reads_is_torchs_own_layer(device, momentum):
+    rows = _rows(nn.BatchNorm2d).to(device)
+    network = convert(_network(nn.BatchNorm2d, momentum), SoloBackend()).to(device)
+    whole = _network(nn.BatchNorm2d, momentum).to(device)
+    for shift in (0.0, 1.0):
+        with Reads() as reads:
+            found = _run(network, rows + shift)
+        assert reads.count == 0
+        torch.testing.assert_close(found, _run(whole, rows + shift), rtol=1e-4, atol=2e-4)
