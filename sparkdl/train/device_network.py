@@ -11,6 +11,7 @@ from sparkdl.blame import is_misfit
 from sparkdl.errors import NetworkError
 from sparkdl.train.config import FeedBatch, TrainConfig
 from sparkdl.train.device_copy import DeviceBatch, SideStream
+from sparkdl.train.indices import EmbeddedInputs
 from sparkdl.train.objectives import Objective, as_outputs
 from sparkdl.train.precision import Precision
 
@@ -34,6 +35,7 @@ class DeviceNetwork:
         self._labels = config.label_names
         self._proven = False
         self._side = SideStream(device) if device.type == "cuda" else None
+        self._embedded = EmbeddedInputs(module)
 
     def on_device(self, batches: Iterator[FeedBatch]) -> Generator[DeviceBatch, None, None]:
         """Yield the batches on the device; to a GPU each is copied while the step before it runs there."""
@@ -53,6 +55,9 @@ class DeviceNetwork:
             kept = weights.nonzero().squeeze(1)
             inputs, targets = tuple(t.index_select(0, kept) for t in inputs), tuple(t[kept] for t in targets)
             weights = weights[kept]
+        if self._side is not None:
+            self._embedded.check(inputs)
+            self.objective.check(targets)
         count, width = len(targets[0]), len(inputs)
         sent = self._sent((*inputs, *targets, *(() if weights is None else (weights,))))
         inputs, targets = tuple(sent[:width]), tuple(sent[width : width + len(targets)])
@@ -66,8 +71,11 @@ class DeviceNetwork:
         """Return the outputs, as float32 where autocast has made them shorter."""
         with self.precision.autocast():
             try:
-                outputs = as_outputs(self.module(*inputs), self._labels)
+                with self._embedded.watched(inputs):
+                    outputs = as_outputs(self.module(*inputs), self._labels)
             except (RuntimeError, TypeError, IndexError) as error:
+                if self._side is None:
+                    self._embedded.check(inputs)
                 # Subclasses (out of memory, a lost rank, ...) are no matter of shapes, and what the user's code raises.
                 known = type(error) in (RuntimeError, TypeError, IndexError)
                 if self._proven or not known or not is_misfit(error):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sparkdl.errors import DataError, NetworkError, SettingError
 from sparkdl.train.config import TrainConfig
+from sparkdl.train.indices import Classes
 from sparkdl.train.row_loss import RowLoss, binary, row_loss
 
 
@@ -44,6 +45,7 @@ class Objective:
         self._losses = [row_loss(loss, p, weights, device) for loss, p in zip(config.losses, params, strict=True)]
         self._shares = config.loss_weights
         self._class_weight = None if weights is None else weights.to(device)
+        self._classes: dict[int, Classes | None] = {}
         self._weigh = any(loss.class_weight is not None or loss.ignored is not None for loss in self._losses)
 
     def __call__(
@@ -90,10 +92,17 @@ class Objective:
         self, outputs: tuple[Tensor, ...], targets: tuple[Tensor, ...], weights: Tensor | None
     ) -> list[tuple[Tensor, Tensor | float]]:
         """Return of each output the sum of weight x loss, and that of the weights; as `__call__` takes and raises."""
-        return [
-            self._single(loss, output, target, weights)
-            for loss, output, target in zip(self._matched(outputs, targets), outputs, targets, strict=True)
-        ]
+        each = zip(self._matched(outputs, targets), outputs, targets, strict=True)
+        return [self._single(number, *given, weights) for number, given in enumerate(each)]
+
+    def check(self, targets: Sequence[Tensor]) -> None:
+        """Raise DataError if a label is none of the classes, which are known where labels were evaluated before.
+
+        For labels on the CPU, before they go to a GPU: there the process would end.
+        """
+        for number, classes in self._classes.items():
+            if classes is not None:
+                classes.check(targets[number])
 
     def needs_ratios(self, targets: Sequence[Tensor]) -> bool:
         """Return whether there are several losses of which some may weigh a row in its own way."""
@@ -120,9 +129,10 @@ class Objective:
             As `__call__` takes them.
         """
         found: list[Tensor | float] = []
-        for loss, output, target in zip(self._matched(outputs, targets), outputs, targets, strict=True):
+        each = zip(self._matched(outputs, targets), outputs, targets, strict=True)
+        for number, (loss, output, target) in enumerate(each):
             shaped = output.new_empty(()).expand(len(target), *output.shape[1:])
-            factor, _ = self._factor(*fit_target(loss, shaped, target))
+            factor, _ = self._factor(*self._fitted(number, loss, shaped, target))
             found.append(_weight_of(target, _both(weights, factor)))
         found.append(_weight_of(targets[0], weights))
         return torch.stack([torch.as_tensor(n, dtype=torch.float64, device=targets[0].device) for n in found])
@@ -146,13 +156,40 @@ class Objective:
         return self._losses if len(self._losses) == len(outputs) else self._losses * len(outputs)
 
     def _single(
-        self, loss: RowLoss, output: Tensor, target: Tensor, weights: Tensor | None
+        self, number: int, loss: RowLoss, output: Tensor, target: Tensor, weights: Tensor | None
     ) -> tuple[Tensor, Tensor | float]:
-        loss, target = fit_target(loss, output, target)
-        factor, inside = self._factor(loss, target)
+        loss, target = self._fitted(number, loss, output, target)
+        try:
+            factor, inside = self._factor(loss, target)
+            values = _evaluated(loss, output, target)
+        except (IndexError, RuntimeError) as error:
+            classes = None if target.is_cuda else self._classes[number]
+            said = None if classes is None else classes.wrong(target)
+            if said is None:
+                raise
+            raise DataError(said) from error
         counted = _both(weights, factor)
-        total = _weighted_sum(loss, _evaluated(loss, output, target), weights if inside else counted, len(output))
+        total = _weighted_sum(loss, values, weights if inside else counted, len(output))
         return total, _weight_of(output, counted)
+
+    def _fitted(self, number: int, loss: RowLoss, output: Tensor, target: Tensor) -> tuple[RowLoss, Tensor]:
+        """Return what `fit_target` does, and look which classes there are when it is the first time."""
+        loss, target = fit_target(loss, output, target)
+        if number not in self._classes:
+            self._classes[number] = classes = self._classes_of(loss, output, target)
+            if classes is not None and target.is_cuda:
+                classes.check(target)
+        return loss, target
+
+    def _classes_of(self, loss: RowLoss, output: Tensor, target: Tensor) -> Classes | None:
+        if loss.takes_classes:
+            count = output.shape[1]
+            known = not target.is_floating_point()
+            return Classes(count, loss.ignored, f"the network has {count} outputs") if known else None
+        if self._class_weight is None:
+            return None
+        count = len(self._class_weight)
+        return Classes(count, loss.ignored, f"classWeights has {count} entries", from_zero=False)
 
     def _factor(self, loss: RowLoss, target: Tensor) -> tuple[Tensor | None, bool]:
         """Return what a row counts for by its class, (n,), and whether the loss has it multiplied in already."""
@@ -235,16 +272,7 @@ def _class_target(loss: RowLoss, output: Tensor, target: Tensor) -> Tensor:
 
 
 def _evaluated(loss: RowLoss, output: Tensor, target: Tensor) -> Tensor:
-    try:
-        values = loss.function(output, target)
-    except IndexError as error:
-        if not loss.takes_classes or target.is_floating_point():
-            raise
-        low, high, classes = int(target.min()), int(target.max()), output.shape[1]
-        raise DataError(
-            f"class labels reach from {low} to {high}, the network has {classes} outputs: "
-            f"labels must be 0 to {classes - 1}"
-        ) from error
+    values = loss.function(output, target)
     if not isinstance(values, Tensor):
         raise NetworkError(
             f"loss {loss.name} returned {type(values).__name__}: it must return a Tensor, one value for each row"

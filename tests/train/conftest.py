@@ -1,4 +1,4 @@
-"""Three Horovod ranks, shared by all tests of this folder, and batches in memory."""
+"""Three Horovod ranks, shared by all tests of this folder, batches in memory, and the devices of this host."""
 
 from __future__ import annotations
 
@@ -70,6 +70,17 @@ class MemoryFeed:
 
     def close(self) -> None:
         pass
+
+
+@pytest.fixture(
+    params=[
+        "cpu",
+        pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")),
+    ]
+)
+def device(request: pytest.FixtureRequest) -> str:
+    """Run a test on a CPU, and on a GPU where there is one; what a fit leaves behind is on the CPU in any case."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")
