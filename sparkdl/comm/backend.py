@@ -113,9 +113,12 @@ class GradientSync(ABC):
     ----------
     norm : float
         Euclidean norm of all summed gradients together, as `sum` has found it; not finite if one of them is not.
+    missed : float
+        Of how many parameters ranks have said in `sum` that their backward pass has not reached them.
     """
 
     norm: float = 0.0
+    missed: float = 0.0
 
     @abstractmethod
     def zero(self) -> None:

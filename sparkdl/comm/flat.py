@@ -94,6 +94,7 @@ class FlatSync(GradientSync):
         else:
             *found, missed = self._summed_on_cpu(extra, missed)
             self.norm = float(torch.linalg.vector_norm(self._flat))
+        self.missed = missed
         if missed and self._backend.size > 1:
             self._agree_on_reached()
         self._drop_unreached(missed)

@@ -126,7 +126,7 @@ class _Training:
         self.module = module
         self.begun = marks(module)
         self.network = DeviceNetwork(module, config, device)
-        self.metrics = MetricSet(config, backend, device)
+        self.metrics = MetricSet(config, backend, device, finite_only=self.network.precision.scales)
         self.measured = MetricSet(config, backend, device)
         optimizer = make_optimizer(config, parameters)
         schedule = make_schedule(config, optimizer, config.epochs * self.train.steps)
@@ -191,16 +191,21 @@ class _Training:
             for number, batch in enumerate(batches, first_step + 1):
                 where = _Position(epoch, number, steps)
                 save = self.checkpoints is not None and self.checkpoints.due_in(steps - number + 1)
-                step = stepper.step(batch, where.__str__, state.stopping, save)
-                mean = sums.add(step.weight, step.loss, step.rows)
+                # The first step tells at once what is wrong, and callbacks a loss.
+                wait = number in (first_step + 1, steps)
+                known = stepper.step(batch, where.__str__, state.stopping, save, wait=wait)
                 state.step += 1
-                state.logs = {"loss": mean, "lr": stepper.lr}
-                state.stopping = state.stopping or step.stop
-                self.progress.step(epoch, number, steps, mean, sums.rows, began)
+                stop, save = any(step.stop for step in known), any(step.save for step in known)
+                if stop or save:
+                    known += stepper.finish()
+                sums.add(known)
+                state.logs = {"loss": sums.mean_loss, "lr": stepper.update.lr}
+                state.stopping = state.stopping or stop
+                self.progress.step(epoch, number, steps, sums.mean_loss, sums.rows, began)
                 call(self.config.callbacks, "on_step_end", state)
-                if step.stop:
+                if stop:
                     break
-                if step.save and self.checkpoints is not None:
+                if save and self.checkpoints is not None:
                     sums.seconds, sums.waited = time.monotonic() - began, waited_before + self.train.wait_seconds
                     self.checkpoints.save(Position(epoch, number))
         seconds, waited = time.monotonic() - began, waited_before + self.train.wait_seconds
@@ -208,6 +213,11 @@ class _Training:
         self.seconds["wait"] += waited
         sums.seconds, sums.waited = seconds, waited
         self.backend.average_statistics(self.module, stepper.rows)
+        if sums.skipped:
+            self.progress.say(
+                f"{sums.skipped} of {steps} steps of epoch {epoch} were too large for float16 and were left out, "
+                "as their rows are of loss and metrics: precision='bf16' has a wider range"
+            )
         return {"loss": sums.mean_loss, **self.metrics.compute()}
 
     @torch.no_grad()
@@ -262,7 +272,7 @@ class _Training:
                 self.progress.say(said)
         return {
             **dict(zip(measures, values, strict=True)),
-            "lr": self.stepper.lr,
+            "lr": self.stepper.update.lr,
             "rows": trained.rows,
             "seconds": seconds,
             "rows_per_second": trained.rows / max(seconds, 1e-9),

@@ -26,8 +26,8 @@ class Precision:
     All ranks see the same summed gradients, so they decide alike.
 
     GradScaler itself would not do: it does not see a loss that overflows while its gradients are finite, halves without
-    end, and refuses parameters of float16. It also looks at every gradient once more and waits for the GPU a second
-    time, where the norm that comes with the sum over the ranks has told already whether all of them are finite.
+    end, and refuses parameters of float16. It also looks at every gradient once more, where the norm that comes with
+    the sum over the ranks has told already whether all of them are finite.
 
     Parameters
     ----------
@@ -55,9 +55,16 @@ class Precision:
         """Return the context of a forward pass."""
         return nullcontext() if self._dtype is None else torch.autocast(self._device, dtype=self._dtype)
 
-    def shrink(self) -> bool:
-        """Halve the scale after a step that was not finite; return whether it is worth going on."""
-        self.scale /= 2
+    def shrink(self, used: float) -> bool:
+        """Halve the scale after a step that was not finite; return whether it is worth going on.
+
+        Parameters
+        ----------
+        used : float
+            The scale of that step. It may be an older one, after which the scale was halved already.
+        """
+        if used <= self.scale:
+            self.scale /= 2
         self._good = 0
         return self.scale >= 1.0
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -19,10 +20,12 @@ from sparkdl.errors import NetworkError, SettingError
 from sparkdl.train.config import TrainConfig
 from sparkdl.train.device_copy import DeviceBatch
 from sparkdl.train.device_network import DeviceNetwork
+from sparkdl.train.graph import GraphedPass, can_be_graphed
 from sparkdl.train.metrics import MetricSet
-from sparkdl.train.optim import step_function, trainable
+from sparkdl.train.optim import trainable
+from sparkdl.train.update import Update, reads_late
 
-_EXTRAS = 5
+_EXTRAS = 6
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class StepSums:
         Whether some rank has asked to stop.
     save : bool
         Whether rank 0 has asked for a checkpoint.
+    skipped : bool
+        Whether float16 was too short for its rows: they have no weight, and nothing is learned from them.
     """
 
     weight: float
@@ -46,6 +51,29 @@ class StepSums:
     rows: int
     stop: bool
     save: bool
+    skipped: bool = False
+
+
+@dataclass(frozen=True)
+class _Underway:
+    """A step that a GPU is given, and what it will have added up.
+
+    Attributes
+    ----------
+    sums : Tensor
+        As `GradientSync.sum_on_device` returns them, but in memory of the host, once they are there.
+    ready : torch.cuda.Event or None
+        None if they are there.
+    scale : float
+        Of the loss in this step.
+    where : callable
+        Says which step it is.
+    """
+
+    sums: Tensor
+    ready: torch.cuda.Event | None
+    scale: float
+    where: Callable[[], str]
 
 
 class Stepper:
@@ -54,6 +82,9 @@ class Stepper:
     Each rank adds the sum of weight x loss of its rows, divided by the planned rows of the step over all ranks. One
     all-reduce sums gradients, weights and losses. Then every rank rescales by planned rows over total weight, clips,
     and steps.
+
+    A GPU is given each step before it is done with the one before: whether a step can be applied is decided there, and
+    its sums are read when the next one is on its way. The ranks read the same sums at the same step.
 
     Parameters
     ----------
@@ -77,25 +108,29 @@ class Stepper:
         metrics: MetricSet,
     ) -> None:
         self._network = network
-        self._optimizer = optimizer
-        self._step_optimizer = step_function(optimizer)
-        self._schedule = schedule
         self._parts = config.accumulation_steps
-        self._clip = config.gradient_clip_norm
         self._metrics = metrics
         self._backend = backend
-        self._sync = backend.gradient_sync(trainable(network.module), _EXTRAS)
+        parameters = trainable(network.module)
         layers = [layer for layer in network.module.modules() if isinstance(layer, _BatchNorm)]
         self._has_norms = bool(layers)
         self._in_step = config.sync_batch_norm and backend.size > 1 and bool(layers)
         self._refuses_one_row = bool(layers) and backend.size > 1 and not config.sync_batch_norm
-        self.lr = config.learning_rate
+        one_pass = config.accumulation_steps == 1 and not self._in_step
+        self._sync = backend.gradient_sync(parameters, _EXTRAS, one_pass=one_pass)
+        self.update = Update(optimizer, schedule, config, self._sync, network.precision)
+        self._reads_late = reads_late(parameters[0].device, optimizer)
+        self._underway: deque[_Underway] = deque()
+        self._graph: GraphedPass | None = None
+        if one_pass and parameters[0].is_cuda and can_be_graphed(network.module, config):
+            self._graph = GraphedPass(self._pass, self._sync)
         self.rows = 0
-        self.taken = 0
         # Seconds on this rank, of all steps so far; on a GPU they say little, it works on its own.
         self.computing = self.summing = 0.0
 
-    def step(self, batch: DeviceBatch, where: Callable[[], str], stop: bool, save: bool = False) -> StepSums:
+    def step(
+        self, batch: DeviceBatch, where: Callable[[], str], stop: bool, save: bool = False, *, wait: bool = True
+    ) -> list[StepSums]:
         """Take one step together with all other ranks.
 
         Parameters
@@ -106,72 +141,44 @@ class Stepper:
             Says which step it is, for errors.
         stop, save : bool
             Whether this rank asks to stop, or for a checkpoint after this step.
+        wait : bool
+            Whether the sums of this step are wanted now. All ranks say the same.
+
+        Returns
+        -------
+        list of StepSums
+            Of the steps whose sums are known now and were not before, in their order.
 
         Raises
         ------
         NetworkError
-            Loss or gradient are not finite, on every rank alike (float16 lowers its scale first).
+            Loss or gradient of a step are not finite, on every rank alike (float16 lowers its scale first).
         """
+        known = self.finish() if wait else []
         began = time.perf_counter()
-        self._sync.zero()
         loss, weight = self._share(batch)
         self.rows += batch.count
-        mine = [weight, loss, batch.rows, float(stop), float(save)]
+        wrong = _not_finite(batch) if self._network.precision.scales else 0.0
+        mine = [weight, loss, batch.rows, float(stop), float(save), wrong]
         computed = time.perf_counter()
-        total_weight, total_loss, total_rows, stops, saves = self._sync.sum(mine)
         self.computing += computed - began
+        if self._reads_late and not wait:
+            sums = self._sync.sum_on_device(mine)
+            self.update.apply_on_device(sums, batch.planned_rows)
+            self._underway.append(_Underway(*_on_host(sums), self._network.precision.scale, where))
+            return [self._read() for _ in range(len(self._underway) - 1)]
+        found = self._sync.sum(mine)
         self.summing += time.perf_counter() - computed
-        self._apply(batch.planned_rows, total_weight, total_loss, where)
-        return StepSums(total_weight, total_loss, int(total_rows), stops > 0, saves > 0)
+        if self._backend.size > 1 and self._sync.missed:
+            # The ranks have to ask each other in each step which parameters have a gradient.
+            self._reads_late = False
+        known.append(self._checked(found, self._sync.norm, self._network.precision.scale, where))
+        self.update.apply(known[-1].weight, batch.planned_rows)
+        return known
 
-    @property
-    def scheduled(self) -> bool:
-        """Whether the learning rate follows a schedule, which depends on the number of steps of all epochs."""
-        return self._schedule is not None
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state of optimizer, schedule and precision: that of all ranks alike."""
-        return {
-            "optimizer": self._optimizer.state_dict(),
-            "schedule": None if self._schedule is None else self._schedule.state_dict(),
-            "precision": self._network.precision.state_dict(),
-            "lr": self.lr,
-            "taken": self.taken,
-        }
-
-    def load_state_dict(self, saved: Mapping[str, Any], *, same_plan: bool) -> None:
-        """Go on from what `state_dict` has returned; with other epochs than then the schedule is the new one's.
-
-        Parameters
-        ----------
-        saved : mapping
-        same_plan : bool
-            Whether the training has as many steps as it had then.
-        """
-        fresh = [{name: value for name, value in g.items() if name != "params"} for g in self._optimizer.param_groups]
-        self._optimizer.load_state_dict(dict(saved["optimizer"]))
-        for parameter, state in self._optimizer.state.items():
-            for name, value in state.items():
-                if (
-                    isinstance(value, Tensor)
-                    and value.shape == parameter.shape
-                    and value.stride() != parameter.stride()
-                ):
-                    # In the order of dimensions that the parameter has in memory, as the optimizer had made it.
-                    state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-        self._network.precision.load_state_dict(saved["precision"])
-        self.lr, self.taken = saved["lr"], saved["taken"]
-        if self._schedule is None:
-            return
-        if same_plan:
-            self._schedule.load_state_dict(saved["schedule"])
-            return
-        for group, values in zip(self._optimizer.param_groups, fresh, strict=True):
-            group.update(values)
-        # By this a schedule knows that the optimizer has stepped before it.
-        self._optimizer._opt_called = True  # type: ignore[attr-defined]
-        for _ in range(self.taken):
-            self._schedule.step()
+    def finish(self) -> list[StepSums]:
+        """Return the sums of the steps that are still underway."""
+        return [self._read() for _ in range(len(self._underway))]
 
     def _share(self, batch: DeviceBatch) -> tuple[Tensor | float, Tensor | float]:
         """Add this rank's gradients; return its sum of weight x loss and its sum of weights."""
@@ -180,10 +187,15 @@ class Stepper:
                 "a step gives a rank one row, of which batch norm can take no statistics: "
                 "set syncBatchNorm or dropLast, raise batchSize or lower numProcs"
             )
+        self._sync.zero()
         loss: Tensor | float = 0.0
         weight: Tensor | float = 0.0
         ratios: Tensor | None = None
         waiting = self._network.objective.needs_ratios(batch.targets)
+        if self._graph is not None and batch.count and not waiting:
+            loss, weight, outputs = self._graph(batch)
+            self._metrics.update(outputs, batch.targets)
+            return loss, weight
         for part in _parts(batch, self._parts_of(batch)):
             # Every rank runs every forward pass with batch norm over ranks, or the others would wait for it.
             if not part.count and not self._in_step:
@@ -193,6 +205,7 @@ class Stepper:
                 ratios, waiting = self._ratios(outputs, batch), False
             if part.count:
                 part_loss, part_weight = self._backward(outputs, part, ratios)
+                self._metrics.update(outputs, part.targets)
                 loss, weight = loss + part_loss, weight + part_weight
             else:
                 (sum((output.sum() for output in outputs), torch.zeros(())) * 0.0).backward()
@@ -226,34 +239,58 @@ class Stepper:
     ) -> tuple[Tensor, Tensor | float]:
         loss, weight = self._network.objective(outputs, batch.targets, batch.weights, ratios)
         (loss * (self._network.precision.scale / batch.planned_rows)).backward()
-        self._metrics.update(outputs, batch.targets)
         return loss.detach().double(), weight
 
-    def _apply(self, planned_rows: int, weight: float, loss: float, where: Callable[[], str]) -> None:
-        """Step, or skip the step; every rank decides by the same sums."""
+    def _pass(self, batch: DeviceBatch) -> tuple[Tensor, Tensor | float, tuple[Tensor, ...]]:
+        """Return loss, weight and outputs of rows that are computed at once."""
+        outputs = self._network.forward(batch.inputs)
+        return *self._backward(outputs, batch, None), tuple(output.detach() for output in outputs)
+
+    def _read(self) -> StepSums:
+        """Return the sums of the step that has been underway for longest."""
+        step = self._underway.popleft()
+        if step.ready is not None:
+            step.ready.synchronize()
+        *found, norm, missed = step.sums.tolist()
+        if self._backend.size > 1 and missed:
+            self._reads_late = False
+        return self._checked(found, norm, step.scale, step.where)
+
+    def _checked(self, found: Sequence[float], norm: float, scale: float, where: Callable[[], str]) -> StepSums:
+        """Return the sums of a step; raise, on every rank alike, where there is nothing to be learned from it."""
+        weight, loss, rows, stops, saves, wrong = found
         precision = self._network.precision
-        if not (math.isfinite(loss) and math.isfinite(weight) and math.isfinite(self._sync.norm)):
-            if precision.scales and precision.shrink():
-                return
-            what = f"the loss is {loss}" if not math.isfinite(loss) else "the gradient is not finite"
-            raise NetworkError(
-                f"{what} in {where()}: look for NaN, infinite or huge values in the columns and for logarithms, "
-                f"roots or divisions in the loss, scale the features, lower learningRate (now {self.lr:g}) "
-                "or set gradientClipNorm"
-            )
-        if weight <= 0:
-            return
-        factor = planned_rows / weight / precision.scale
-        if self._clip is not None:
-            factor *= min(1.0, self._clip / (self._sync.norm * factor + 1e-6))
-        if factor != 1.0:
-            self._sync.scale(factor)
-        self.lr = float(self._optimizer.param_groups[0]["lr"])
-        self._step_optimizer()
-        self.taken += 1
-        precision.grow()
-        if self._schedule is not None:
-            self._schedule.step()
+        if math.isfinite(loss) and math.isfinite(weight) and math.isfinite(norm):
+            if weight > 0:
+                precision.grow()
+            return StepSums(weight, loss, int(rows), stops > 0, saves > 0)
+        if precision.scales and not wrong and precision.shrink(scale):
+            return StepSums(0.0, 0.0, int(rows), stops > 0, saves > 0, skipped=True)
+        what = f"the loss is {loss}" if not math.isfinite(loss) else "the gradient is not finite"
+        raise NetworkError(
+            f"{what} in {where()}: look for NaN, infinite or huge values in the columns and for logarithms, "
+            f"roots or divisions in the loss, scale the features, lower learningRate (now {self.update.lr:g}) "
+            "or set gradientClipNorm"
+        )
+
+
+def _on_host(sums: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """Return a copy in memory of the host, and what tells when it is there."""
+    if not sums.is_cuda:
+        return sums.clone(), None
+    host = torch.empty(sums.shape, dtype=sums.dtype, pin_memory=True)
+    host.copy_(sums, non_blocking=True)
+    ready = torch.cuda.Event()
+    ready.record()
+    return host, ready
+
+
+def _not_finite(batch: DeviceBatch) -> Tensor | float:
+    """Return how many tensors of a batch hold NaN or infinity: no scale of the loss helps there."""
+    floats = [tensor for tensor in batch.tensors() if tensor.is_floating_point() and not tensor.is_sparse]
+    if not floats or not batch.count:
+        return 0.0
+    return torch.stack([~torch.isfinite(tensor).all() for tensor in floats]).sum(dtype=torch.float64)
 
 
 def _parts_over_ranks(rows: Sequence[int], most: int) -> int:

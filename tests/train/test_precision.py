@@ -12,12 +12,12 @@ from sparkdl.train.precision import Precision
 def test_the_scale_of_float16():
     scale = Precision("fp16", torch.device("cuda"))
     assert scale.scale == 65536
-    assert all(scale.shrink() for _ in range(16))
+    assert all(scale.shrink(scale.scale) for _ in range(16))
     for _ in range(2000):
         scale.grow()
     assert scale.scale == 2.0
-    assert scale.shrink()
-    assert not scale.shrink()
+    assert scale.shrink(scale.scale)
+    assert not scale.shrink(scale.scale)
 
 
 def test_the_scale_moves_as_torchs_does():
@@ -31,5 +31,5 @@ def test_the_scale_moves_as_torchs_does():
         parameter.grad = torch.tensor([math.inf if overflows else 1.0])
         torchs.step(optimizer)
         torchs.update()
-        ours.shrink() if overflows else ours.grow()
+        ours.shrink(ours.scale) if overflows else ours.grow()
         assert ours.scale == torchs.get_scale(), step

@@ -121,7 +121,7 @@ class Checkpointer:
                 f"epochs={parts.epochs} is less than the {len(parts.history)} epochs that this job was trained for "
                 "already: its model is that of all of them"
             )
-        elif parts.stepper.scheduled and epochs_then != parts.epochs and not position.ended:
+        elif parts.stepper.update.scheduled and epochs_then != parts.epochs and not position.ended:
             self._say(
                 f"the schedule of the learning rate is that of {parts.epochs} epochs from here on; what was trained "
                 f"before followed that of {epochs_then}"
@@ -232,5 +232,5 @@ class Checkpointer:
             "torch": str(torch.__version__),
             "threads": torch.get_num_threads(),
             "cpu": torch.backends.cpu.get_cpu_capability(),
-            "epochs": self._parts.epochs if self._parts.stepper.scheduled else None,
+            "epochs": self._parts.epochs if self._parts.stepper.update.scheduled else None,
         }

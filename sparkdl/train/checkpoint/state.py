@@ -22,7 +22,7 @@ from sparkdl.train.weights import Marks, changed_beside_state, load_beside_state
 
 if TYPE_CHECKING:
     from sparkdl.train.metrics import MetricSet
-    from sparkdl.train.step import Stepper
+    from sparkdl.train.step import Stepper, StepSums
 
 
 @dataclass
@@ -32,17 +32,19 @@ class EpochSums:
     weight: float = 0.0
     loss: float = 0.0
     rows: int = 0
+    skipped: int = 0
     seconds: float = 0.0
     waited: float = 0.0
 
     def clear(self) -> None:
         self.weight = self.loss = self.seconds = self.waited = 0.0
-        self.rows = 0
+        self.rows = self.skipped = 0
 
-    def add(self, weight: float, loss: float, rows: int) -> float:
-        """Add a step; return the mean loss so far."""
-        self.weight, self.loss, self.rows = self.weight + weight, self.loss + loss, self.rows + rows
-        return self.mean_loss
+    def add(self, steps: Sequence[StepSums]) -> None:
+        """Add the sums of some steps."""
+        for step in steps:
+            self.weight, self.loss, self.rows = self.weight + step.weight, self.loss + step.loss, self.rows + step.rows
+            self.skipped += step.skipped
 
     @property
     def mean_loss(self) -> float:
@@ -96,7 +98,7 @@ def capture(parts: Parts, position: Position) -> dict[str, Any]:
         "seconds": dict(parts.seconds),
         "sums": dict(vars(parts.sums)),
         "module": {**parts.module.state_dict(), **changed_beside_state(parts.module, parts.begun)},
-        "stepper": parts.stepper.state_dict(),
+        "stepper": parts.stepper.update.state_dict(),
         "callbacks": [callback.state_dict() for callback in parts.callbacks],
         "ranks": ranks,
     }
@@ -123,7 +125,7 @@ def restore(parts: Parts, state: Mapping[str, Any]) -> tuple[Position, list[str]
     try:
         position = Position(*state["position"])
         load_weights(parts.module, state["module"])
-        parts.stepper.load_state_dict(state["stepper"], same_plan=state["epochs"] == parts.epochs)
+        parts.stepper.update.load_state_dict(state["stepper"], same_plan=state["epochs"] == parts.epochs)
         for callback, saved in zip(parts.callbacks, state["callbacks"], strict=True):
             callback.load_state_dict(saved)
         parts.train.step, parts.train.best_epoch = state["step"], state["best_epoch"]

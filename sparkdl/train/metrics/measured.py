@@ -40,6 +40,8 @@ class MetricSet:
         metrics, losses, num_classes.
     backend : Backend
     device : torch.device
+    finite_only : bool
+        Whether rows are left out whose outputs are not finite.
 
     Attributes
     ----------
@@ -52,8 +54,11 @@ class MetricSet:
         A name is unknown, or used twice.
     """
 
-    def __init__(self, config: TrainConfig, backend: Backend, device: torch.device) -> None:
+    def __init__(
+        self, config: TrainConfig, backend: Backend, device: torch.device, *, finite_only: bool = False
+    ) -> None:
         self._backend = backend
+        self._finite_only = finite_only
         self._device = device
         self._config = config
         self._outputs = max(1, len(config.losses))
@@ -64,7 +69,9 @@ class MetricSet:
         if wrong is not None:
             raise SettingError(f"metrics: the name {wrong!r} is taken already; rename the function or leave one out")
         self._order = names
-        self._groups = [_OutputMetrics(self._recipes, _rows_of(config, i), device) for i in range(self._outputs)]
+        self._groups = [
+            _OutputMetrics(self._recipes, _rows_of(config, i), device, finite_only) for i in range(self._outputs)
+        ]
         self._sums = torch.zeros(self._outputs, len(self._functions), 2, dtype=torch.float64)
         self.reasons: dict[str, str] = {}
 
@@ -114,6 +121,10 @@ class MetricSet:
             output = output.detach()
             if self._recipes:
                 self._groups[index].add(output.float(), target)
+            if self._functions and self._finite_only:
+                output, target = _finite(output, target)
+                if not len(output):
+                    continue
             for number, function in enumerate(self._functions.values()):
                 try:
                     value = float(function(output, _beside(output, target)))
@@ -170,7 +181,10 @@ class MetricSet:
 class _OutputMetrics:
     """torchmetrics of one output. They are made when the width of the output is known, on ranks without rows too."""
 
-    def __init__(self, recipes: dict[str, Recipe], rows: MetricRows, device: torch.device) -> None:
+    def __init__(
+        self, recipes: dict[str, Recipe], rows: MetricRows, device: torch.device, finite_only: bool = False
+    ) -> None:
+        self._finite_only = finite_only
         self._recipes = recipes
         self._rows = rows
         self.reasons: dict[str, str] = {}
@@ -192,6 +206,10 @@ class _OutputMetrics:
         output = torch.cat([o for o, _ in self._waiting]) if len(self._waiting) > 1 else self._waiting[0][0]
         target = torch.cat([t for _, t in self._waiting]) if len(self._waiting) > 1 else self._waiting[0][1]
         self._waiting, self._held = [], [0, 0]
+        if self._finite_only:
+            output, target = _finite(output, target)
+        if not len(output):
+            return
         self._rows.look(output, target)
         self._make()
         for name, metric in self._metrics.items():
@@ -263,6 +281,12 @@ class _OutputMetrics:
                 values[name] = value if isinstance(value, float) else _number(name, value)
             metric.reset()
         return values
+
+
+def _finite(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rows whose outputs are finite."""
+    finite = torch.isfinite(output.reshape(len(output), -1)).all(1)
+    return output[finite], target[finite]
 
 
 def _rows_of(config: TrainConfig, index: int) -> MetricRows:
