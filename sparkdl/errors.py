@@ -138,6 +138,9 @@ def without_credentials(text: str, *, one_url: bool = False) -> str:
     one_url : bool
         Whether it may be one URL as a whole, with spaces in it, and no sentence.
     """
+    if "://" not in text:
+        # Of a long word without one the pattern would try every part.
+        return text
     return (_WHOLE_URL if one_url and _WHOLE_URL.fullmatch(text) else _URL).sub(_hidden, text)
 
 
