@@ -72,12 +72,7 @@ class MemoryFeed:
         pass
 
 
-@pytest.fixture(
-    params=[
-        "cpu",
-        pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")),
-    ]
-)
+@pytest.fixture(params=["cpu", *(["cuda"] if torch.cuda.is_available() else [])], scope="module")
 def device(request: pytest.FixtureRequest) -> str:
     """Run a test on a CPU, and on a GPU where there is one; what a fit leaves behind is on the CPU in any case."""
     return str(request.param)
