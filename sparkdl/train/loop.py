@@ -20,6 +20,7 @@ from sparkdl.train.checkpoint.state import EpochSums, Parts, Position
 from sparkdl.train.config import Feed, TrainConfig
 from sparkdl.train.device_network import DeviceNetwork
 from sparkdl.train.history import History
+from sparkdl.train.memory import out_of_memory_explained
 from sparkdl.train.metrics import MetricSet
 from sparkdl.train.optim import make_optimizer, make_schedule, trainable
 from sparkdl.train.progress import Emit, Progress
@@ -87,7 +88,8 @@ def fit(
     Raises
     ------
     SettingError, NetworkError, DataError
-        Settings, network or data cannot work; a loss that is not finite is a NetworkError on every rank.
+        Settings, network or data cannot work; a loss that is not finite is a NetworkError on every rank, a step that
+        needs more memory than there is a SettingError on the rank where that is so.
 
     Notes
     -----
@@ -98,7 +100,8 @@ def fit(
     device = torch.device("cuda", torch.cuda.current_device()) if config.device == "cuda" else torch.device("cpu")
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed + backend.rank)
-        return _Training(module, config, (train, validation), backend, emit, device, began, checkpoints).fit()
+        with out_of_memory_explained(config, device):
+            return _Training(module, config, (train, validation), backend, emit, device, began, checkpoints).fit()
 
 
 class _Training:
