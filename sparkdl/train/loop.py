@@ -26,6 +26,7 @@ from sparkdl.train.optim import make_optimizer, make_schedule, trainable
 from sparkdl.train.progress import Emit, Progress
 from sparkdl.train.scaling import slower_than_one
 from sparkdl.train.step import Stepper
+from sparkdl.train.validation import validate
 from sparkdl.train.weights import broadcast_state, marks, weights_of
 
 
@@ -174,7 +175,11 @@ class _Training:
         measures = self.train_rows(epoch, first_step)
         call(callbacks, "on_validation_begin", state)
         if self.validation is not None:
-            measures |= self.validate(self.validation)
+            began = time.monotonic()
+            logs = validate(self.network, self.validation, self.measured, self.backend, self.device)
+            measures |= {f"val_{name}": value for name, value in logs.items()}
+            self.seconds["validate"] += time.monotonic() - began
+            self.seconds["wait"] += self.validation.wait_seconds
         row = {"epoch": epoch, **self._agreed(measures)}
         self._say_missing(epoch, {name: row[name] for name in measures})
         state.logs = dict(row)
@@ -222,30 +227,6 @@ class _Training:
                 "as their rows are of loss and metrics: precision='bf16' has a wider range"
             )
         return {"loss": sums.mean_loss, **self.metrics.compute()}
-
-    @torch.no_grad()
-    def validate(self, feed: Feed) -> dict[str, float]:
-        """Measure loss and metrics over the rows of a feed; the ranks meet once, at the end."""
-        began = time.monotonic()
-        self.module.eval()
-        objective, sums = self.network.objective, torch.zeros(0, 2, dtype=torch.float64, device=self.device)
-        with closing(self.network.on_device(feed.epoch(0))) as batches:
-            for batch in batches:
-                if not len(sums):
-                    sums = sums.new_zeros(len(batch.targets), 2)
-                if batch.count:
-                    outputs = self.network.forward(batch.inputs)
-                    for mine, (loss, weight) in zip(
-                        sums, objective.sums(outputs, batch.targets, batch.weights), strict=True
-                    ):
-                        mine[0] += loss.double()
-                        mine[1] += weight
-                    self.measured.update(outputs, batch.targets)
-        self.seconds["wait"] += feed.wait_seconds
-        self.backend.all_reduce(sums)
-        logs = {"loss": objective.mean(sums.tolist()), **self.measured.compute()}
-        self.seconds["validate"] += time.monotonic() - began
-        return {f"val_{name}": value for name, value in logs.items()}
 
     def _say_missing(self, epoch: int, measures: dict[str, float]) -> None:
         """Say once what has no value, and why."""

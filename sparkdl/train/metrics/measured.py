@@ -21,9 +21,9 @@ from sparkdl.train.metrics.synchronise import synchronise
 if TYPE_CHECKING:
     from torchmetrics import Metric
 
-_FLUSH_ROWS = 8192
-_FLUSH_NUMBERS = 1 << 20
-"""Rows are gathered up to these limits before torchmetrics sees them: its fixed cost would show in small steps."""
+_FLUSH = {"cpu": (8192, 1 << 20), "cuda": (1 << 17, 1 << 22)}
+"""Rows, and numbers in them, that are gathered before torchmetrics sees them: its fixed cost would show in small steps,
+and on a GPU it waits until all that was started is done."""
 
 _RESERVED = {"epoch", "loss", "lr", "rows", "seconds", "rows_per_second", "wait_share"}
 
@@ -197,7 +197,8 @@ class _OutputMetrics:
         self._waiting.append((output, target))
         self._held[0] += len(output)
         self._held[1] += output.numel()
-        if self._held[0] >= _FLUSH_ROWS or self._held[1] >= _FLUSH_NUMBERS:
+        rows, numbers = _FLUSH[self._device.type]
+        if self._held[0] >= rows or self._held[1] >= numbers:
             self._flush()
 
     def _flush(self) -> None:
