@@ -101,14 +101,16 @@ class GraphedPass:
         inputs = tuple(tensor.clone() for tensor in batch.tensors())
         still = _with_tensors(batch, inputs)
         generator = torch.cuda.default_generators[torch.cuda.current_device()]
-        spare = generator.clone_state()
+        spare, user = generator.clone_state(), torch.cuda.current_stream()
         graph = torch.cuda.CUDAGraph()
         try:
             # Other threads read and pin memory meanwhile, which is no business of this graph.
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 found = self._pass(still)
         except Exception as error:
-            # Whatever it is: what was right without a graph still is. The generator may think that it is captured.
+            # Whatever it is: what was right without a graph still is. A capture that fails leaves its stream in place, and
+            # a generator that thinks it is captured.
+            torch.cuda.set_stream(user)
             generator.graphsafe_set_state(spare)
             _log.info("steps are not run as a CUDA graph: %s", error)
             return False
