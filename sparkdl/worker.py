@@ -16,16 +16,20 @@ from sparkdl.comm import open_backend
 from sparkdl.data.loading.loader import Loader
 from sparkdl.data.readers import PETASTORM, ReaderMaker, import_now
 from sparkdl.data.readers.spool import Spooled
+from sparkdl.network.channels_last import may_gain, trains_channels_last
 from sparkdl.train import loop
 from sparkdl.train.metrics import load_without_scipy
 from sparkdl.train.optim import spare_dynamo
+from sparkdl.train.precision import Precision
 
 if TYPE_CHECKING:
     from torch import nn
 
     from sparkdl.cluster.job import RankContext
+    from sparkdl.comm.backend import Backend
     from sparkdl.data.format.manifest import Manifest
     from sparkdl.data.sampling.plan import Plan
+    from sparkdl.schema import DataSchema
     from sparkdl.train.checkpoint.config import CheckpointConfig
     from sparkdl.train.config import TrainConfig
 
@@ -91,6 +95,7 @@ def fit(
         stack.callback(backend.close)
         try:
             settings = replace(config, device=context.device)
+            settings = replace(settings, channels_last=_channels_last(module, train[0].schema, settings, backend))
             result = loop.fit(module, settings, rows, held[0] if held else None, backend, context.emit, checkpoints)
         except BaseException:
             # The others wait in a collective call for this rank: they must not wait until it times out.
@@ -146,6 +151,21 @@ def _step_seconds(module: nn.Module, plan: Plan, context: RankContext) -> float:
     """Return how long a step computes at least: two operations for each parameter and row forward, four backward."""
     parameters = sum(parameter.numel() for parameter in module.parameters())
     return 6.0 * parameters * plan.batch_size / context.size / (_FLOPS_PER_SECOND * context.threads)
+
+
+def _channels_last(module: nn.Module, schema: DataSchema, config: TrainConfig, backend: Backend) -> bool:
+    """Agree with all ranks on how images lie in memory: as rank 0 has found on its device. Collective."""
+    if not may_gain(module):
+        return False
+    found = torch.zeros(1)
+    if not backend.rank:
+        device = torch.device("cuda", torch.cuda.current_device()) if config.device == "cuda" else torch.device("cpu")
+        autocast = Precision(config.precision, device).autocast
+        found[0] = trains_channels_last(module, schema, device, config.precision, autocast)
+    if backend.size > 1:
+        found = found.to(config.device)
+        backend.broadcast(found)
+    return bool(found)
 
 
 def _to_bytes(state: Mapping[str, torch.Tensor]) -> bytes:

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from sparkdl.blame import out_of_memory
+from sparkdl.network.channels_last import ROWS, owned, prefers_channels_last
 from sparkdl.network.check import captured, outputs_of
-from sparkdl.scoring.tuning import ROWS, owned, prefers_channels_last, rows_at_once
+from sparkdl.scoring.tuning import rows_at_once
 from sparkdl.train.precision import check_device
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -102,7 +103,7 @@ class Scorer:
         if self._channels_last is not None:
             return
         with torch.no_grad(), self._precision():
-            images_last = prefers_channels_last(self._module, inputs)
+            images_last = prefers_channels_last(self._module, inputs, self._settings.precision)
             if not self._rows_at_once:
                 self._rows_at_once = rows_at_once(self._module, inputs)
         # By this other threads see that they may go on.

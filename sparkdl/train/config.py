@@ -47,6 +47,8 @@ class TrainConfig:
         "cpu" or "cuda".
     gradient_clip_norm : float or None
     sync_batch_norm : bool
+    channels_last : bool
+        Whether parameters and batches of four dimensions have the second one last in memory, as convolutions like it.
     callbacks : tuple of Callback
     """
 
@@ -70,6 +72,7 @@ class TrainConfig:
     device: str = "cpu"
     gradient_clip_norm: float | None = None
     sync_batch_norm: bool = False
+    channels_last: bool = False
     callbacks: tuple[Callback, ...] = ()
 
 

@@ -33,6 +33,7 @@ class DeviceNetwork:
         self.precision = Precision(config.precision, device)
         self._device = device
         self._labels = config.label_names
+        self._order = torch.channels_last if config.channels_last else torch.contiguous_format
         self._proven = False
         self._side = SideStream(device) if device.type == "cuda" else None
         self._embedded = EmbeddedInputs(module)
@@ -62,6 +63,8 @@ class DeviceNetwork:
         sent = self._sent((*inputs, *targets, *(() if weights is None else (weights,))))
         inputs, targets = tuple(sent[:width]), tuple(sent[width : width + len(targets)])
         weights = None if weights is None else sent[-1]
+        # Bytes of images come in the order of a decoder, channels last, and are put in another one here if at all.
+        inputs = tuple(t.contiguous(memory_format=self._order) if _is_image(t) else t for t in inputs)
         return DeviceBatch(batch.for_network(inputs), targets, weights, count, rows, batch.planned_rows)
 
     def _sent(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -84,3 +87,13 @@ class DeviceNetwork:
                 raise NetworkError(f"the network does not take inputs of {shapes}: {error}") from error
         self._proven = True
         return tuple(o.float() if o.dtype in (torch.bfloat16, torch.float16) else o for o in outputs)
+
+
+def laid_out(module: nn.Module, config: TrainConfig) -> nn.Module:
+    """Return the module with its parameters in the order in memory that the settings ask for, in place."""
+    return module.to(memory_format=torch.channels_last) if config.channels_last else module  # type: ignore[call-overload]
+
+
+def _is_image(tensor: Tensor) -> bool:
+    """Whether a tensor is a batch of images, or as good as one to a convolution."""
+    return tensor.dim() == 4 and not tensor.is_sparse

@@ -18,7 +18,7 @@ from sparkdl.train.checkpoint.checkpointer import Checkpointer
 from sparkdl.train.checkpoint.config import CheckpointConfig
 from sparkdl.train.checkpoint.state import EpochSums, Parts, Position
 from sparkdl.train.config import Feed, TrainConfig
-from sparkdl.train.device_network import DeviceNetwork
+from sparkdl.train.device_network import DeviceNetwork, laid_out
 from sparkdl.train.history import History
 from sparkdl.train.memory import out_of_memory_explained
 from sparkdl.train.metrics import MetricSet
@@ -122,7 +122,7 @@ class _Training:
         self.train, self.validation = feeds
         self.config, self.backend, self.device = config, backend, device
         _check(config, self.train)
-        module = module.to(device)
+        module = laid_out(module.to(device), config)
         if config.sync_batch_norm:
             module = backend.synchronize_batch_norm(module)
         parameters = trainable(module)

@@ -26,7 +26,7 @@ def weights_of(module: nn.Module, since: Marks | None = None) -> dict[str, Tenso
     state = module.state_dict()
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     beside = beside_state(module) if since is None else changed_beside_state(module, since)
-    return {name: value.detach().to("cpu", copy=True) for name, value in {**tensors, **beside}.items()}
+    return {name: _kept(value.detach()) for name, value in {**tensors, **beside}.items()}
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -96,6 +96,12 @@ def broadcast_state(module: nn.Module, backend: Backend) -> None:
     for tensor in tensors:
         if not is_dense(tensor):
             backend.broadcast(tensor)
+
+
+def _kept(tensor: Tensor) -> Tensor:
+    """Return a copy on the CPU; how a tensor lies in memory while it is trained is no part of it."""
+    dense = tensor.layout == torch.strided and not tensor.is_quantized
+    return tensor.to("cpu", copy=True, memory_format=torch.contiguous_format if dense else torch.preserve_format)
 
 
 @torch.no_grad()

@@ -18,8 +18,8 @@ NESTED = "array"
 
 
 def scaled(pixels: torch.Tensor) -> torch.Tensor:
-    """Return images, (n, 3, H, W) uint8 on any device, in [0, 1]: float32, contiguous."""
-    return pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    """Return images, (n, 3, H, W) uint8 on any device, in [0, 1]: float32, in the same order in memory."""
+    return pixels.to(torch.float32).div_(255)
 
 
 def null_rows(columns: Sequence[pa.Array]) -> npt.NDArray[np.bool_] | None:

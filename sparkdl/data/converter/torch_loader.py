@@ -181,7 +181,7 @@ class TorchLoader:
     def _by_name(self, batch: Batch) -> Tensors:
         fields = self._manifest.schema.inputs
         return {
-            field.name: tensor.reshape(-1) if type_of(field).stackable else tensor
+            field.name: tensor.reshape(-1) if type_of(field).stackable else _in_order(tensor)
             for field, tensor in zip(fields, batch.for_network(batch.inputs), strict=True)
         }
 
@@ -191,6 +191,11 @@ class TorchLoader:
                 "a newer pass over this loader has begun, or it is closed: finish one pass before the next, or make "
                 "a second loader"
             )
+
+
+def _in_order(tensor: torch.Tensor) -> torch.Tensor:
+    """Return images channel by channel in memory: what the user does with them may look at that."""
+    return tensor if tensor.is_sparse else tensor.contiguous()
 
 
 def shard_of(cur_shard: int | None, shard_count: int | None) -> tuple[int, int]:

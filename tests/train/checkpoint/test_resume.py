@@ -132,6 +132,20 @@ def test_equals_the_undisturbed_run(memory_feed: Any, tmp_path: Path, name: str,
     assert (len(said) == 1) == (step > 1), said
 
 
+def test_a_training_with_channels_last_goes_on_bit_for_bit(memory_feed: Any, tmp_path: Path) -> None:
+    def images(settings: TrainConfig, checkpoints: CheckpointConfig | None = None) -> FitResult:
+        torch.manual_seed(3)
+        layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36, 3))
+        x, y = torch.rand(37, 3, 5, 5, generator=torch.Generator().manual_seed(5)), rows()[1]
+        return fit(layers, settings, memory_feed(x, y), None, SoloBackend(), None, checkpoints)
+
+    settings = config(channels_last=True)
+    whole, checkpoints = images(settings), at(tmp_path, steps=1)
+    with pytest.raises(Interrupted):
+        images(replace(settings, callbacks=(Interrupt(6),)), checkpoints)
+    assert_same(images(replace(settings, callbacks=(Callback(),)), checkpoints), whole)
+
+
 class Drifting(nn.Module):
     """Learns something that is no part of its state_dict."""
 
