@@ -108,8 +108,8 @@ class GraphedPass:
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 found = self._pass(still)
         except Exception as error:
-            # Whatever it is: what was right without a graph still is. A capture that fails leaves its stream in place, and
-            # a generator that thinks it is captured.
+            # Whatever it is: what was right without a graph still is. A capture that fails leaves its stream in place,
+            # and a generator that thinks it is captured.
             torch.cuda.set_stream(user)
             generator.graphsafe_set_state(spare)
             _log.info("steps are not run as a CUDA graph: %s", error)
