@@ -12,6 +12,11 @@ HOROVOD := .venv/.horovod
 # Those that need no Spark, and no minutes.
 UNIT_TESTS := tests/nn tests/params tests/network tests/data/types tests/data/convert tests/data/format \
 	tests/data/sampling tests/data/loading tests/train tests/cluster/task/test_supervisor.py tests/scoring/test_scorer.py
+# Those of them that a GPU runs in another way than a CPU. They need no Spark, and no Horovod:
+# `make test-gpu TEST_PYTHON=python3` takes a Python of this host with torch for CUDA and what pyproject.toml has under `dev`.
+GPU_TESTS := tests/train tests/data/loading tests/comm/test_batchnorm.py tests/comm/test_flat.py tests/comm/test_buckets.py \
+	tests/scoring/test_scorer.py tests/scoring/test_tuning.py
+TEST_PYTHON ?= $(BIN)/python
 # Some containers forbid Python to keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -22,7 +27,7 @@ JAR := sparkdl/jars/.built
 SCALA_SOURCES := $(shell find scala-bridge/src/main -type f) scala-bridge/pom.xml
 NO_MAVEN := make: Scala needs Maven 3.8 or later, and no mvn is on PATH:
 
-.PHONY: help env demo jar test test-scala coverage test-slow test-release test-versions lint lint-scala bench docs site clean
+.PHONY: help env demo jar test test-scala coverage test-slow test-release test-versions test-gpu lint lint-scala bench docs site clean
 
 help:
 	@echo "make demo       train a digit classifier on two Horovod ranks, end to end"
@@ -30,6 +35,7 @@ help:
 	@echo "make test       run the tests, those of make coverage first (make test-slow: those that take minutes or need the package index)"
 	@echo "make test-release  run what takes many minutes and seldom changes: Horovod built for GPUs, S3 and HDFS, lost executors and hosts"
 	@echo "make test-versions  run the core of the tests on every pyspark and Python, and over Spark Connect"
+	@echo "make test-gpu   run the tests that go another way on a GPU, on that of this host; they need no Spark"
 	@echo "make test-scala run the tests of the Scala bridge, a part of make test"
 	@echo "make coverage   run the tests without Spark, and say which branches of the code they reach"
 	@echo "make lint       ruff, mypy --strict, import rules; scalafmt and scalafix"
@@ -97,6 +103,12 @@ test-release: env
 test-versions: env
 	@echo "== the core of the tests on pyspark 3.5, 4.0, 4.1 and 4.3, on Python 3.12, and over Spark Connect"
 	@$(BIN)/python tests/versions/run.py $(UV) $(VERSIONS)
+
+test-gpu: $(if $(filter $(BIN)/python,$(TEST_PYTHON)),$(INSTALLED))
+	@echo "== tests that go another way on a GPU"
+	@$(TEST_PYTHON) -c 'import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else "there is no GPU: they run on the CPU")'
+	@# Below that folder, so that the conftest.py with the Spark session is not looked at.
+	@$(TEST_PYTHON) -m pytest -q -m "not slow and not release" --confcutdir=tests/train $(GPU_TESTS)
 
 lint: $(INSTALLED)
 	@echo "== ruff"

@@ -19,7 +19,12 @@ def _ranks() -> Any:
     return module
 
 
-@pytest.fixture(scope="session", params=["horovod", "torch", "memory"])
+_HOROVOD = pytest.param(
+    "horovod", marks=pytest.mark.skipif(not importlib.util.find_spec("horovod"), reason="Horovod is not built here")
+)
+
+
+@pytest.fixture(scope="session", params=[_HOROVOD, "torch", "memory"])
 def ranks(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A group of two ranks: `ranks.run(function)` calls function(backend) on both."""
     memory = request.param == "memory"
@@ -27,7 +32,7 @@ def ranks(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield pool
 
 
-@pytest.fixture(scope="module", params=["horovod", "torch"])
+@pytest.fixture(scope="module", params=[_HOROVOD, "torch"])
 def hosts(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A group of four ranks, three of which share memory."""
     with _ranks().open_ranks(request.param, hosts=[3, 1]) as pool:

@@ -1,4 +1,4 @@
-"""What a task does with its batches: threads, several models side by side, one load of each."""
+"""What a task does with its batches: device, threads, several models side by side, one load of each."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from sparkdl.errors import SettingError
 from sparkdl.schema import ARRAY, INPUT, Field
 from sparkdl.scoring import executor, model_cache
 from sparkdl.scoring.outputs import GenericHead
@@ -85,3 +86,27 @@ def test_threads_are_given_back_after_an_error(fetched: list[str], monkeypatch: 
     with pytest.raises(ZeroDivisionError):
         list(executor.score_batches(PLAN, "net-100", True, iter([[pa.array([[1.0, 2.0]], pa.list_(pa.float32()))]])))
     assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "local", "visible", "expected"),
+    [
+        ("auto", (), True, 0, "cpu"),
+        ("cpu", ("0",), True, 4, "cpu"),
+        ("auto", ("2",), False, 4, "cuda:2"),
+        ("auto", ("5",), False, 1, "cuda:0"),
+        ("auto", (), False, 4, "cpu"),
+        ("auto", (), True, 2, "cuda:1"),
+    ],
+)
+def test_device_of_a_task(
+    device: str, gpus: tuple[str, ...], local: bool, visible: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: visible)
+    assert executor.choose_device(device, TaskResources(gpus=gpus, partition=3), local) == expected
+
+
+def test_cuda_without_a_gpu_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(SettingError, match="device='cuda', but this task has no GPU"):
+        executor.choose_device("cuda", TaskResources(), True)

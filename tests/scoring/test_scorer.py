@@ -13,10 +13,8 @@ from torch import nn
 
 from sparkdl.errors import SettingError
 from sparkdl.scoring import model_cache
-from sparkdl.scoring.executor import choose_device
 from sparkdl.scoring.model_cache import LIMIT, loaded
 from sparkdl.scoring.scorer import Scorer, ScorerSettings
-from sparkdl.spark.functions import TaskResources
 
 
 class Watched(nn.Module):
@@ -189,27 +187,3 @@ def test_other_errors_of_a_network_are_not_tried_again() -> None:
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         Scorer(network, ScorerSettings(batch_size=8))([torch.ones(9, 1)])
     assert network.seen.count(8) == 1
-
-
-@pytest.mark.parametrize(
-    ("device", "gpus", "local", "visible", "expected"),
-    [
-        ("auto", (), True, 0, "cpu"),
-        ("cpu", ("0",), True, 4, "cpu"),
-        ("auto", ("2",), False, 4, "cuda:2"),
-        ("auto", ("5",), False, 1, "cuda:0"),
-        ("auto", (), False, 4, "cpu"),
-        ("auto", (), True, 2, "cuda:1"),
-    ],
-)
-def test_device_of_a_task(
-    device: str, gpus: tuple[str, ...], local: bool, visible: int, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: visible)
-    assert choose_device(device, TaskResources(gpus=gpus, partition=3), local) == expected
-
-
-def test_cuda_without_a_gpu_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(SettingError, match="device='cuda', but this task has no GPU"):
-        choose_device("cuda", TaskResources(), True)

@@ -96,6 +96,6 @@ def _ranks() -> Any:
 
 @pytest.fixture(scope="session")
 def ranks() -> Iterator[Any]:
-    """A group of three Horovod ranks: `ranks.run(function)` calls function(backend) on each."""
-    with _ranks().open_ranks("horovod", 3) as pool:
+    """A group of three ranks, of Horovod where it is built: `ranks.run(function)` calls function(backend) on each."""
+    with _ranks().open_ranks("horovod" if importlib.util.find_spec("horovod") else "torch", 3) as pool:
         yield pool

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sparkdl.data import open_parquet
+from sparkdl.data.external.listing import manifest_of
 from sparkdl.data.format.manifest import DataFile, Manifest
 from sparkdl.data.format.row_layout import RowLayout
 from sparkdl.data.loading import loader as loader_module
@@ -353,7 +353,7 @@ def test_encoded_images_are_the_same_for_the_network_however_they_lie_in_memory(
         encoded.append(sink.getvalue())
     table = pa.table({"image": pa.array(encoded, pa.binary()), "number": np.arange(30)})
     pq.write_table(table, tmp_path / "part.parquet", row_group_size=8)
-    manifest = open_parquet(str(tmp_path)).manifest
+    manifest = manifest_of(str(tmp_path), None, None, {}, lambda task: task.read(range(len(task.files))))
     loader = Loader(manifest, Plan.of(manifest, batch_size=7, shuffle=shuffle, window=16), 0, 1)
     seen: list[int] = []
     for batch in loader.epoch(0):
