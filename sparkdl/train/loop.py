@@ -18,9 +18,9 @@ from sparkdl.train.checkpoint.checkpointer import Checkpointer
 from sparkdl.train.checkpoint.config import CheckpointConfig
 from sparkdl.train.checkpoint.state import EpochSums, Parts, Position
 from sparkdl.train.config import Feed, TrainConfig
+from sparkdl.train.device_errors import device_errors_explained
 from sparkdl.train.device_network import DeviceNetwork, laid_out
 from sparkdl.train.history import History
-from sparkdl.train.memory import out_of_memory_explained
 from sparkdl.train.metrics import MetricSet
 from sparkdl.train.optim import make_optimizer, make_schedule, trainable
 from sparkdl.train.progress import Emit, Progress
@@ -99,10 +99,11 @@ def fit(
     """
     began = time.monotonic()
     device = torch.device("cuda", torch.cuda.current_device()) if config.device == "cuda" else torch.device("cpu")
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    generators = torch.random.fork_rng([device] if device.type == "cuda" else [])
+    # Outside: a GPU that has failed also fails where its generator is put back.
+    with device_errors_explained(config, device), generators:
         torch.manual_seed(config.seed + backend.rank)
-        with out_of_memory_explained(config, device):
-            return _Training(module, config, (train, validation), backend, emit, device, began, checkpoints).fit()
+        return _Training(module, config, (train, validation), backend, emit, device, began, checkpoints).fit()
 
 
 class _Training:

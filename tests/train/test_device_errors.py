@@ -1,4 +1,4 @@
-"""A step that does not fit into memory is one sentence, which names what makes it smaller."""
+"""A step that does not fit into memory, and an index that points nowhere on a GPU, are one sentence."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sparkdl.comm.solo import SoloBackend
-from sparkdl.errors import SettingError
+from sparkdl.errors import NetworkError, SettingError
 from sparkdl.train import loop
 from sparkdl.train.config import TrainConfig
 
@@ -44,3 +44,12 @@ def test_other_errors_stay_what_they_are(memory_feed: Any) -> None:
 
     with pytest.raises(RuntimeError, match="goldfish"):
         loop.fit(Broken(), TrainConfig(), memory_feed(torch.rand(8, 3), torch.rand(8, 1)), None, SoloBackend())
+
+
+def test_a_failed_assertion_of_a_gpu_is_a_sentence(memory_feed: Any) -> None:
+    class Asserting(Large):
+        def forward(self, x: Tensor) -> Tensor:
+            raise RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might be reported later")
+
+    with pytest.raises(NetworkError, match=r"device='cpu' shows which one \(RuntimeError: CUDA error: .*triggered\)$"):
+        loop.fit(Asserting(), TrainConfig(), memory_feed(torch.rand(8, 3), torch.rand(8, 1)), None, SoloBackend())
