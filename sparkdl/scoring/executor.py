@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from sparkdl.errors import SettingError
+from sparkdl.scoring.decoder import Columns
 from sparkdl.scoring.model_cache import loaded
 from sparkdl.scoring.score_plan import ScoringPlan
 from sparkdl.scoring.scorer import Scorer
@@ -38,15 +39,32 @@ def score_batches(
     settings = replace(plan.settings, device=device)
     scorer = Scorer(loaded(name, device, load or partial(fetch, name)), settings)
     names = [str(index) for index in range(len(plan.columns))]
-    for arrays in batches:
-        with _threads(resources.cpus):
-            columns = plan.score(scorer, [[array] for array in arrays])
-        yield columns[0] if len(columns) == 1 else pa.StructArray.from_arrays(columns, names=names)
+    results = plan.stream(scorer, _inputs(plan, batches, torch.get_num_threads()), resources.cpus)
+    try:
+        while True:
+            with _threads(resources.cpus):
+                columns = next(results, None)
+            if columns is None:
+                return
+            yield columns[0] if len(columns) == 1 else pa.StructArray.from_arrays(columns, names=names)
+    finally:
+        results.close()
+        scorer.release()
+
+
+def _inputs(plan: ScoringPlan, batches: Iterator[Sequence[pa.Array]], threads: int) -> Iterator[list[Columns]]:
+    """Yield the inputs of each batch; the code that brings it has the `threads` that it has without us."""
+    while True:
+        with _threads(threads):
+            arrays = next(batches, None)
+        if arrays is None:
+            return
+        yield plan.repaired([[array] for array in arrays])
 
 
 @contextmanager
 def _threads(cpus: int) -> Iterator[None]:
-    """Let torch compute with as many threads as the task has CPUs: more of them cost a multiple of the time.
+    """Let torch compute with so many threads: more of them than the task has CPUs cost a multiple of the time.
 
     For one batch at a time, because Spark's workers run code of others too.
     """

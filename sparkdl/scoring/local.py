@@ -83,7 +83,7 @@ class LocalScorer:
             valid = ~np.logical_or.reduce([self._plan.nulls(columns) for columns in arrays])
             arrays = chosen(arrays, valid)
             index = index[valid] if index is not None else None
-        results = self._plan.score_repaired(self._scorer, arrays)
+        results = self._plan.score_repaired(self._scorer, arrays, torch.get_num_threads())
         names = [column.name for column in self._plan.columns]
         values = {name: result.to_pandas() for name, result in zip(names, results, strict=True)}
         frame = pd.DataFrame(values)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sparkdl.blame import out_of_memory
-from sparkdl.network.channels_last import ROWS, owned, prefers_channels_last
+from sparkdl.network.channels_last import ROWS, prefers_channels_last
 from sparkdl.network.check import captured, outputs_of
+from sparkdl.scoring.ahead import started_ahead
+from sparkdl.scoring.transfer import Fetch, Transfer, transfer_to
 from sparkdl.scoring.tuning import rows_at_once
 from sparkdl.train.precision import check_device
+
+T = TypeVar("T")
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -68,54 +73,107 @@ class Scorer:
         self._rows_at_once = settings.batch_size
         self._channels_last: bool | None = None
 
-    def __call__(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    @property
+    def overlaps(self) -> bool:
+        """Whether the device computes while the CPU does something else."""
+        return self._device.type == "cuda"
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows that are computed at once; 0 until the first ones have come."""
+        return self._rows_at_once
+
+    def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Return the outputs of the network, then those of the inner layers, on the CPU.
 
         Parameters
         ----------
         inputs : sequence of Tensor
-            One for each input, (n, ...), n at least 1.
+            One for each input, (n, ...), n at least 1; those of uint8 are images, which become float32 in [0, 1].
         """
-        if self._channels_last is None:
-            with _HOOKING:
-                self._tune([_rows(tensor, 0, ROWS).to(self._device) for tensor in inputs])
-        rows = len(inputs[0])
-        parts: list[list[torch.Tensor]] = []
-        start = 0
-        while start < rows:
-            piece = [_rows(tensor, start, self._rows_at_once) for tensor in inputs]
-            try:
-                parts.append(self._forward(piece))
-                start += len(piece[0])
-                continue
-            except RuntimeError as error:
-                if len(piece[0]) == 1 or not out_of_memory(error):
-                    raise
-            # Here the error no longer holds the tensors of the failed pass. The task goes on with what fits.
-            self._rows_at_once = len(piece[0]) // 2
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
-        if len(parts) == 1:
-            return parts[0]
-        return [torch.cat(column) for column in zip(*parts, strict=True)]
+        return next(self.stream(iter([inputs])))
 
-    def _tune(self, inputs: Sequence[torch.Tensor]) -> None:
+    def stream(self, batches: Iterator[Sequence[Tensor]]) -> Generator[list[Tensor], None, None]:
+        """Yield what `__call__` returns for each of many batches, in order.
+
+        On a GPU rows are copied there, and outputs back, while others are computed. On a CPU no batch is taken before
+        the one before is done.
+
+        Parameters
+        ----------
+        batches : iterator of sequence of Tensor
+            Closed at the end. Of a batch without rows, [], the outputs are [].
+        """
+        transfer = transfer_to(self._device)
+        parts: list[list[Tensor]] = []
+        pieces = started_ahead(self._started(batches, transfer), _as_it_is, transfer.ahead)
+        with closing(pieces):
+            for fetch, last in pieces:
+                if fetch is not None:
+                    parts.append(fetch())
+                if last:
+                    done, parts = parts, []
+                    yield done[0] if len(done) == 1 else [torch.cat(column) for column in zip(*done, strict=True)]
+
+    def release(self) -> None:
+        """Give back the device's memory that waits for more rows; other tasks may share the device."""
+        if self.overlaps:
+            torch.cuda.empty_cache()
+
+    def _started(
+        self, batches: Iterator[Sequence[Tensor]], transfer: Transfer
+    ) -> Generator[tuple[Fetch | None, bool], None, None]:
+        """Yield for each piece of each batch what waits for its outputs, and whether it is the batch's last one."""
+        try:
+            for inputs in batches:
+                rows, start = len(inputs[0]) if inputs else 0, 0
+                if not rows:
+                    yield None, True
+                elif self._channels_last is None:
+                    with _HOOKING:
+                        self._tune([_rows(tensor, 0, ROWS) for tensor in inputs], transfer)
+                while start < rows:
+                    piece = [_rows(tensor, start, self._rows_at_once) for tensor in inputs]
+                    fetch = self._begun(piece, transfer)
+                    if fetch is not None:
+                        start += len(piece[0])
+                        yield fetch, start == rows
+        finally:
+            close = getattr(batches, "close", None)
+            if close is not None:
+                close()
+
+    def _begun(self, piece: Sequence[Tensor], transfer: Transfer) -> Fetch | None:
+        """Begin with a piece; None: there was no memory for it, and fewer rows are computed at once from here on."""
+        rows = len(piece[0])
+        try:
+            return self._forward(piece, transfer)
+        except RuntimeError as error:
+            if rows == 1 or not out_of_memory(error):
+                raise
+        # Here the error no longer holds the tensors of the failed pass. The task goes on with what fits.
+        self._rows_at_once = rows // 2
+        transfer.relieve()
+        return None
+
+    def _tune(self, inputs: Sequence[Tensor], transfer: Transfer) -> None:
         if self._channels_last is not None:
             return
         with torch.no_grad(), self._precision():
-            images_last = prefers_channels_last(self._module, inputs, self._settings.precision)
+            given = transfer.send(inputs, images_last=False)
+            images_last = prefers_channels_last(self._module, given, self._settings.precision)
             if not self._rows_at_once:
-                self._rows_at_once = rows_at_once(self._module, inputs)
+                self._rows_at_once = rows_at_once(self._module, given)
         # By this other threads see that they may go on.
         self._channels_last = images_last
 
-    def _forward(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    def _forward(self, piece: Sequence[Tensor], transfer: Transfer) -> Fetch:
         layers = self._settings.layers
-        given = owned(inputs, self._device, images_last=bool(self._channels_last))
+        given = transfer.send(piece, images_last=bool(self._channels_last))
         hooking = _HOOKING if layers else nullcontext()
         with torch.no_grad(), self._precision(), hooking, captured(self._module, layers) as caught:
             outputs = outputs_of(self._module(*given))
-            return [tensor.detach().cpu() for tensor in (*outputs, *(caught[name] for name in layers))]
+            return transfer.fetch([*outputs, *(caught[name] for name in layers)])
 
     def _precision(self) -> AbstractContextManager[None]:
         kind = _TYPES.get(self._settings.precision)
@@ -124,7 +182,11 @@ class Scorer:
         return torch.autocast(self._device.type, dtype=kind)
 
 
-def _rows(tensor: torch.Tensor, start: int, count: int) -> torch.Tensor:
+def _as_it_is(item: T) -> T:
+    return item
+
+
+def _rows(tensor: Tensor, start: int, count: int) -> Tensor:
     if not tensor.is_sparse:
         return tensor[start : start + count]
     # Sparse tensors have no views.

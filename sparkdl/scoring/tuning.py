@@ -16,8 +16,11 @@ from torch import nn
 from sparkdl.network.channels_last import owned
 
 _CPU_BYTES = 2 << 20
-_GPU_BYTES = 256 << 20
-_FEWEST, _MOST = 16, 8192
+_GPU_BYTES, _GPU_SHARE = 1 << 30, 32
+"""Of what the widest layer returns: so many bytes, and no more than this part of the memory that is free."""
+_GPU_INPUT_BYTES = 256 << 20
+"""Of one input; it is copied from memory that cannot be swapped."""
+_FEWEST, _MOST, _GPU_MOST = 16, 8192, 65_536
 
 
 def rows_at_once(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
@@ -30,7 +33,7 @@ def rows_at_once(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
     inputs : sequence of Tensor
         A few rows, (n, ...).
     """
-    widest = max(_bytes(tensor) for tensor in inputs)
+    given = widest = max(1, *map(_bytes, inputs))
 
     def hook(layer: nn.Module, given: Any, result: Any) -> None:
         nonlocal widest
@@ -43,8 +46,18 @@ def rows_at_once(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
     finally:
         for handle in handles:
             handle.remove()
-    target = _GPU_BYTES if inputs[0].device.type == "cuda" else _CPU_BYTES
-    return min(_MOST, max(_FEWEST, target // max(1, widest)))
+    device = inputs[0].device
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    return _fitting(widest, given, free)
+
+
+def _fitting(widest: int, given: int, free: int | None) -> int:
+    """Rows whose widest layer returns so many bytes each, of inputs of `given` bytes; `free` of a GPU, None: a CPU."""
+    if free is None:
+        return min(_MOST, max(_FEWEST, _CPU_BYTES // widest))
+    # Other tasks, of other processes, may share the GPU: none of them takes much of what is left.
+    most = min(_GPU_MOST, _GPU_INPUT_BYTES // given)
+    return max(_FEWEST, min(most, min(_GPU_BYTES, free // _GPU_SHARE) // widest))
 
 
 def _bytes(tensor: torch.Tensor) -> int:

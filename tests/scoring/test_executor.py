@@ -81,7 +81,7 @@ def test_a_worker_stays_as_it_was_for_other_code(fetched: list[str], monkeypatch
 
 def test_threads_are_given_back_after_an_error(fetched: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor, "task_resources", lambda: TaskResources(cpus=2))
-    monkeypatch.setattr(ScoringPlan, "score", lambda *_: 1 / 0)
+    monkeypatch.setattr(ScoringPlan, "repaired", lambda *_: 1 / 0)
     torch.set_num_threads(1)
     with pytest.raises(ZeroDivisionError):
         list(executor.score_batches(PLAN, "net-100", True, iter([[pa.array([[1.0, 2.0]], pa.list_(pa.float32()))]])))

@@ -175,6 +175,17 @@ class ColumnType(ABC):
         """Write the values of `late` columns into `out`, one array of the field's shape for each row."""
         raise NotImplementedError(f"{self.kind} columns are not decoded piece by piece")
 
+    def fill(self, column: pa.Array, field: Field, out: Values | Sequence[Values]) -> list[tuple[int, ...] | None]:
+        """Write those values of a `late` column that have the field's shape into `out`, as `decode` does.
+
+        Returns the size of each; None where it cannot be decoded. Several threads may fill parts of one column.
+        """
+        raise NotImplementedError(f"{self.kind} columns are not decoded piece by piece")
+
+    def check_sizes(self, sizes: Sequence[tuple[int, ...] | None], field: Field) -> None:
+        """Raise DataError unless these sizes, as `fill` returns them, are all that of the field."""
+        raise NotImplementedError(f"{self.kind} columns are not decoded piece by piece")
+
     # Tensors
 
     @abstractmethod

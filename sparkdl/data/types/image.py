@@ -81,22 +81,17 @@ class ImageType(ColumnType):
 
         from sparkdl.data.convert.tensors import scaled
 
+        if field.known:
+            values = self.empty(field, len(columns[0]))
+            self.check_sizes(self.fill(columns[0], field, values), field)
+            return scaled(torch.from_numpy(values), torch.contiguous_format)
         with images.of_column(field.columns[0]):
             decoded = images.decode_all(columns[0])
-        broken = sum(image is None for image in decoded)
-        if broken:
-            raise DataError(
-                f"column {field.columns[0]!r} has {broken} of {len(decoded)} rows that are no JPEG, PNG or Spark image"
-            )
+        self._check_whole(decoded, field)
         if not decoded:
             return torch.empty((0, *(max(0, dimension) for dimension in field.shape)))
-        stacked = images.stack([image for image in decoded if image is not None], field.columns[0])
-        if field.known and stacked.shape[1:] != field.shape:
-            raise DataError(
-                f"column {field.columns[0]!r} has images of {stacked.shape[2]}x{stacked.shape[3]} (height x width), "
-                f"{field.shape[1]}x{field.shape[2]} is needed: resize them"
-            )
-        return scaled(torch.from_numpy(stacked))
+        whole = [image for image in decoded if image is not None]
+        return scaled(torch.from_numpy(images.stack(whole, field.columns[0])))
 
     def from_packed(self, values: Values, field: Field) -> torch.Tensor:
         import torch
@@ -111,8 +106,7 @@ class ImageType(ColumnType):
         DataError
             Bytes that are no image, or another size than the field's.
         """
-        with images.of_column(field.columns[0]):
-            shapes = images.decode_rows(column, [row.transpose(1, 2, 0) for row in out])
+        shapes = self.fill(column, field, out)
         name, (height, width) = field.columns[0], field.shape[1:]
         broken = shapes.count(None)
         if broken:
@@ -122,4 +116,25 @@ class ImageType(ColumnType):
             raise DataError(
                 f"column {name!r} has images of {other[0]}x{other[1]} (height x width), "
                 f"the first ones are {height}x{width}: bring them to one size"
+            )
+
+    def fill(self, column: pa.Array, field: Field, out: Values | Sequence[Values]) -> list[tuple[int, ...] | None]:
+        with images.of_column(field.columns[0]):
+            return images.decode_rows(column, [row.transpose(1, 2, 0) for row in out])
+
+    def check_sizes(self, sizes: Sequence[tuple[int, ...] | None], field: Field) -> None:
+        self._check_whole(sizes, field)
+        height, width = field.shape[1:]
+        other = next((size for size in sizes if size != (height, width)), None)
+        if other is not None:
+            raise DataError(
+                f"column {field.columns[0]!r} has images of {other[0]}x{other[1]} (height x width), "
+                f"{height}x{width} is needed: resize them"
+            )
+
+    def _check_whole(self, decoded: Sequence[object], field: Field) -> None:
+        broken = sum(each is None for each in decoded)
+        if broken:
+            raise DataError(
+                f"column {field.columns[0]!r} has {broken} of {len(decoded)} rows that are no JPEG, PNG or Spark image"
             )
