@@ -18,7 +18,7 @@ NESTED = "array"
 
 
 def scaled(pixels: torch.Tensor, order: torch.memory_format = torch.preserve_format) -> torch.Tensor:
-    """Return images, (n, 3, H, W) uint8 on any device, in [0, 1]: float32, in the same order in memory or in that one."""
+    """Return images, (n, 3, H, W) uint8 on any device, in [0, 1]: float32, in their order in memory or in that one."""
     return pixels.to(torch.float32, memory_format=order).div_(255)
 
 
