@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -78,7 +79,7 @@ def open_ranks(backend: str, size: int = 2, hosts: Sequence[int] = ()) -> Iterat
             mine, theirs = socket.socketpair()
             process = subprocess.Popen(
                 [sys.executable, __file__, backend, str(theirs.fileno())],
-                env={**os.environ, **environment, "OMP_NUM_THREADS": "1"},
+                env={**os.environ, **environment, "OMP_NUM_THREADS": "1", "PYTHONPATH": _path()},
                 pass_fds=[theirs.fileno()],
             )
             theirs.close()
@@ -86,6 +87,11 @@ def open_ranks(backend: str, size: int = 2, hosts: Sequence[int] = ()) -> Iterat
             stack.callback(_end, process)
             stack.callback(links[-1].close)
         yield RankPool(size, links)
+
+
+def _path() -> str:
+    """Where a rank finds the modules of tests, that functions and feeds are of."""
+    return os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
 
 
 def _places(hosts: list[int]) -> list[dict[str, str]]:
