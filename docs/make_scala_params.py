@@ -50,6 +50,7 @@ MAPS = ("JavaMap[String, _]", "collection.Map[String, Any]")
 LISTS = ("JavaList[_]", "collection.Seq[Any]")
 OVERLOADS = {
     "_options": MAPS,
+    "_flag_or_options": ("Boolean", *MAPS),
     "_amounts": MAPS,
     "_words": MAPS,
     "_options_for_each": (*MAPS, *LISTS),
@@ -239,7 +240,10 @@ def first_line(cls: type) -> str:
 
 def default_in_scala(cls: type, name: str, setting: Setting) -> str:
     """Return a default as Scala writes it."""
-    return literal(setting.default) + ("L" if param_type(cls, name, setting) == "LongParam" else "")
+    kind = param_type(cls, name, setting)
+    if kind == "JsonParam" and isinstance(setting.default, bool):
+        return literal(json.dumps(setting.default))
+    return literal(setting.default) + ("L" if kind == "LongParam" else "")
 
 
 def setter_lines(cls: type, name: str, setting: Setting) -> Iterator[str]:

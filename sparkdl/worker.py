@@ -122,7 +122,8 @@ def _settle_process(config: TrainConfig) -> None:
     """Change what other libraries do in this process: it is the rank's own."""
     # A step that comes back from an all-reduce waits for Python's lock: 5 ms by default while a thread reads ahead.
     sys.setswitchinterval(_SWITCH_SECONDS)
-    spare_dynamo()
+    if not config.compile:
+        spare_dynamo()
     if config.metrics:
         load_without_scipy()
 

@@ -52,6 +52,8 @@ def config_of(stage: TrainingParams, *, task: str, loss: str, metrics: tuple[str
         accumulation_steps=stage.getAccumulationSteps(),
         seed=seed_of(stage),
         precision=stage.getPrecision(),
+        matmul_precision=stage.getMatmulPrecision(),
+        compile=stage.getCompile(),
         gradient_clip_norm=stage.getGradientClipNorm(),
         sync_batch_norm=stage.getSyncBatchNorm(),
         callbacks=(*stage.getCallbacks(), *_early_stopping(stage)),

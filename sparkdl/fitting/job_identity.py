@@ -21,7 +21,7 @@ from sparkdl.train.weights import beside_state
 
 _DEEPEST = 12
 _LIBRARIES = ("torch.", "sparkdl.", "torchmetrics.")
-_NOT_OF_THE_JOB = ("epochs", "device", "label_names")
+_NOT_OF_THE_JOB = ("epochs", "device", "label_names", "compile", "matmul_precision", "channels_last")
 """Settings of which a job may be given others: it goes on. The names of the labels are those of the rows."""
 
 

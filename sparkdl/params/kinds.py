@@ -95,6 +95,11 @@ def options() -> Kind:
     return Kind("dict[str, Any]", "a dict with names as keys", _options)
 
 
+def flag_or_options() -> Kind:
+    """True or False, or arguments by name."""
+    return Kind("bool | dict[str, Any]", "True, False, or a dict with names as keys", _flag_or_options)
+
+
 def amounts() -> Kind:
     """How much of each thing: positive numbers by name."""
     return Kind("dict[str, float]", "a dict from names to numbers > 0", _amounts)
@@ -233,6 +238,10 @@ def _options(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise TypeError
     return dict(value)
+
+
+def _flag_or_options(value: Any) -> bool | dict[str, Any]:
+    return _options(value) if isinstance(value, Mapping) else _flag(value)
 
 
 def _amounts(value: Any) -> dict[str, float]:

@@ -14,7 +14,7 @@ from sparkdl.params.feed import HasCache
 from sparkdl.params.network import HasClasses, HasNetwork
 from sparkdl.params.ranks import HasDevice, HasRanks
 from sparkdl.params.reporting import HasReporting
-from sparkdl.params.training import HasObjective, HasOptimization, HasPasses, HasStopping
+from sparkdl.params.training import HasArithmetic, HasObjective, HasOptimization, HasPasses, HasStopping
 
 
 class TrainingParams(
@@ -26,6 +26,7 @@ class TrainingParams(
     HasObjective,
     HasPasses,
     HasOptimization,
+    HasArithmetic,
     HasStopping,
     HasDevice,
     HasRanks,

@@ -19,7 +19,7 @@ from sparkdl.params.feed import HasCache
 from sparkdl.params.network import HasClasses, HasNetwork
 from sparkdl.params.ranks import HasDevice, HasRanks
 from sparkdl.params.reporting import HasReporting
-from sparkdl.params.training import HasObjective, HasOptimization, HasPasses, HasStopping
+from sparkdl.params.training import HasArithmetic, HasObjective, HasOptimization, HasPasses, HasStopping
 from sparkdl.train.callbacks import Callback
 
 class _TrainingKeywords(TypedDict, total=False):
@@ -34,6 +34,7 @@ class _TrainingKeywords(TypedDict, total=False):
     checkpointMinutes: float | None
     checkpointSteps: int | None
     checkpointUrl: str | None
+    compile: bool | Mapping[str, Any] | None
     device: str | None
     dropLast: bool | None
     earlyStoppingMetric: str | None
@@ -53,6 +54,7 @@ class _TrainingKeywords(TypedDict, total=False):
     lossWeights: Sequence[float] | None
     lrSchedule: str | type | Callable[..., Any] | None
     lrScheduleParams: Mapping[str, Any] | None
+    matmulPrecision: str | None
     maxRestarts: int | None
     metrics: Sequence[str | Callable[..., Any]] | None
     minProcs: int | None
@@ -90,6 +92,7 @@ class TrainingParams(
     HasObjective,
     HasPasses,
     HasOptimization,
+    HasArithmetic,
     HasStopping,
     HasDevice,
     HasRanks,

@@ -66,6 +66,22 @@ class HasOptimization(Settings, HasLearningRate):
     )
 
 
+class HasArithmetic(Settings):
+    """How the network is computed while it is trained."""
+
+    compile = Setting(
+        kinds.flag_or_options(),
+        False,
+        "whether training steps go through torch.compile, or arguments of it; validation and the saved network do not",
+    )
+    matmulPrecision = Setting(
+        kinds.one_of("highest", "high", "medium"),
+        "highest",
+        "precision inside of float32 matrix products while training, as in torch.set_float32_matmul_precision: high "
+        "is TF32 on GPUs that have it; highest leaves torch's setting alone",
+    )
+
+
 class HasStopping(Settings):
     """When training ends before its last epoch, and who may look on."""
 

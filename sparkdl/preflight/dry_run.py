@@ -93,6 +93,8 @@ def check_names(module: Any, module_params: Mapping[str, Any], config: TrainConf
         Names the Param, and what was meant where that is close.
     """
     _check_arguments(module, module_params, config)
+    if isinstance(config.compile, Mapping):
+        check_arguments("compile", config.compile, torch.compile, placed=1)
     Objective(config, _CPU)
     known = isinstance(config.optimizer, (str, type))
     made = config if known else replace(config, optimizer="sgd", optimizer_params={})

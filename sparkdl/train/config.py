@@ -43,8 +43,12 @@ class TrainConfig:
     seed : int
     precision : str
         "float32", "bf16" or "fp16".
+    matmul_precision : str
+        Of float32 matrix products: "highest" (as torch is set), "high" or "medium".
     device : str
         "cpu" or "cuda".
+    compile : bool or mapping
+        Whether steps go through torch.compile, or its arguments.
     gradient_clip_norm : float or None
     sync_batch_norm : bool
     channels_last : bool
@@ -69,7 +73,9 @@ class TrainConfig:
     accumulation_steps: int = 1
     seed: int = 42
     precision: str = "float32"
+    matmul_precision: str = "highest"
     device: str = "cpu"
+    compile: bool | Mapping[str, Any] = False
     gradient_clip_norm: float | None = None
     sync_batch_norm: bool = False
     channels_last: bool = False

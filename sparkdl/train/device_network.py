@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sparkdl.blame import is_misfit
 from sparkdl.errors import NetworkError
+from sparkdl.train.compiled import Compiled
 from sparkdl.train.config import FeedBatch, TrainConfig
 from sparkdl.train.device_copy import DeviceBatch, SideStream
 from sparkdl.train.indices import EmbeddedInputs
@@ -29,6 +30,7 @@ class DeviceNetwork:
 
     def __init__(self, module: nn.Module, config: TrainConfig, device: torch.device) -> None:
         self.module = module
+        self._call = Compiled(module, config.compile) if config.compile else module
         self.objective = Objective(config, device)
         self.precision = Precision(config.precision, device)
         self._device = device
@@ -75,7 +77,7 @@ class DeviceNetwork:
         with self.precision.autocast():
             try:
                 with self._embedded.watched(inputs):
-                    outputs = as_outputs(self.module(*inputs), self._labels)
+                    outputs = as_outputs(self._call(*inputs), self._labels)
             except (RuntimeError, TypeError, IndexError) as error:
                 if self._side is None:
                     self._embedded.check(inputs)

@@ -41,8 +41,8 @@ def can_be_graphed(module: nn.Module, config: TrainConfig) -> bool:
         isinstance(loss, str) or str(getattr(loss, "__module__", "")).startswith("torch.nn.") for loss in config.losses
     )
     callbacks_known = all(type(each).__module__.startswith("sparkdl.") for each in config.callbacks)
-    # The scale of float16's loss changes from step to step.
-    return layers_known and losses_known and callbacks_known and config.precision != "fp16"
+    # The scale of float16's loss changes from step to step; torch.compile may make graphs of its own.
+    return layers_known and losses_known and callbacks_known and config.precision != "fp16" and not config.compile
 
 
 class GraphedPass:

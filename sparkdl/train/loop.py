@@ -23,6 +23,7 @@ from sparkdl.train.device_network import DeviceNetwork, laid_out
 from sparkdl.train.history import History
 from sparkdl.train.metrics import MetricSet
 from sparkdl.train.optim import make_optimizer, make_schedule, trainable
+from sparkdl.train.precision import matmul_precision
 from sparkdl.train.progress import Emit, Progress
 from sparkdl.train.scaling import slower_than_one
 from sparkdl.train.step import Stepper
@@ -101,7 +102,7 @@ def fit(
     device = torch.device("cuda", torch.cuda.current_device()) if config.device == "cuda" else torch.device("cpu")
     generators = torch.random.fork_rng([device] if device.type == "cuda" else [])
     # Outside: a GPU that has failed also fails where its generator is put back.
-    with device_errors_explained(config, device), generators:
+    with device_errors_explained(config, device), generators, matmul_precision(config.matmul_precision):
         torch.manual_seed(config.seed + backend.rank)
         return _Training(module, config, (train, validation), backend, emit, device, began, checkpoints).fit()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -17,6 +17,32 @@ def check_device(precision: str, device: str) -> None:
     """Refuse float16 on a CPU, which has no fast arithmetic for it; SettingError says what else there is."""
     if precision == "fp16" and device == "cpu":
         raise SettingError("precision='fp16' needs a GPU, and the device is the cpu: take 'bf16' or 'float32'")
+
+
+@contextmanager
+def matmul_precision(name: str) -> Iterator[None]:
+    """Let float32 matrix products be less precise inside the block: "high" or "medium"; "highest" changes nothing.
+
+    Raises
+    ------
+    SettingError
+        This process has settings that torch does not mix with it.
+    """
+    if name == "highest":
+        yield
+        return
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError as error:
+        raise SettingError(
+            f"invalid matmulPrecision={name!r}: this process has set torch.backends' fp32_precision, which torch does "
+            "not mix with it: set one of them"
+        ) from error
+    torch.set_float32_matmul_precision(name)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class Precision:

@@ -130,6 +130,8 @@ def test_an_estimator_with_every_kind_of_value(bridge: SparkSession, tmp_path: P
         optimizerParams={"momentum": 0.9},
         metrics=["r2", "mae"],
         gradientClipNorm=1.5,
+        compile={"mode": "max-autotune", "dynamic": False},
+        matmulPrecision="high",
         shuffle=False,
         seed=7,
         storageOptions={"key": "secret"},

@@ -39,6 +39,8 @@ OTHER: dict[str, tuple[Any, Any]] = {
     "seed": (7, 7),
     "precision": ("bf16", "bf16"),
     "gradientClipNorm": (1.5, 1.5),
+    "compile": ({"mode": "max-autotune"}, {"mode": "max-autotune"}),
+    "matmulPrecision": ("high", "high"),
     "syncBatchNorm": (True, True),
 }
 FIELDS = {

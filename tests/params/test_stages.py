@@ -37,6 +37,8 @@ BY_TYPE: dict[str, Any] = {
 BY_NAME: dict[str, Any] = {
     "device": "cuda",
     "precision": "bf16",
+    "compile": {"mode": "default"},
+    "matmulPrecision": "high",
     "backend": "torch",
     "feed": "direct",
     "handleInvalid": "keep",

@@ -79,6 +79,7 @@ class Noisy(nn.Module):
             "invalid optimizerParams key 'k': SGD has no such argument, it takes lr, momentum",
         ),
         ({"optimizer": "adamw", "optimizer_params": {"betas": (2, 0)}}, None, "adamw does not take optimizerParams"),
+        ({"compile": {"speed": 3}}, None, "invalid compile key 'speed': compile has no such argument, it takes"),
         ({"lr_schedule": "StepLr2"}, None, "lrSchedule='StepLr2' is not known"),
         ({"lr_schedule": "StepLR", "lr_schedule_params": {"step": 1}}, None, "did you mean 'step_size'?"),
         ({"lr_schedule": "StepLR"}, None, "lrScheduleParams lacks 'step_size': StepLR cannot be called without it"),

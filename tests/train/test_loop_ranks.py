@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -83,6 +84,13 @@ def _share_of_class_one(output, target):
 def test_batch_norm_over_all_ranks(ranks, memory_feed, shares):
     config = TrainConfig(losses=("cross_entropy",), epochs=2, learning_rate=0.02, sync_batch_norm=True)
     results = ranks.run(lambda backend: _fit(memory_feed, config, backend, shares, norm=True))
+    _assert_equal_to_one(results, _fit(memory_feed, config, open_backend("local"), norm=True))
+
+
+def test_ranks_with_compiled_steps_compute_what_one_does(ranks, memory_feed):
+    config = TrainConfig(losses=("cross_entropy",), epochs=2, learning_rate=0.02, sync_batch_norm=True)
+    compiled = replace(config, compile={"backend": "aot_eager"})
+    results = ranks.run(lambda backend: _fit(memory_feed, compiled, backend, SHARES["uneven"], norm=True))
     _assert_equal_to_one(results, _fit(memory_feed, config, open_backend("local"), norm=True))
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
+import pytest
 import torch
 
-from sparkdl.train.precision import Precision
+from sparkdl.train.precision import Precision, matmul_precision
 
 
 def test_the_scale_of_float16():
@@ -33,3 +36,39 @@ def test_the_scale_moves_as_torchs_does():
         torchs.update()
         ours.shrink(ours.scale) if overflows else ours.grow()
         assert ours.scale == torchs.get_scale(), step
+
+
+@pytest.mark.parametrize("name", ["high", "medium"])
+def test_matrix_products_are_less_precise_inside_the_block_only(name):
+    before = torch.get_float32_matmul_precision()
+    with matmul_precision(name):
+        assert torch.get_float32_matmul_precision() == name
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_the_highest_precision_is_what_torch_is_set_to():
+    torch.set_float32_matmul_precision("high")
+    try:
+        with matmul_precision("highest"):
+            assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_settings_that_torch_does_not_mix_are_a_sentence():
+    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        pytest.skip("this torch has one way to set it")
+    program = """
+import torch
+from sparkdl.train.precision import matmul_precision
+torch.backends.cuda.matmul.fp32_precision = "tf32"
+with matmul_precision("highest"):
+    pass
+try:
+    with matmul_precision("high"):
+        pass
+except ValueError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
+    assert done.stdout.startswith("invalid matmulPrecision='high': this process has set"), done.stderr

@@ -1,6 +1,6 @@
 package sparkdl.params
 
-import org.json4s.{JArray, JDecimal, JDouble, JInt, JLong, JObject, JString, JValue}
+import org.json4s.{JArray, JBool, JDecimal, JDouble, JInt, JLong, JObject, JString, JValue}
 
 /** What the Params take, by the names and with the meaning of `sparkdl/params/kinds.py`. */
 private[sparkdl] object Kinds {
@@ -32,6 +32,8 @@ private[sparkdl] object Kinds {
     _.forall(number(minimum = minimum))
 
   def options: JValue => Boolean = _.isInstanceOf[JObject]
+
+  def flagOrOptions: JValue => Boolean = value => value.isInstanceOf[JBool] || options(value)
 
   def amounts: JValue => Boolean = {
     case JObject(fields) => fields.forall(field => numberIn(field._2).exists(number(above = 0.0)))

@@ -11,6 +11,7 @@ trait TrainingParams
     with HasObjective
     with HasPasses
     with HasOptimization
+    with HasArithmetic
     with HasStopping
     with HasDevice
     with HasRanks

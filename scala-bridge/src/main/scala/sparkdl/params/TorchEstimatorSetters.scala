@@ -62,6 +62,15 @@ trait TorchEstimatorSetters extends EstimatorParams { self: TorchEstimator =>
    */
   def setCheckpointUrl(value: String): this.type = set(checkpointUrl, value)
 
+  /**
+   * Sets compile: whether training steps go through torch.compile, or arguments of it; validation and the saved network
+   * do not.
+   */
+  def setCompile(value: String): this.type = set(compile, value)
+  def setCompile(value: Boolean): this.type = set(compile, compile.textOf(value))
+  def setCompile(value: JavaMap[String, _]): this.type = set(compile, compile.textOf(value))
+  def setCompile(value: collection.Map[String, Any]): this.type = set(compile, compile.textOf(value))
+
   /** Sets device: auto takes the task's GPUs, on a local master the visible ones, else cpu. */
   def setDevice(value: String): this.type = set(device, value)
 
@@ -144,6 +153,12 @@ trait TorchEstimatorSetters extends EstimatorParams { self: TorchEstimator =>
   def setLrScheduleParams(value: JavaMap[String, _]): this.type = set(lrScheduleParams, lrScheduleParams.textOf(value))
   def setLrScheduleParams(value: collection.Map[String, Any]): this.type =
     set(lrScheduleParams, lrScheduleParams.textOf(value))
+
+  /**
+   * Sets matmulPrecision: precision inside of float32 matrix products while training, as in
+   * torch.set_float32_matmul_precision: high is TF32 on GPUs that have it; highest leaves torch's setting alone.
+   */
+  def setMatmulPrecision(value: String): this.type = set(matmulPrecision, value)
 
   /**
    * Sets maxRestarts: times that a lost rank or executor is answered by a new start, from the last checkpoint where

@@ -237,6 +237,46 @@ trait HasOptimization extends Params {
   setDefault(optimizer -> "adamw", optimizerParams -> "{}", learningRate -> 0.001, lrScheduleParams -> "{}")
 }
 
+/** How the network is computed while it is trained. */
+trait HasArithmetic extends Params {
+
+  /** Whether training steps go through torch.compile, or arguments of it; validation and the saved network do not. */
+  final val compile: JsonParam = new JsonParam(
+    this,
+    "compile",
+    "whether training steps go through torch.compile, or arguments of it; validation and the saved network do " +
+      "not",
+    "True, False, or a dict with names as keys",
+    Kinds.flagOrOptions
+  )
+
+  /**
+   * Returns compile: whether training steps go through torch.compile, or arguments of it; validation and the saved
+   * network do not.
+   */
+  final def getCompile: String = $(compile)
+
+  /**
+   * Precision inside of float32 matrix products while training, as in torch.set_float32_matmul_precision: high is TF32
+   * on GPUs that have it; highest leaves torch's setting alone.
+   */
+  final val matmulPrecision: Param[String] = new Param[String](
+    this,
+    "matmulPrecision",
+    "precision inside of float32 matrix products while training, as in torch.set_float32_matmul_precision: high" +
+      " is TF32 on GPUs that have it; highest leaves torch's setting alone",
+    Kinds.choice("highest", "high", "medium")
+  )
+
+  /**
+   * Returns matmulPrecision: precision inside of float32 matrix products while training, as in
+   * torch.set_float32_matmul_precision: high is TF32 on GPUs that have it; highest leaves torch's setting alone.
+   */
+  final def getMatmulPrecision: String = $(matmulPrecision)
+
+  setDefault(compile -> "false", matmulPrecision -> "highest")
+}
+
 /** When training ends before its last epoch, and who may look on. */
 trait HasStopping extends Params {
 
