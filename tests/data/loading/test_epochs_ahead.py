@@ -100,8 +100,9 @@ def test_every_row_once_in_each_epoch_wherever_it_starts_and_is_left(
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("reader", ["arrow", "petastorm"])
 def test_the_next_epoch_is_read_before_it_is_asked_for_and_no_further_than_the_bound(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shuffle: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, shuffle: bool
 ) -> None:
     monkeypatch.setattr(loader_module, "_RUN_BYTES", 1)
     made: list[int] = []
@@ -109,7 +110,7 @@ def test_the_next_epoch_is_read_before_it_is_asked_for_and_no_further_than_the_b
     monkeypatch.setattr(Loader, "_to_batches", lambda self, run, step: made.append(step) or original(self, run, step))
     manifest = write(tmp_path / "rows", [10] * 10)
     plan = Plan.of(manifest, batch_size=10, shuffle=shuffle)
-    loader = Loader(manifest, plan, 0, 1, reader="arrow", epochs=2, prefetch=2)
+    loader = Loader(manifest, plan, 0, 1, reader=reader, epochs=2, prefetch=2)
     # One that is only measured asks for its first epoch each time.
     numbers = (0, 1) if shuffle else (0, 0)
     assert len(ids_of(loader.epoch(numbers[0]))) == 10
