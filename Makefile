@@ -11,11 +11,12 @@ INSTALLED := .venv/.installed
 HOROVOD := .venv/.horovod
 # Those that need no Spark, and no minutes.
 UNIT_TESTS := tests/nn tests/params tests/network tests/data/types tests/data/convert tests/data/format \
-	tests/data/sampling tests/data/loading tests/train tests/cluster/task/test_supervisor.py tests/scoring/test_scorer.py
+	tests/data/sampling tests/data/loading tests/train tests/cluster/task/test_supervisor.py \
+	tests/scoring/test_scorer.py tests/scoring/test_stream.py tests/scoring/test_ahead.py
 # Those of them that a GPU runs in another way than a CPU. They need no Spark, and no Horovod:
 # `make test-gpu TEST_PYTHON=python3` takes a Python of this host with torch for CUDA and what pyproject.toml has under `dev`.
 GPU_TESTS := tests/train tests/data/loading tests/comm/test_batchnorm.py tests/comm/test_flat.py tests/comm/test_buckets.py \
-	tests/scoring/test_scorer.py tests/scoring/test_tuning.py
+	tests/scoring/test_scorer.py tests/scoring/test_stream.py tests/scoring/test_tuning.py
 TEST_PYTHON ?= $(BIN)/python
 # Some containers forbid Python to keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
