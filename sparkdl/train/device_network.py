@@ -82,6 +82,8 @@ class DeviceNetwork:
                 if self._side is None:
                     self._embedded.check(inputs)
                 # Subclasses (out of memory, a lost rank, ...) are no matter of shapes, and what the user's code raises.
+                if isinstance(error, NotImplementedError) and any(tensor.is_sparse for tensor in inputs):
+                    raise self.precision.without_sparse(error) from error
                 known = type(error) in (RuntimeError, TypeError, IndexError)
                 if self._proven or not known or not is_misfit(error):
                     raise

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
+from sparkdl.blame import in_a_line
 from sparkdl.errors import SettingError, invalid, one_of
 
 _DTYPES = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -71,7 +72,7 @@ class Precision:
         if name not in _DTYPES:
             raise SettingError(invalid("precision", name, one_of(_DTYPES)))
         check_device(name, device.type)
-        self._dtype = _DTYPES[name]
+        self._name, self._dtype = name, _DTYPES[name]
         self._device = device.type
         self.scales = name == "fp16"
         self.scale = 65536.0 if self.scales else 1.0
@@ -80,6 +81,16 @@ class Precision:
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context of a forward pass."""
         return nullcontext() if self._dtype is None else torch.autocast(self._device, dtype=self._dtype)
+
+    def without_sparse(self, error: Exception) -> Exception:
+        """Return what to say of a product with a sparse tensor that torch has not for these numbers on this device."""
+        if self._dtype is None:
+            return error
+        return SettingError(
+            f"precision={self._name!r} with sparseTensors=True: torch has no such product of sparse tensors on "
+            f"{self._device} ({in_a_line(error)}): set precision to 'float32', leave sparseTensors out, or let forward "
+            "compute this product inside torch.autocast(..., enabled=False)"
+        )
 
     def shrink(self, used: float) -> bool:
         """Halve the scale after a step that was not finite; return whether it is worth going on.

@@ -10,6 +10,7 @@ from torch import nn
 
 from sparkdl.comm.solo import SoloBackend
 from sparkdl.data.loading.loader import Batch
+from sparkdl.errors import SettingError
 from sparkdl.nn.convolution import CNN
 from sparkdl.train.config import TrainConfig
 from sparkdl.train.device_network import DeviceNetwork
@@ -52,6 +53,32 @@ def test_a_training_with_channels_last_is_the_same_one(memory_feed: Any, optimiz
         torch.testing.assert_close(last.state[name], value, rtol=1e-4, atol=1e-5)
         assert last.state[name].is_contiguous()
     assert [row["val_loss"] for row in last.history] == pytest.approx([row["val_loss"] for row in plain.history], 1e-4)
+
+
+class NoProduct(nn.Module):
+    """Raises as torch does on a GPU, where it has no product of sparse tensors of 16 bits."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError("\"addmm_sparse_cuda\" not implemented for 'BFloat16'")
+
+
+def test_products_of_sparse_tensors_that_torch_lacks_are_a_matter_of_the_precision() -> None:
+    sparse = torch.rand(2, 4).to_sparse()
+    with pytest.raises(SettingError, match="precision='bf16' with sparseTensors=True: .*set precision to 'float32'"):
+        DeviceNetwork(NoProduct(), TrainConfig(precision="bf16"), CPU).forward((sparse,))
+    for inputs, precision in (((torch.rand(2, 4),), "bf16"), ((sparse,), "float32")):
+        with pytest.raises(NotImplementedError):
+            DeviceNetwork(NoProduct(), TrainConfig(precision=precision), CPU).forward(inputs)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_sparse_tensors_are_learned_from(precision: str) -> None:
+    # On CPUs torch has these products.
+    torch.manual_seed(0)
+    network = DeviceNetwork(nn.Linear(4, 1), TrainConfig(precision=precision), CPU)
+    (output,) = network.forward((torch.rand(6, 4).to_sparse(),))
+    output.sum().backward()
+    assert output.dtype == network.module.weight.grad.dtype == torch.float32
 
 
 @pytest.mark.parametrize("last", [False, True])
