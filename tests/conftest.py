@@ -1,10 +1,12 @@
-"""What every test may ask for: one Spark session for the whole run."""
+"""What every test may ask for: one Spark session for all tests of a process."""
 
 from __future__ import annotations
 
 import atexit
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -22,7 +24,15 @@ os.environ["PYTHONPATH"] = os.pathsep.join(p for p in (ROOT, os.environ.get("PYT
 os.environ["PYSPARK_PYTHON"] = sys.executable
 os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
 os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
-
+# Each JVM lives for seconds or minutes: the optimising compiler and a collector of many threads cost more processor
+# time than they save, a third of all that Spark takes to start and run its first queries.
+os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+# Two runs of tests, or two processes of one (`make test`), do not find each other's temporary files. What pytest keeps
+# for who looks at a failure stays where it was.
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+TEMPORARY = tempfile.mkdtemp(prefix="sparkdl-tests-")
+os.environ["TMPDIR"] = tempfile.tempdir = TEMPORARY
+atexit.register(shutil.rmtree, TEMPORARY, ignore_errors=True)
 
 # Address of a Spark Connect server: then the shared session is one of Connect, and the core what makes sense there.
 REMOTE = os.environ.get("SPARK_REMOTE")
@@ -103,6 +113,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         .config("spark.sql.shuffle.partitions", "2")
         .config("spark.sql.warehouse.dir", str(tmp_path_factory.mktemp("warehouse")))
         .config("spark.driver.extraClassPath", _jar() or "")
+        # Spark replaces a Python worker whose rows were refused: the next one has no need to import torch again.
+        .config("spark.python.daemon.module", "sparkdl.daemon")
         .getOrCreate()
     )
     session.sparkContext.setLogLevel("ERROR")
