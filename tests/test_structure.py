@@ -16,20 +16,18 @@ from sparkdl.comm.registry import BACKENDS
 from sparkdl.data.types import TYPES
 
 IMPORT_EACH_FIRST = """
-import importlib, os, sys
-import pandas, pyarrow.parquet, pyspark.ml, torch  # what all of them share takes seconds; a fork has it
+import importlib, sys
 
 for name in sys.argv[1:]:
-    child = os.fork()
-    if not child:
-        try:
-            importlib.import_module(name)
-        except Exception as error:
-            # Packages of others may be optional.
-            if not isinstance(error, ModuleNotFoundError) or str(error.name).startswith("sparkdl"):
-                print(f"{name}: {error}", flush=True)
-        os._exit(0)
-    os.waitpid(child, 0)
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        # Packages of others may be optional.
+        if not isinstance(error, ModuleNotFoundError) or str(error.name).startswith("sparkdl"):
+            print(f"{name}: {error}", flush=True)
+    # The next one finds none of ours; those of others take seconds, and are what all of them share.
+    for ours in [each for each in sys.modules if each.partition(".")[0] == "sparkdl"]:
+        del sys.modules[ours]
 """
 
 ROOT = Path(__file__).resolve().parents[1] / "sparkdl"
