@@ -18,6 +18,9 @@ UNIT_TESTS := tests/nn tests/params tests/network tests/data/types tests/data/co
 GPU_TESTS := tests/train tests/data/loading tests/comm/test_batchnorm.py tests/comm/test_flat.py tests/comm/test_buckets.py \
 	tests/scoring/test_scorer.py tests/scoring/test_stream.py tests/scoring/test_tuning.py
 TEST_PYTHON ?= $(BIN)/python
+# Two processes, each with a Spark session of its own: most tests keep one core busy, or wait. A file's tests stay together
+# for what they share, and files begin in their order, those of a cluster before the short ones.
+IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 # Some containers forbid Python to keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -78,9 +81,11 @@ $(JAR): $(SCALA_SOURCES) constraints.txt | $(INSTALLED)
 		mkdir -p sparkdl/jars; rm -f sparkdl/jars/sparkdl-spark-$(SPARK)_*.jar; \
 		cp scala-bridge/target/spark-$(SPARK)/sparkdl-spark-$(SPARK)_*.jar sparkdl/jars/; touch $(JAR)
 
-test: jar coverage test-scala
+test: env jar
+	@# Beside each other: what is measured for coverage runs in one process.
+	@$(MAKE) --no-print-directory -j2 -Otarget coverage test-scala
 	@echo "== the other tests"
-	@$(BIN)/python -m pytest -m "not slow and not release" $(addprefix --ignore=,$(UNIT_TESTS))
+	@$(BIN)/python -m pytest $(IN_TWO) -m "not slow and not release" $(addprefix --ignore=,$(UNIT_TESTS))
 
 test-scala: env
 	@echo "== the tests of the Scala bridge"
@@ -95,7 +100,7 @@ coverage: env
 
 test-slow: jar
 	@echo "== slow tests"
-	@PATH="$(CURDIR)/.uv/bin:$$PATH" $(BIN)/python -m pytest -m slow
+	@PATH="$(CURDIR)/.uv/bin:$$PATH" $(BIN)/python -m pytest $(IN_TWO) -m slow
 
 test-release: env
 	@echo "== tests for before a release"

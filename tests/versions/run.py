@@ -29,7 +29,9 @@ MAIN = ROOT / ".venv"
 CONNECT = "connect"
 LIMIT = 1800.0
 SHOWN = ("pyspark", "torch", "horovod", "petastorm", "pyarrow", "numpy", "pandas")
-TOOLS = ("pytest", "pytest-timeout", "hypothesis", "psutil")
+TOOLS = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "psutil")
+IN_TWO = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+"""As `make test`; the tests over Spark Connect share one server, which has no slots for two fits at a time."""
 
 
 def main(arguments: list[str]) -> int:
@@ -134,6 +136,7 @@ def _tested(python: Path, before: list[str], chosen: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="sparkdl-versions-") as scratch:
         report = Path(scratch) / "report.xml"
         options = ["-m", "core and not slow", "-q", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={report}"]
+        options += [] if before else IN_TWO
         command = [*before, str(python), "-m", "pytest", *options, "-o", "junit_family=xunit1", *paths]
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
         code = _call(command, env=env, check=False)
