@@ -5,8 +5,10 @@ The file is also the program of a rank. Test folders load it by its path, see th
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -74,17 +76,19 @@ def open_ranks(backend: str, size: int = 2, hosts: Sequence[int] = ()) -> Iterat
         environments = stack.enter_context(_horovod(hosts or [size])) if backend == "horovod" else _torch(size)
         if hosts:
             environments = [{**of, **more} for of, more in zip(environments, _places(hosts), strict=True)]
+        pairs = [socket.socketpair() for _ in environments]
+        theirs = [end.fileno() for _, end in pairs]
+        process = subprocess.Popen(
+            [sys.executable, __file__, backend, json.dumps(list(zip(theirs, environments, strict=True)))],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": _path()},
+            pass_fds=theirs,
+            start_new_session=True,
+        )
+        stack.callback(_end, process)
         links = []
-        for environment in environments:
-            mine, theirs = socket.socketpair()
-            process = subprocess.Popen(
-                [sys.executable, __file__, backend, str(theirs.fileno())],
-                env={**os.environ, **environment, "OMP_NUM_THREADS": "1", "PYTHONPATH": _path()},
-                pass_fds=[theirs.fileno()],
-            )
-            theirs.close()
+        for mine, end in pairs:
+            end.close()
             links.append(Connection(mine.detach()))
-            stack.callback(_end, process)
             stack.callback(links[-1].close)
         yield RankPool(size, links)
 
@@ -107,7 +111,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(20)
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -146,11 +150,8 @@ def _torch(size: int) -> list[dict[str, str]]:
 
 def serve(name: str, link: Connection) -> None:
     """Be a rank until the test's end of the link closes."""
-    import torch
-
     from sparkdl.comm import open_backend
 
-    torch.set_num_threads(1)
     backend = open_backend(name, timeout=60)
     try:
         while True:
@@ -167,5 +168,27 @@ def serve(name: str, link: Connection) -> None:
         backend.close()
 
 
+def fork_ranks(name: str, ranks: list[tuple[int, dict[str, str]]]) -> None:
+    """Be the parent of a group, which has imported for all of them what takes seconds."""
+    import torch
+
+    if name == "horovod":
+        import horovod.torch  # noqa: F401
+
+    torch.set_num_threads(1)
+    for descriptor, environment in ranks:
+        if not os.fork():
+            for other, _ in ranks:
+                if other != descriptor:
+                    os.close(other)
+            os.environ.update(environment)
+            serve(name, Connection(descriptor))
+            return
+    for descriptor, _ in ranks:
+        os.close(descriptor)
+    for _ in ranks:
+        os.wait()
+
+
 if __name__ == "__main__":
-    serve(sys.argv[1], Connection(int(sys.argv[2])))
+    fork_ranks(sys.argv[1], json.loads(sys.argv[2]))
