@@ -18,6 +18,7 @@ from sparkdl.data.readers import PETASTORM, ReaderMaker, import_now
 from sparkdl.data.readers.spool import Spooled
 from sparkdl.network.channels_last import may_gain, trains_channels_last
 from sparkdl.train import loop
+from sparkdl.train.device_network import device_of
 from sparkdl.train.metrics import load_without_scipy
 from sparkdl.train.optim import spare_dynamo
 from sparkdl.train.precision import Precision
@@ -160,12 +161,10 @@ def _channels_last(module: nn.Module, schema: DataSchema, config: TrainConfig, b
         return False
     found = torch.zeros(1)
     if not backend.rank:
-        device = torch.device("cuda", torch.cuda.current_device()) if config.device == "cuda" else torch.device("cpu")
-        autocast = Precision(config.precision, device).autocast
-        found[0] = trains_channels_last(module, schema, device, config.precision, autocast)
-    if backend.size > 1:
-        found = found.to(config.device)
-        backend.broadcast(found)
+        device = device_of(config)
+        found[0] = trains_channels_last(module, schema, device, Precision(config.precision, device).autocast)
+    found = found.to(config.device)
+    backend.broadcast(found)
     return bool(found)
 
 

@@ -13,10 +13,10 @@ import numpy.typing as npt
 from sparkdl.comm.segment import mapped
 from sparkdl.errors import SparkDLError
 
-SEGMENT_BYTES = 33 * 2**20
-"""What a segment takes at most, with the words of up to 16,000 ranks."""
 _BYTES = 32 * 2**20
 """Of all slots together; a container often has no more than 64 MiB of shared memory."""
+SEGMENT_BYTES = _BYTES + 2**20
+"""What a segment takes at most, with the words of up to 16,000 ranks."""
 _LARGEST_SLOT = 4 * 2**20
 _LINE = 64
 """Bytes of a cache line: no two ranks write to one."""

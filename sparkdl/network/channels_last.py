@@ -23,8 +23,6 @@ ROWS = 2
 _TOLERANCES = {torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """How far an output may be from what it was, as a share of the greatest one, by what numbers are multiplied as."""
 
-_MULTIPLIED = {"float32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
 _GRADIENT_TOLERANCE = 0.1
 """Of the norm of all gradients: one number that rounding sends another way through max or ReLU changes some of them."""
 
@@ -33,8 +31,10 @@ Autocast = Callable[[], AbstractContextManager[object]]
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 
-def prefers_channels_last(module: nn.Module, inputs: Sequence[torch.Tensor], precision: str) -> bool:
+def prefers_channels_last(module: nn.Module, inputs: Sequence[torch.Tensor]) -> bool:
     """Return whether a network computes the same with its channels last; it is left that way if it does.
+
+    To be called where the network is going to compute, under torch.autocast if it will be.
 
     Parameters
     ----------
@@ -42,8 +42,6 @@ def prefers_channels_last(module: nn.Module, inputs: Sequence[torch.Tensor], pre
         In evaluation mode, on the device of the inputs.
     inputs : sequence of Tensor
         A few rows, (n, ...).
-    precision : str
-        In which the caller lets it compute: "float32", "bf16" or "fp16".
     """
     if not may_gain(module):
         return False
@@ -51,7 +49,7 @@ def prefers_channels_last(module: nn.Module, inputs: Sequence[torch.Tensor], pre
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
         got = outputs_of(module(*owned(inputs, images_last=True)))
-        if all(_close(one, other, precision) for one, other in zip(expected, got, strict=True)):
+        if all(_close(one, other) for one, other in zip(expected, got, strict=True)):
             return True
     except RuntimeError:
         # The view that this order does not allow.
@@ -60,9 +58,7 @@ def prefers_channels_last(module: nn.Module, inputs: Sequence[torch.Tensor], pre
     return False
 
 
-def trains_channels_last(
-    module: nn.Module, schema: DataSchema, device: torch.device, precision: str, autocast: Autocast
-) -> bool:
+def trains_channels_last(module: nn.Module, schema: DataSchema, device: torch.device, autocast: Autocast) -> bool:
     """Return whether a network may be trained with its channels last: outputs and gradients are the same.
 
     A copy is tried, on rows of random numbers. What raises there is no reason to refuse the network.
@@ -75,8 +71,6 @@ def trains_channels_last(
         With every input's shape known.
     device : torch.device
         On which it is going to be trained.
-    precision : str
-        "float32", "bf16" or "fp16".
     autocast : callable
         Returns the context of a forward pass.
     """
@@ -88,7 +82,7 @@ def trains_channels_last(
             twin = copied(module).to(device).eval()
             before = _gradient(twin, owned(inputs), autocast)
             with torch.no_grad(), autocast():
-                if not prefers_channels_last(twin, inputs, precision):
+                if not prefers_channels_last(twin, inputs):
                     return False
             after = _gradient(twin, owned(inputs, images_last=True), autocast)
             # What it computes in training differs by chance (dropout), but it must go through.
@@ -144,11 +138,12 @@ def _layout(tensor: torch.Tensor, images_last: bool) -> torch.memory_format:
     return torch.channels_last if images_last and tensor.dim() == 4 else torch.preserve_format
 
 
-def _close(one: torch.Tensor, other: torch.Tensor, precision: str) -> bool:
+def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
     if one.shape != other.shape:
         return False
-    kind = _MULTIPLIED[precision]
-    if kind == torch.float32 and one.device.type == "cuda":
+    device = one.device.type
+    kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+    if kind == torch.float32 and device == "cuda":
         # cuDNN's convolutions round to TF32, which has as many digits as float16.
         kind = torch.float16
     tolerance = max(_TOLERANCES[kind], _TOLERANCES.get(one.dtype, 0.0))

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import TypeVar
 
+from sparkdl.iterators import closed_at_end
+
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -23,7 +25,7 @@ def started_ahead(source: Iterator[A], start: Callable[[A], B], ahead: int) -> G
         0: nothing is taken from the source before it is asked for.
     """
     started: deque[B] = deque()
-    try:
+    with closed_at_end(source):
         for item in source:
             started.append(start(item))
             # Nothing here holds on to what is handed out.
@@ -32,7 +34,3 @@ def started_ahead(source: Iterator[A], start: Callable[[A], B], ahead: int) -> G
                 yield started.popleft()
         while started:
             yield started.popleft()
-    finally:
-        close = getattr(source, "close", None)
-        if close is not None:
-            close()

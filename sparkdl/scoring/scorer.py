@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,16 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from sparkdl.blame import out_of_memory
+from sparkdl.iterators import closed_at_end
 from sparkdl.network.channels_last import ROWS, prefers_channels_last
 from sparkdl.network.check import captured, outputs_of
 from sparkdl.scoring.ahead import started_ahead
 from sparkdl.scoring.transfer import Fetch, Transfer, transfer_to
 from sparkdl.scoring.tuning import rows_at_once
-from sparkdl.train.precision import check_device
+from sparkdl.train.precision import Precision
 
 T = TypeVar("T")
-
-_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 # Of the process and not of a scorer, which can be pickled.
 _HOOKING = threading.Lock()
@@ -68,7 +67,7 @@ class Scorer:
     def __init__(self, module: nn.Module, settings: ScorerSettings) -> None:
         self._settings = settings
         self._device = torch.device(settings.device)
-        check_device(settings.precision, self._device.type)
+        self._precision = Precision(settings.precision, self._device)
         self._module = module.to(self._device).eval()
         self._rows_at_once = settings.batch_size
         self._channels_last: bool | None = None
@@ -124,7 +123,7 @@ class Scorer:
         self, batches: Iterator[Sequence[Tensor]], transfer: Transfer
     ) -> Generator[tuple[Fetch | None, bool], None, None]:
         """Yield for each piece of each batch what waits for its outputs, and whether it is the batch's last one."""
-        try:
+        with closed_at_end(batches):
             for inputs in batches:
                 rows, start = len(inputs[0]) if inputs else 0, 0
                 if not rows:
@@ -138,10 +137,6 @@ class Scorer:
                     if fetch is not None:
                         start += len(piece[0])
                         yield fetch, start == rows
-        finally:
-            close = getattr(batches, "close", None)
-            if close is not None:
-                close()
 
     def _begun(self, piece: Sequence[Tensor], transfer: Transfer) -> Fetch | None:
         """Begin with a piece; None: there was no memory for it, and fewer rows are computed at once from here on."""
@@ -159,9 +154,9 @@ class Scorer:
     def _tune(self, inputs: Sequence[Tensor], transfer: Transfer) -> None:
         if self._channels_last is not None:
             return
-        with torch.no_grad(), self._precision():
+        with torch.no_grad(), self._precision.autocast():
             given = transfer.send(inputs, images_last=False)
-            images_last = prefers_channels_last(self._module, given, self._settings.precision)
+            images_last = prefers_channels_last(self._module, given)
             if not self._rows_at_once:
                 self._rows_at_once = rows_at_once(self._module, given)
         # By this other threads see that they may go on.
@@ -171,15 +166,9 @@ class Scorer:
         layers = self._settings.layers
         given = transfer.send(piece, images_last=bool(self._channels_last))
         hooking = _HOOKING if layers else nullcontext()
-        with torch.no_grad(), self._precision(), hooking, captured(self._module, layers) as caught:
+        with torch.no_grad(), self._precision.autocast(), hooking, captured(self._module, layers) as caught:
             outputs = outputs_of(self._module(*given))
             return transfer.fetch([*outputs, *(caught[name] for name in layers)])
-
-    def _precision(self) -> AbstractContextManager[None]:
-        kind = _TYPES.get(self._settings.precision)
-        if kind is None:
-            return nullcontext()
-        return torch.autocast(self._device.type, dtype=kind)
 
 
 def _as_it_is(item: T) -> T:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sparkdl.blame import is_misfit
 from sparkdl.errors import NetworkError
+from sparkdl.iterators import closed_at_end
 from sparkdl.train.compiled import Compiled
 from sparkdl.train.config import FeedBatch, TrainConfig
 from sparkdl.train.device_copy import DeviceBatch, SideStream
@@ -42,13 +43,9 @@ class DeviceNetwork:
 
     def on_device(self, batches: Iterator[FeedBatch]) -> Generator[DeviceBatch, None, None]:
         """Yield the batches on the device; to a GPU each is copied while the step before it runs there."""
-        try:
+        with closed_at_end(batches):
             for batch in batches:
                 yield self._copied(batch)
-        finally:
-            close = getattr(batches, "close", None)
-            if close is not None:
-                close()
 
     def _copied(self, batch: FeedBatch) -> DeviceBatch:
         """Return the rows of a batch that count, on the device. Rows of weight 0 are left out: they equal no row."""
@@ -91,6 +88,11 @@ class DeviceNetwork:
                 raise NetworkError(f"the network does not take inputs of {shapes}: {error}") from error
         self._proven = True
         return tuple(o.float() if o.dtype in (torch.bfloat16, torch.float16) else o for o in outputs)
+
+
+def device_of(config: TrainConfig) -> torch.device:
+    """Return the device of the settings: of several GPUs the one that is this process's."""
+    return torch.device("cuda", torch.cuda.current_device()) if config.device == "cuda" else torch.device("cpu")
 
 
 def laid_out(module: nn.Module, config: TrainConfig) -> nn.Module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -45,6 +45,26 @@ def can_be_graphed(module: nn.Module, config: TrainConfig) -> bool:
     return layers_known and losses_known and callbacks_known and config.precision != "fp16" and not config.compile
 
 
+@dataclass(frozen=True)
+class _Captured:
+    """A graph, and the memory that it reads and writes.
+
+    Attributes
+    ----------
+    graph : torch.cuda.CUDAGraph
+    inputs : tuple of Tensor
+        As `DeviceBatch.tensors`.
+    found : Found
+    reached : list of bool
+        Which parameters the backward pass reaches.
+    """
+
+    graph: torch.cuda.CUDAGraph
+    inputs: tuple[Tensor, ...]
+    found: Found
+    reached: list[bool]
+
+
 class GraphedPass:
     """One pass over a batch; as a graph for batches like the first one, once it is known to pay.
 
@@ -63,10 +83,7 @@ class GraphedPass:
         self._like: Any = None
         self._steps = 0
         self._given_up = False
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._inputs: tuple[Tensor, ...] = ()
-        self._found: Found | None = None
-        self._reached: list[bool] = []
+        self._captured: _Captured | None = None
 
     def __call__(self, batch: DeviceBatch) -> Found:
         """Compute a batch that is on the device."""
@@ -79,10 +96,11 @@ class GraphedPass:
             return self._pass(batch)
         if self._steps < _WARM_UP:
             return self._warm_up(batch)
-        if self._graph is None and not self._capture(batch):
+        self._captured = captured = self._captured or self._capture(batch)
+        if captured is None:
             self._given_up = True
             return self._pass(batch)
-        return self._replay(batch)
+        return self._replay(captured, batch)
 
     def _warm_up(self, batch: DeviceBatch) -> Found:
         # On a stream that is not the default one, of which a capture would have to keep track.
@@ -97,7 +115,7 @@ class GraphedPass:
             self._given_up = True
         return found
 
-    def _capture(self, batch: DeviceBatch) -> bool:
+    def _capture(self, batch: DeviceBatch) -> _Captured | None:
         inputs = tuple(tensor.clone() for tensor in batch.tensors())
         still = _with_tensors(batch, inputs)
         generator = torch.cuda.default_generators[torch.cuda.current_device()]
@@ -113,19 +131,16 @@ class GraphedPass:
             torch.cuda.set_stream(user)
             generator.graphsafe_set_state(spare)
             _log.info("steps are not run as a CUDA graph: %s", error)
-            return False
-        self._graph, self._inputs, self._found, self._reached = graph, inputs, found, self._sync.reached()
-        return True
+            return None
+        return _Captured(graph, inputs, found, self._sync.reached())
 
-    def _replay(self, batch: DeviceBatch) -> Found:
-        if self._graph is None or self._found is None:
-            raise RuntimeError("there is no graph to replay")
-        for mine, given in zip(self._inputs, batch.tensors(), strict=True):
+    def _replay(self, captured: _Captured, batch: DeviceBatch) -> Found:
+        for mine, given in zip(captured.inputs, batch.tensors(), strict=True):
             mine.copy_(given, non_blocking=True)
-        self._graph.replay()
+        captured.graph.replay()
         # The host has seen no backward pass.
-        self._sync.mark_reached(self._reached)
-        loss, weight, outputs = self._found
+        self._sync.mark_reached(captured.reached)
+        loss, weight, outputs = captured.found
         # The next replay writes to the same memory.
         return loss, weight, tuple(output.clone() for output in outputs)
 

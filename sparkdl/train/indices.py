@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,11 +108,14 @@ class EmbeddedInputs:
         self._compiled = hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
         self._parts: dict[_Part, None] = {}
 
-    @contextmanager
-    def watched(self, inputs: Sequence[Tensor]) -> Iterator[None]:
+    def watched(self, inputs: Sequence[Tensor]) -> AbstractContextManager[None]:
         """Watch the first pass that has rows; DataError, before a layer computes it, if a number points nowhere."""
+        return self._watching(inputs) if self._layers else nullcontext()
+
+    @contextmanager
+    def _watching(self, inputs: Sequence[Tensor]) -> Iterator[None]:
         with ExitStack() as stack:
-            if self._layers and self._compiled and hasattr(torch.compiler, "set_stance"):
+            if self._compiled and hasattr(torch.compiler, "set_stance"):
                 # A compiled network would keep the hooks.
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
             for name, layer in self._layers:

@@ -19,7 +19,7 @@ from sparkdl.train.checkpoint.config import CheckpointConfig
 from sparkdl.train.checkpoint.state import EpochSums, Parts, Position
 from sparkdl.train.config import Feed, TrainConfig
 from sparkdl.train.device_errors import device_errors_explained
-from sparkdl.train.device_network import DeviceNetwork, laid_out
+from sparkdl.train.device_network import DeviceNetwork, device_of, laid_out
 from sparkdl.train.history import History
 from sparkdl.train.metrics import MetricSet
 from sparkdl.train.optim import make_optimizer, make_schedule, trainable
@@ -99,7 +99,7 @@ def fit(
     put back at the end. numpy's and Python's generators are left alone.
     """
     began = time.monotonic()
-    device = torch.device("cuda", torch.cuda.current_device()) if config.device == "cuda" else torch.device("cpu")
+    device = device_of(config)
     generators = torch.random.fork_rng([device] if device.type == "cuda" else [])
     # Outside: a GPU that has failed also fails where its generator is put back.
     with device_errors_explained(config, device), generators, matmul_precision(config.matmul_precision):

@@ -275,9 +275,9 @@ class Stepper:
 
 
 def _on_host(sums: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
-    """Return a copy in memory of the host, and what tells when it is there."""
+    """Return sums in memory of the host, and what tells when they are there."""
     if not sums.is_cuda:
-        return sums.clone(), None
+        return sums, None
     host = torch.empty(sums.shape, dtype=sums.dtype, pin_memory=True)
     host.copy_(sums, non_blocking=True)
     ready = torch.cuda.Event()

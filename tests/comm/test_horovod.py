@@ -19,7 +19,6 @@ def test_the_longer_a_step_computes_the_longer_is_a_cycle(step_seconds, cycle):
 
 
 PROGRAM = """
-import math
 import os
 from sparkdl.comm.horovod import HorovodBackend
 HorovodBackend(step_seconds=0.16).close()

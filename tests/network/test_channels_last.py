@@ -69,7 +69,7 @@ def test_images_change_their_layout_only_where_the_network_stays_the_same(networ
     rows = torch.rand(37, 3, 8, 8)
     with torch.no_grad():
         expected = network(rows)
-        assert prefers_channels_last(network, [rows[:2]], "float32") is wanted
+        assert prefers_channels_last(network, [rows[:2]]) is wanted
         for parameter in network.parameters():
             if parameter.dim() == 4 and not wanted:
                 assert parameter.is_contiguous()
@@ -80,7 +80,7 @@ def test_images_change_their_layout_only_where_the_network_stays_the_same(networ
 def test_a_network_that_makes_images_of_its_rows_takes_them_last_too() -> None:
     network = CNN((1, 8, 8), 2).eval()
     with torch.no_grad():
-        assert prefers_channels_last(network, [torch.rand(2, 64)], "float32")
+        assert prefers_channels_last(network, [torch.rand(2, 64)])
     assert network.convolutions[3].weight.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -141,7 +141,7 @@ class Chance(nn.Module):
 def test_training_is_tried_and_leaves_no_trace(network: nn.Module, wanted: bool, precision: str) -> None:
     before = copy.deepcopy(network)
     torch_state, python_state, numpy_state = torch.get_rng_state(), random.getstate(), np.random.get_state()[1]
-    found = trains_channels_last(network, IMAGES, CPU, precision, Precision(precision, CPU).autocast)
+    found = trains_channels_last(network, IMAGES, CPU, Precision(precision, CPU).autocast)
     assert found is wanted
     assert torch.equal(torch.get_rng_state(), torch_state)
     assert random.getstate() == python_state
@@ -159,7 +159,7 @@ def test_an_error_while_it_is_tried_is_no_error_of_the_training() -> None:
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             raise ValueError("rows of random numbers are no images of mine")
 
-    assert not trains_channels_last(Refuses((3, 8, 8), 2), IMAGES, CPU, "float32", nullcontext)
+    assert not trains_channels_last(Refuses((3, 8, 8), 2), IMAGES, CPU, nullcontext)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
@@ -167,4 +167,4 @@ def test_deep_networks_keep_within_the_tolerance_of_their_precision(precision: s
     torch.manual_seed(3)
     layers = [nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()) for _ in range(24)]
     network = nn.Sequential(nn.Conv2d(3, 8, 3), *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
-    assert trains_channels_last(network, IMAGES, CPU, precision, Precision(precision, CPU).autocast)
+    assert trains_channels_last(network, IMAGES, CPU, Precision(precision, CPU).autocast)

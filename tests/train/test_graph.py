@@ -16,7 +16,7 @@ from sparkdl.train.config import TrainConfig
 from sparkdl.train.graph import can_be_graphed
 from sparkdl.train.loop import fit
 
-CONFIG = TrainConfig(losses=("mse",))
+SOLO = open_backend("local")
 
 
 class _Own(nn.Module):
@@ -72,6 +72,3 @@ def test_a_graph_trains_as_kernels_one_by_one_do(memory_feed: Any, monkeypatch: 
     assert losses[1] == pytest.approx(losses[0], rel=0.2 if dropout else 1e-3)
     if not dropout:
         torch.testing.assert_close(graphed.state, eager.state, rtol=1e-3, atol=1e-4)
-
-
-SOLO = open_backend("local")

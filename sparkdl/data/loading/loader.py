@@ -21,6 +21,7 @@ from sparkdl.data.readers import AHEAD, PETASTORM, Reader, ReaderMaker, import_s
 from sparkdl.data.sampling.plan import Plan
 from sparkdl.data.types import split_packed, type_of
 from sparkdl.errors import DataError, SettingError
+from sparkdl.iterators import closed_at_end
 from sparkdl.schema import INPUT, LABEL, WEIGHT
 from sparkdl.storage import access, leases, urls
 
@@ -248,7 +249,7 @@ class Loader:
             steps = OrderedSteps(self._plan, self._layout, self._empty, self._shards, start_step)
         blocks = self._reader.blocks(steps.reads())
         delivered, step = 0, start_step
-        try:
+        with closed_at_end(blocks):
             for run_of_steps in steps.batches(blocks):
                 delivered += sum(run_of_steps.sizes)
                 yield self._to_batches(run_of_steps, step)
@@ -257,10 +258,6 @@ class Loader:
             if next(blocks, None) is not None:
                 raise DataError(f"epoch {epoch} has rows left after its last step, in {self._manifest.url}")
             self._memory = memory
-        finally:
-            close = getattr(blocks, "close", None)
-            if close is not None:
-                close()
 
     def _allocate(self, rows: int) -> Columns:
         if self._decoded:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 
 from sparkdl.errors import DataError
+from sparkdl.iterators import closed_at_end
 
 T = TypeVar("T")
 
@@ -77,17 +78,14 @@ class Background(Generic[T]):
 
     def _produce(self) -> None:
         outcome: BaseException | None = None
-        try:
-            for item in self._source:
-                if self._stopped.is_set():
-                    break
-                self._queue.put((item,))
-        # Whatever happens in the thread is the consumer's to see.
-        except BaseException as error:
-            outcome = error
-        finally:
-            close = getattr(self._source, "close", None)
-            if close is not None:
-                close()
+        with closed_at_end(self._source):
+            try:
+                for item in self._source:
+                    if self._stopped.is_set():
+                        break
+                    self._queue.put((item,))
+            # Whatever happens in the thread is the consumer's to see.
+            except BaseException as error:
+                outcome = error
         if not self._stopped.is_set():
             self._queue.put(outcome)
