@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from sparkdl.data.convert.arrow import from_numpy
 from sparkdl.data.convert.tensors import from_tensor
 from sparkdl.errors import NetworkError
 
@@ -176,4 +177,4 @@ def to_arrow(tensor: torch.Tensor, column: OutputColumn) -> pa.Array:
         return from_tensor(tensor, column.type)
     values = tensor.double().contiguous().numpy()
     offsets = np.arange(rows + 1, dtype=np.int32) * np.int32(values.shape[1])
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.reshape(-1)))
+    return pa.ListArray.from_arrays(from_numpy(offsets), from_numpy(values.reshape(-1)))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from torch import Tensor
 
+from sparkdl.data.convert.arrow import from_numpy
 from sparkdl.data.convert.tensors import null_rows
 from sparkdl.data.types import type_of
 from sparkdl.errors import DataError
@@ -187,7 +188,7 @@ class ScoringPlan:
 
 def chosen(arrays: Sequence[Columns], rows: npt.NDArray[np.bool_]) -> list[Columns]:
     """Return those rows of the inputs."""
-    mask = pa.array(rows)
+    mask = from_numpy(rows)
     return [[array.filter(mask) for array in columns] for columns in arrays]
 
 
@@ -220,4 +221,4 @@ def _joined(parts: Sequence[list[pa.Array]]) -> list[pa.Array]:
 def _spread(column: pa.Array, invalid: npt.NDArray[np.bool_]) -> pa.Array:
     """Put null rows back where they stood."""
     places = np.cumsum(~invalid) - 1
-    return column.take(pa.array(places, mask=invalid))
+    return column.take(from_numpy(places, invalid))

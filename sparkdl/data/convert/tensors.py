@@ -54,15 +54,15 @@ def from_tensor(tensor: torch.Tensor, kind: str | None = None) -> pa.Array:
     if kind == DOUBLE or (kind is None and single):
         if tensor.numel() != rows:
             raise DataError(f"an output of shape {tuple(tensor.shape)} is not one number for each row")
-        return pa.array(tensor.reshape(rows).to(torch.float64).numpy())
+        return arrow.from_numpy(tensor.reshape(rows).to(torch.float64).numpy())
     if tensor.dim() == 1:
         tensor = tensor.reshape(rows, 1)
-    array = pa.array(tensor.to(torch.float32).contiguous().reshape(-1).numpy())
+    array = arrow.from_numpy(tensor.to(torch.float32).contiguous().reshape(-1).numpy())
     for dim in range(tensor.dim() - 1, 0, -1):
         width = tensor.shape[dim]
         count = int(np.prod(tensor.shape[:dim]))
         offsets = np.arange(count + 1, dtype=np.int32) * np.int32(width)
-        array = pa.ListArray.from_arrays(pa.array(offsets), array)
+        array = pa.ListArray.from_arrays(arrow.from_numpy(offsets), array)
     return array
 
 

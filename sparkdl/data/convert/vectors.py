@@ -47,7 +47,7 @@ def is_vector(kind: pa.DataType) -> bool:
 def sizes(column: pa.StructArray) -> npt.NDArray[np.int64]:
     """Return the size of each vector, (n,); 0 for nulls."""
     _, size, _, values = column.flatten()
-    declared = size.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    declared = arrow.to_numpy(size, null=-1).astype(np.int64)
     return np.where(declared < 0, arrow.lengths(values), declared)
 
 
@@ -57,9 +57,9 @@ def entries_of(column: pa.StructArray) -> Entries:
     lengths = arrow.lengths(values)
     rows = np.repeat(np.arange(len(column)), lengths)
     indices = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    is_sparse = stored.is_valid().to_numpy(zero_copy_only=False)
-    indices[np.repeat(is_sparse, lengths)] = arrow.leaf(stored).to_numpy(zero_copy_only=False)
-    numbers = arrow.leaf(values).to_numpy(zero_copy_only=False).astype(np.float32)
+    is_sparse = arrow.to_numpy(stored.is_valid())
+    indices[np.repeat(is_sparse, lengths)] = arrow.to_numpy(arrow.leaf(stored))
+    numbers = arrow.to_numpy(arrow.leaf(values)).astype(np.float32)
     kept = numbers != 0
     return Entries(rows[kept], indices[kept], numbers[kept], len(column))
 
@@ -70,7 +70,7 @@ def without_nulls(column: pa.StructArray, size: int) -> pa.StructArray:
         return column
     whole = column.is_valid()
     zeros = pa.array([{"type": 0, "size": size, "indices": [], "values": []}], type=column.type)
-    chosen = pc.if_else(whole, pa.array(np.arange(len(column))), len(column))
+    chosen = pc.if_else(whole, arrow.from_numpy(np.arange(len(column))), len(column))
     return pa.concat_arrays([column, zeros]).take(chosen)
 
 

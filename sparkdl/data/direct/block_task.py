@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from sparkdl.data.convert import arrow
 from sparkdl.data.format.row_layout import RowLayout, Rows
 from sparkdl.data.write.pack_task import TRAIN, VALIDATION, RowTask, SplitPacker
 
@@ -113,13 +114,13 @@ class BlockPacker(SplitPacker):
         offsets = np.minimum(np.arange(count + 1, dtype=np.int64) * self._piece_bytes, len(data)).astype(np.int32)
         numbers = [np.full(count, value, dtype=np.int32) for value in (self._split, self._partition, sequence)]
         pieces = pa.Array.from_buffers(pa.binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
-        columns = [*(pa.array(each) for each in numbers), pa.array(np.arange(count, dtype=np.int32)), pieces]
+        columns = [*map(arrow.from_numpy, (*numbers, np.arange(count, dtype=np.int32))), pieces]
         return _batch([*columns, pa.nulls(count, pa.string())])
 
 
 def _entries(entries: list[str]) -> pa.RecordBatch:
     nothing = [pa.nulls(len(entries), pa.int32())] * 4
-    return _batch([*nothing, pa.nulls(len(entries), pa.binary()), pa.array(entries, pa.string())])
+    return _batch([*nothing, pa.nulls(len(entries), pa.binary()), arrow.from_strings(entries)])
 
 
 def _batch(columns: list[pa.Array]) -> pa.RecordBatch:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sparkdl.data.convert import arrow
 from sparkdl.data.direct.blocks import Blocks, first_blocks, other_rows, to_index
 from sparkdl.data.format.row_layout import Checksum
 
@@ -67,7 +68,7 @@ class Spool:
         if batch.num_rows == 0:
             return
         split, partition, sequence, part = (
-            batch.column(name).to_numpy().astype(np.int64) for name in ("split", "partition", "sequence", "part")
+            arrow.to_numpy(batch.column(name)).astype(np.int64) for name in ("split", "partition", "sequence", "part")
         )
         offsets, data = _binary(batch.column("data"))
         follows = np.ones(batch.num_rows, dtype=bool)

@@ -82,13 +82,13 @@ class RowTask:
             if batch.num_rows == 0:
                 continue
             if HASH_COLUMN in batch.schema.names:
-                hashes = batch.column(HASH_COLUMN).to_numpy().view(np.uint64)
+                hashes = arrow.to_numpy(batch.column(HASH_COLUMN)).view(np.uint64)
                 hashed, total = hashed + len(hashes), total + int(hashes.sum(dtype=np.uint64))
             flags, unknown = self._validation(batch, draw)
             null_flags += int(unknown.sum())
             for split, chosen in ((TRAIN, ~flags & ~unknown), (VALIDATION, flags)):
                 if chosen.any():
-                    splits[split].add(batch if chosen.all() else batch.filter(pa.array(chosen)))
+                    splits[split].add(batch if chosen.all() else batch.filter(arrow.from_numpy(chosen)))
             yield
         if hashed:
             others.append({"split": CONTENT, "rows": hashed, "total": total})
@@ -106,7 +106,7 @@ class RowTask:
             return none, none
         flags = batch.column(SPLIT_COLUMN)
         unknown = arrow.null_rows(flags)
-        chosen: arrow.Mask = flags.fill_null(False).to_numpy(zero_copy_only=False)
+        chosen: arrow.Mask = arrow.to_numpy(flags, null=False)
         return chosen, none if unknown is None else unknown
 
 
@@ -244,7 +244,7 @@ class WriteTask(RowTask):
         partition = 0 if context is None else context.partitionId()
         attempt = 0 if context is None else context.taskAttemptId()
         entries = self.write(batches, partition, attempt)
-        yield pa.RecordBatch.from_pydict({"entry": [json.dumps(entry) for entry in entries]})
+        yield pa.RecordBatch.from_arrays([arrow.from_strings([*map(json.dumps, entries)])], ["entry"])
 
     def write(self, batches: Iterator[pa.RecordBatch], partition: int, attempt: int) -> list[dict[str, Any]]:
         """Write one partition and return its entries: split, file (or None), counts by field name."""

@@ -34,6 +34,37 @@ def shape_of(value: Any, dims: int) -> list[int]:
     return [len(value)] + [d[0] if len(set(d)) == 1 else -1 for d in zip(*inner, strict=True)]
 
 
+ARROW_NUMBERS = (
+    pa.bool_(),
+    *(pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.int32(), pa.uint32(), pa.int64(), pa.uint64()),
+    *(pa.float16(), pa.float32(), pa.float64()),
+)
+
+
+@given(st.sampled_from(ARROW_NUMBERS), st.lists(st.none() | st.integers(0, 1), max_size=20))
+def test_numbers_become_numpy_and_come_back_without_pandas_as_with_it(
+    kind: pa.DataType, rows: list[int | None]
+) -> None:
+    values = [None if row is None else row * 1.0 if pa.types.is_floating(kind) else row for row in rows]
+    dtype = np.dtype(kind.to_pandas_dtype())
+    whole = pa.array([None, *map(dtype.type, [0, 1]), *(None if v is None else dtype.type(v) for v in values)], kind)
+    for array in (whole[3:], whole[1:3], whole):
+        filled = arrow.to_numpy(array, null=1)
+        assert filled.dtype == dtype
+        assert filled.tolist() == [1 if value is None else value for value in array.to_pylist()]
+        nulls = np.array([value is None for value in array.to_pylist()], dtype=bool)
+        assert arrow.from_numpy(filled, nulls).equals(array)
+        assert nulls.any() or not filled.flags.writeable
+        assert arrow.from_numpy(filled[~nulls]).equals(array.drop_null())
+        assert arrow.to_numpy(array.drop_null()).tolist() == array.drop_null().to_pylist()
+        assert str(arrow.to_numpy(array)) == str(array.to_numpy(zero_copy_only=False))
+
+
+@given(st.lists(st.text(max_size=5), max_size=6))
+def test_strings_become_arrow(values: list[str]) -> None:
+    assert arrow.from_strings(values).equals(pa.array(values, pa.string()))
+
+
 def variants(rows: list[Any], kind: pa.DataType) -> list[pa.Array]:
     """The same rows as an array of its own, as a slice of a longer one, and as large lists."""
     whole = pa.array([None, *rows, None], kind)
