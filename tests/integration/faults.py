@@ -127,8 +127,12 @@ class Faults(Callback):
     def __init__(self, folder: str, plan: Sequence[tuple[int, int, str]]) -> None:
         self.folder = folder
         self.plan = [tuple(each) for each in plan]
+        self.waits_for_file = False
 
     def on_step_end(self, state: TrainState) -> None:
+        if self.waits_for_file:
+            # Files are written beside the steps: what happens then comes before the next fault of the plan.
+            time.sleep(5)
         for step, rank, name in self.plan:
             if state.step != step:
                 continue
@@ -139,6 +143,7 @@ class Faults(Callback):
                 if where:
                     event, _, path = where.partition(":")
                     on_file(event, path, lambda fault=fault: getattr(self, fault)())
+                    self.waits_for_file = fault == "sigkill"
                 else:
                     getattr(self, name)()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import logging
@@ -195,11 +196,19 @@ def _key(env: Mapping[str, str]) -> str:
         sys.prefix,
         sparkdl.__version__,
         str(sparkdl.__file__),
+        _last_change(),
         packages,
         sorted(read.items()),
         fixed(),
     ]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
+
+
+@functools.cache
+def _last_change() -> int:
+    """When a module of sparkdl was changed last, in ns: another build of the same version, or a checkout at work."""
+    modules = Path(sparkdl.__file__).parent.rglob("*.py")
+    return max((module.stat().st_mtime_ns for module in modules), default=0)
 
 
 def _reused(address: Path, name: str) -> socket.socket:

@@ -3,11 +3,13 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
@@ -392,3 +394,21 @@ def test_a_package_of_another_version_is_another_environment(tmp_path):
     finally:
         sys.path.remove(str(tmp_path))
     assert client._key({}) == before
+
+
+def test_changed_modules_of_sparkdl_are_another_environment(tmp_path):
+    """Another build of the same version, or a checkout that somebody works on."""
+    package = tmp_path / "sparkdl"
+    shutil.copytree(Path(client.sparkdl.__file__).parent, package, ignore=shutil.ignore_patterns("jars", "__pycache__"))
+    program = "from sparkdl.cluster.prefork import client; print(client._key({}), client.sparkdl.__file__)"
+
+    def said():
+        env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        command = [sys.executable, "-c", program]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=env, cwd=tmp_path).stdout.split()
+
+    key, file = said()
+    assert file == str(package / "__init__.py")
+    assert said() == [key, file]
+    (package / "worker.py").touch()
+    assert said()[0] != key
