@@ -12,25 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sparkdl.comm import open_backend
 from sparkdl.errors import DataError, NetworkError, SettingError
-from sparkdl.events import EpochEnded, StepEnded, TrainingStarted, from_record
-from sparkdl.train import Callback, EarlyStopping
+from sparkdl.train import Callback
 from sparkdl.train.config import TrainConfig
 from sparkdl.train.loop import fit
-
-SOLO = open_backend("local")
-
-
-def _network(outputs: int = 1) -> nn.Module:
-    torch.manual_seed(11)
-    return nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, outputs))
-
-
-def _rows(count: int = 34, seed: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(count, 4, generator=generator)
-    return x, (x.sum(1, keepdim=True) > 0).float() + 0.1 * x[:, :1]
+from tests.train.loops import SOLO, mean_error, small_network, some_rows
 
 
 def _same(state: dict[str, torch.Tensor], module: nn.Module, **tolerance: float) -> None:
@@ -41,7 +27,7 @@ def _same(state: dict[str, torch.Tensor], module: nn.Module, **tolerance: float)
 
 
 def test_equals_a_loop_by_hand(memory_feed, device):
-    x, y = _rows()
+    x, y = some_rows()
     config = TrainConfig(
         device=device,
         losses=("mse",),
@@ -51,9 +37,9 @@ def test_equals_a_loop_by_hand(memory_feed, device):
         gradient_clip_norm=0.2,
         optimizer_params={"weight_decay": 0.1},
     )
-    result = fit(_network(), config, memory_feed(x, y), None, SOLO)
+    result = fit(small_network(), config, memory_feed(x, y), None, SOLO)
 
-    network = _network()
+    network = small_network()
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.05, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.05, total_steps=12)
     for epoch in range(3):
@@ -79,15 +65,15 @@ def test_equals_a_loop_by_hand(memory_feed, device):
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=3, max_size=12).filter(any), st.sampled_from(["mse", "cross_entropy"]))
 def test_weight_two_is_the_row_twice(memory_feed, device, weights, loss):
-    x, y = _rows(len(weights))
+    x, y = some_rows(len(weights))
     y = y if loss == "mse" else (y > 0.5).long()
     counts = torch.tensor(weights)
     config = TrainConfig(device=device, losses=(loss,), epochs=2, optimizer="sgd", learning_rate=0.3)
     weighted = memory_feed(x, y, counts.float(), batch=12)
     repeated = memory_feed(x.repeat_interleave(counts, 0), y.repeat_interleave(counts, 0), batch=36)
     outputs = 1 if loss == "mse" else 2
-    first = fit(_network(outputs), config, weighted, weighted, SOLO)
-    second = fit(_network(outputs), config, repeated, repeated, SOLO)
+    first = fit(small_network(outputs), config, weighted, weighted, SOLO)
+    second = fit(small_network(outputs), config, repeated, repeated, SOLO)
     for name, value in first.state.items():
         torch.testing.assert_close(value, second.state[name], rtol=1e-4, atol=1e-5)
     for name in ("loss", "val_loss"):
@@ -95,11 +81,11 @@ def test_weight_two_is_the_row_twice(memory_feed, device, weights, loss):
 
 
 def test_accumulation_changes_nothing(memory_feed, device):
-    x, y = _rows()
+    x, y = some_rows()
     weights = torch.linspace(0, 2, 34)
     results = [
         fit(
-            _network(),
+            small_network(),
             TrainConfig(device=device, epochs=2, accumulation_steps=parts, learning_rate=0.01),
             memory_feed(x, y, weights),
             None,
@@ -114,7 +100,7 @@ def test_accumulation_changes_nothing(memory_feed, device):
 
 
 def test_a_step_without_weight_is_skipped(memory_feed, device):
-    x, y = _rows(20)
+    x, y = some_rows(20)
     x[:10] = math.nan
     weights = torch.ones(20)
     weights[:10] = 0
@@ -124,8 +110,10 @@ def test_a_step_without_weight_is_skipped(memory_feed, device):
         def on_step_end(self, state):
             seen.append((state.step, state.module[0].weight.detach().cpu().clone()))
 
-    before = _network()[0].weight
-    result = fit(_network(), TrainConfig(device=device, callbacks=(Watch(),)), memory_feed(x, y, weights), None, SOLO)
+    before = small_network()[0].weight
+    result = fit(
+        small_network(), TrainConfig(device=device, callbacks=(Watch(),)), memory_feed(x, y, weights), None, SOLO
+    )
     assert [step for step, _ in seen] == [1, 2]
     assert torch.equal(seen[0][1], before)
     assert not torch.equal(seen[1][1], before)
@@ -134,10 +122,10 @@ def test_a_step_without_weight_is_skipped(memory_feed, device):
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_a_loss_that_is_nan_is_a_sentence(memory_feed, device, precision):
-    x, y = _rows()
+    x, y = some_rows()
     x[25] = math.nan
     with pytest.raises(NetworkError, match=r"the loss is nan in epoch 1, step 3 of 4: .*learningRate \(now 0.001\)"):
-        fit(_network(), TrainConfig(device=device, precision=precision), memory_feed(x, y), None, SOLO)
+        fit(small_network(), TrainConfig(device=device, precision=precision), memory_feed(x, y), None, SOLO)
 
 
 def test_a_gradient_that_is_nan_is_a_sentence(memory_feed, device):
@@ -145,162 +133,7 @@ def test_a_gradient_that_is_nan_is_a_sentence(memory_feed, device):
         return (output - output.detach()).abs().sqrt().sum(1)
 
     with pytest.raises(NetworkError, match="the gradient is not finite in epoch 1, step 1 of 4"):
-        fit(_network(), TrainConfig(device=device, losses=(root,)), memory_feed(*_rows()), None, SOLO)
-
-
-def test_callbacks_events_and_stop(memory_feed, device):
-    calls, records = [], []
-
-    class Watch(Callback):
-        def on_train_begin(self, state):
-            calls.append(("begin", state.epoch, state.step, state.rank, state.size))
-
-        def on_epoch_begin(self, state):
-            calls.append(("epoch", state.epoch))
-
-        def on_step_end(self, state):
-            assert set(state.logs) == {"loss", "lr"}
-            if state.step == 6:
-                state.stop()
-
-        def on_epoch_end(self, state):
-            calls.append(("end", state.epoch, state.step, state.logs["loss"]))
-
-        def on_train_end(self, state):
-            calls.append(("over", state.step))
-
-    train = memory_feed(*_rows())
-    result = fit(
-        _network(), TrainConfig(device=device, epochs=9, callbacks=(Watch(),)), train, None, SOLO, records.append
-    )
-    losses = [row["loss"] for row in result.history]
-    # The wish of step 6 is in the sums of step 7, which are read with those of step 8 on a GPU.
-    last, rows = (7, 30) if device == "cpu" else (8, 34)
-    assert calls == [
-        ("begin", 0, 0, 0, 1),
-        ("epoch", 1),
-        ("end", 1, 4, losses[0]),
-        ("epoch", 2),
-        ("end", 2, last, losses[1]),
-        ("over", last),
-    ]
-    assert (train.begun, train.left_early) == ([0, 1], 1)
-    events = [from_record(json.loads(json.dumps(record))) for record in records]
-    assert events[0] == TrainingStarted(1, 9, 4, 34, device)
-    assert isinstance(events[1], StepEnded)
-    assert [e.logs for e in events if isinstance(e, EpochEnded)] == result.history
-    assert result.history[1]["rows"] == rows
-
-
-def test_stop_at_the_end_of_an_epoch(memory_feed, device):
-    class Stop(Callback):
-        def on_epoch_end(self, state):
-            state.stop()
-
-    result = fit(
-        _network(), TrainConfig(device=device, epochs=5, callbacks=(Stop(),)), memory_feed(*_rows()), None, SOLO
-    )
-    assert (len(result.history), result.steps) == (1, 4)
-
-
-def test_early_stopping_keeps_the_best_weights(memory_feed, device):
-    class Spoil(Callback):
-        states = {}
-
-        def on_epoch_begin(self, state):
-            if state.epoch == 3:
-                state.optimizer.param_groups[0]["lr"] = 5.0
-
-        def on_epoch_end(self, state):
-            self.states[state.epoch] = {k: v.cpu().clone() for k, v in state.module.state_dict().items()}
-
-    config = TrainConfig(
-        device=device, epochs=20, optimizer="sgd", learning_rate=0.05, callbacks=(Spoil(), EarlyStopping("val_loss", 2))
-    )
-    network = _network()
-    result = fit(network, config, memory_feed(*_rows()), memory_feed(*_rows(20, 6)), SOLO)
-    assert (result.best_epoch, len(result.history)) == (2, 4)
-    for name, value in Spoil.states[2].items():
-        assert torch.equal(result.state[name], value)
-        assert torch.equal(network.state_dict()[name].cpu(), value)
-
-
-@pytest.mark.parametrize(
-    ("metric", "changes", "message"),
-    [
-        (
-            "val_loss",
-            {},
-            "metric='val_loss' of early stopping: expected one that is measured, loss; val_ needs",
-        ),
-        ("accuracy", {}, "invalid metric='accuracy' of early stopping"),
-        ("odd", {"metrics": (lambda: None,)}, "expected one that is measured, loss, <lambda>"),
-        ("<lambda>", {"metrics": (lambda: None,)}, "nobody says whether more of it is better"),
-    ],
-)
-def test_early_stopping_on_nothing_is_refused(memory_feed, device, metric, changes, message):
-    config = TrainConfig(device=device, callbacks=(EarlyStopping(metric, 1),), **changes)
-    with pytest.raises(SettingError, match=message):
-        fit(_network(), config, memory_feed(*_rows()), None, SOLO)
-
-
-def test_an_error_of_a_callback_names_it(memory_feed, device):
-    class Broken(Callback):
-        def on_step_end(self, state):
-            if state.step == 6:
-                raise KeyError("nothing")
-
-    with pytest.raises(KeyError, match="nothing") as caught:
-        fit(
-            _network(),
-            TrainConfig(device=device, epochs=3, callbacks=(Callback(), Broken())),
-            memory_feed(*_rows()),
-            None,
-            SOLO,
-        )
-    assert caught.value.__notes__ == ["raised by Broken.on_step_end in epoch 2, step 6"]
-
-
-def test_callbacks_end_in_the_opposite_order_and_add_columns(memory_feed, device):
-    calls = []
-
-    class Watch(Callback):
-        def __init__(self, name):
-            self.name = name
-
-        def on_validation_begin(self, state):
-            calls.append((self.name, "validation", state.epoch))
-
-        def on_epoch_end(self, state):
-            state.logs["epoch"] = 99
-            state.logs[self.name] = torch.tensor(state.epoch / 2)
-
-        def on_train_end(self, state):
-            calls.append((self.name, "end"))
-
-    records = []
-    config = TrainConfig(device=device, epochs=1, callbacks=(Watch("a"), Watch("b")))
-    result = fit(_network(), config, memory_feed(*_rows()), None, SOLO, records.append)
-    assert calls == [("a", "validation", 1), ("b", "validation", 1), ("b", "end"), ("a", "end")]
-    (row,) = result.history
-    assert (row["epoch"], row["a"], row["b"]) == (1, 0.5, 0.5)
-    assert [*row][-2:] == ["a", "b"]
-    assert [r["logs"] for r in records if r["event"] == "EpochEnded"] == [row]
-
-
-def test_what_is_measured_and_its_direction(memory_feed, device):
-    seen = []
-
-    class Watch(Callback):
-        def on_train_begin(self, state):
-            seen.append(state.measured)
-
-    config = TrainConfig(device=device, metrics=("r2", "mae", _mean_error), callbacks=(Watch(),))
-    fit(_network(), config, memory_feed(*_rows()), None, SOLO)
-    fit(
-        _network(), TrainConfig(device=device, callbacks=(Watch(),)), memory_feed(*_rows()), memory_feed(*_rows()), SOLO
-    )
-    assert seen == [{"loss": False, "r2": True, "mae": False, "_mean_error": None}, {"loss": False, "val_loss": False}]
+        fit(small_network(), TrainConfig(device=device, losses=(root,)), memory_feed(*some_rows()), None, SOLO)
 
 
 def test_several_inputs_outputs_and_labels(memory_feed, device):
@@ -314,14 +147,14 @@ def test_several_inputs_outputs_and_labels(memory_feed, device):
             row = torch.cat((left, right), 1)
             return {"number": self.number(row), "kind": self.kind(row)}
 
-    x, y = _rows()
+    x, y = some_rows()
     classes = torch.arange(34).view(34, 1) % 3
     feed = memory_feed((x[:, :1], x[:, 1:]), (y, classes), batch=34)
     config = TrainConfig(
         device=device,
         losses=("mse", "cross_entropy"),
         loss_weights=(2.0, 0.5),
-        metrics=(_mean_error,),
+        metrics=(mean_error,),
         optimizer="sgd",
         learning_rate=0.1,
     )
@@ -336,29 +169,29 @@ def test_several_inputs_outputs_and_labels(memory_feed, device):
     torch.optim.SGD(other.parameters(), lr=0.1).step()
     _same(result.state, other)
     assert result.history[0]["loss"] == pytest.approx(loss.item(), rel=1e-6)
-    assert result.history[0]["_mean_error_0"] == pytest.approx((outputs["number"] - y).mean().item(), rel=1e-5)
-    assert "_mean_error_1" in result.history[0]
-
-
-def _mean_error(output, target):
-    return (output - target).float().mean()
+    assert result.history[0]["mean_error_0"] == pytest.approx((outputs["number"] - y).mean().item(), rel=1e-5)
+    assert "mean_error_1" in result.history[0]
 
 
 def test_frozen_parameters_and_the_callers_random_state(memory_feed, device):
-    network = _network()
+    network = small_network()
     network[0].requires_grad_(False)
     frozen = network[0].weight.clone()
     torch.manual_seed(123)
     before = torch.get_rng_state()
     fit(
-        nn.Sequential(network, nn.Dropout(0.5)), TrainConfig(device=device, epochs=2), memory_feed(*_rows()), None, SOLO
+        nn.Sequential(network, nn.Dropout(0.5)),
+        TrainConfig(device=device, epochs=2),
+        memory_feed(*some_rows()),
+        None,
+        SOLO,
     )
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(network[0].weight.cpu(), frozen)
     assert network[0].weight.grad is None
     network.requires_grad_(False)
     with pytest.raises(NetworkError, match="no parameter to train"):
-        fit(network, TrainConfig(device=device), memory_feed(*_rows()), None, SOLO)
+        fit(network, TrainConfig(device=device), memory_feed(*some_rows()), None, SOLO)
 
 
 class _Branches(nn.Module):
@@ -374,7 +207,7 @@ class _Branches(nn.Module):
 
 
 def test_parameters_that_the_loss_does_not_reach_stay_as_they_are(memory_feed, device):
-    x, y = _rows(40)
+    x, y = some_rows(40)
     x[:, 3] = torch.tensor([-1.0, 1, -1, -1]).repeat_interleave(10)
     settings = {"lr": 0.1, "weight_decay": 0.5}
     config = TrainConfig(device=device, learning_rate=0.1, optimizer_params={"weight_decay": 0.5}, epochs=2)
@@ -392,8 +225,8 @@ def test_parameters_that_the_loss_does_not_reach_stay_as_they_are(memory_feed, d
 
 def test_same_seed_same_weights(memory_feed, device):
     def train(seed):
-        network = nn.Sequential(nn.Dropout(0.5), _network())
-        return fit(network, TrainConfig(device=device, seed=seed), memory_feed(*_rows()), None, SOLO).state[
+        network = nn.Sequential(nn.Dropout(0.5), small_network())
+        return fit(network, TrainConfig(device=device, seed=seed), memory_feed(*some_rows()), None, SOLO).state[
             "1.2.weight"
         ]
 
@@ -402,11 +235,11 @@ def test_same_seed_same_weights(memory_feed, device):
 
 
 def test_the_network_does_not_fit(memory_feed, device):
-    x, y = _rows()
+    x, y = some_rows()
     with pytest.raises(NetworkError, match=r"does not take inputs of \(10, 3\) float32: .*shapes"):
-        fit(_network(), TrainConfig(device=device), memory_feed(x[:, :3], y), None, SOLO)
+        fit(small_network(), TrainConfig(device=device), memory_feed(x[:, :3], y), None, SOLO)
     with pytest.raises(NetworkError, match=r"does not take inputs of .*positional"):
-        fit(_network(), TrainConfig(device=device), memory_feed((x, x), y), None, SOLO)
+        fit(small_network(), TrainConfig(device=device), memory_feed((x, x), y), None, SOLO)
     with pytest.raises(NetworkError, match="returned str"):
         fit(_Odd(), TrainConfig(device=device), memory_feed(x, y), None, SOLO)
 
@@ -441,15 +274,15 @@ class _Odd(nn.Linear):
 )
 def test_settings_that_cannot_work(memory_feed, changes, error, message):
     with pytest.raises(error, match=message):
-        fit(_network(), TrainConfig(**changes), memory_feed(*_rows()), None, SOLO)
+        fit(small_network(), TrainConfig(**changes), memory_feed(*some_rows()), None, SOLO)
     with pytest.raises(DataError, match="no row to train on"):
-        fit(_network(), TrainConfig(), memory_feed(*_rows(0)), None, SOLO)
+        fit(small_network(), TrainConfig(), memory_feed(*some_rows(0)), None, SOLO)
 
 
 def test_bf16_trains_float32_weights(memory_feed, device):
-    feed = memory_feed(*_rows())
+    feed = memory_feed(*some_rows())
     config = TrainConfig(device=device, precision="bf16", epochs=20, learning_rate=0.02)
-    result = fit(_network(), config, feed, feed, SOLO)
+    result = fit(small_network(), config, feed, feed, SOLO)
     assert result.state["0.weight"].dtype == torch.float32
     assert result.history[-1]["val_loss"] < 0.5 * result.history[0]["loss"]
 
@@ -458,7 +291,8 @@ def test_rows_that_are_views_with_a_stride(memory_feed, device):
     packed = torch.randn(30, 7, generator=torch.Generator().manual_seed(0))
     strided, copied = (packed[:, 1:5], packed[:, 6:]), (packed[:, 1:5].clone(), packed[:, 6:].clone())
     results = [
-        fit(_network(), TrainConfig(device=device), memory_feed(*rows), None, SOLO).state for rows in (strided, copied)
+        fit(small_network(), TrainConfig(device=device), memory_feed(*rows), None, SOLO).state
+        for rows in (strided, copied)
     ]
     for name, value in results[0].items():
         torch.testing.assert_close(value, results[1][name])
@@ -469,37 +303,37 @@ def _said(records):
 
 
 def test_what_cannot_be_computed_is_said_once(memory_feed, device):
-    x, y = _rows(12)
+    x, y = some_rows(12)
     records = []
     config = TrainConfig(device=device, metrics=("r2", "mae"), epochs=3)
-    result = fit(_network(), config, memory_feed(x, y), memory_feed(x[:1], y[:1]), SOLO, records.append)
+    result = fit(small_network(), config, memory_feed(x, y), memory_feed(x[:1], y[:1]), SOLO, records.append)
     assert all(math.isnan(row["val_r2"]) and math.isfinite(row["val_mae"]) for row in result.history)
     (said,) = _said(records)
     assert said.startswith("val_r2 of epoch 1 cannot be computed, and is NaN: ValueError: Needs at least two samples")
 
 
 def test_an_epoch_of_which_nothing_counts_is_said(memory_feed, device):
-    x, _ = _rows(12)
+    x, _ = some_rows(12)
     records = []
     labels = torch.full((12,), -100)
-    before = _network(3).state_dict()
+    before = small_network(3).state_dict()
     config = TrainConfig(device=device, losses=("cross_entropy",), epochs=2)
-    result = fit(_network(3), config, memory_feed(x, labels), memory_feed(x, labels), SOLO, records.append)
+    result = fit(small_network(3), config, memory_feed(x, labels), memory_feed(x, labels), SOLO, records.append)
     assert all(torch.equal(result.state[name], value) for name, value in before.items())
     assert [said.partition(" cannot")[0] for said in _said(records)] == ["loss of epoch 1", "val_loss of epoch 1"]
     assert "nothing is learned from it" in _said(records)[0]
 
 
 def test_no_part_of_a_step_gives_batch_norm_one_row(memory_feed, device):
-    x, y = _rows(14)
+    x, y = some_rows(14)
 
-    def network():
+    def small_network():
         torch.manual_seed(1)
         return nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
 
     config = TrainConfig(device=device, optimizer="sgd", learning_rate=0.1, accumulation_steps=4)
-    result = fit(network(), config, memory_feed(x, y, batch=9), None, SOLO)
-    expected = network()
+    result = fit(small_network(), config, memory_feed(x, y, batch=9), None, SOLO)
+    expected = small_network()
     optimizer = torch.optim.SGD(expected.parameters(), lr=0.1)
     # 9 rows in four parts, 5 rows in two.
     for parts in ((0, 2, 4, 6, 9), (9, 11, 14)):
