@@ -18,9 +18,8 @@ UNIT_TESTS := tests/nn tests/params tests/network tests/data/types tests/data/co
 GPU_TESTS := tests/train tests/data/loading tests/comm/test_batchnorm.py tests/comm/test_flat.py tests/comm/test_buckets.py \
 	tests/scoring/test_scorer.py tests/scoring/test_stream.py tests/scoring/test_tuning.py
 TEST_PYTHON ?= $(BIN)/python
-# Two processes, each with a Spark session of its own: most tests keep one core busy, or wait. Not the slow ones, some of
-# which kill a rank while another one is under way. A file's tests stay together
-# for what they share, and files begin in their order, those of a cluster before the short ones.
+# Two processes, each with a Spark session of its own: most tests keep one core busy, or wait. A file's tests stay
+# together for what they share, and files begin in their order, those of a cluster before the short ones.
 IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 # Some containers forbid Python to keep what it has compiled.
 unexport PYTHONDONTWRITEBYTECODE
@@ -101,7 +100,7 @@ coverage: env
 
 test-slow: jar
 	@echo "== slow tests"
-	@PATH="$(CURDIR)/.uv/bin:$$PATH" $(BIN)/python -m pytest -m slow
+	@PATH="$(CURDIR)/.uv/bin:$$PATH" $(BIN)/python -m pytest $(IN_TWO) -m slow
 
 test-release: env
 	@echo "== tests for before a release"

@@ -154,7 +154,7 @@ def test_schema_nulls_and_no_rows(name: str, spark: SparkSession, frame: DataFra
     assert kept[1]["prediction"] == rows_of(scored)[1]["prediction"]
     skipped = model.setHandleInvalid("skip").transform(nulls)
     assert [row["id"] for row in rows_of(skipped)] == [1]
-    with pytest.raises(PythonException, match="column 'features' has 1 null rows .* set handleInvalid"):
+    with pytest.raises(PythonException, match="column 'features': 1 null rows .* set handleInvalid"):
         model.setHandleInvalid("error").transform(nulls.coalesce(1)).collect()
 
 

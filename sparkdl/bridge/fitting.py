@@ -140,8 +140,9 @@ def _estimator(folder: Path, secrets: dict[str, Any]) -> TrainingStage[Any]:
 
 
 def _network(folder: Path) -> nn.Module:
+    shown = "the model whose network is trained"
     with names_of_files():
-        return read_stage(model_class(folder), folder, "the model whose network is trained").network
+        return read_stage(model_class(folder, shown), folder, shown).network
 
 
 def _sentence(error: BaseException) -> str:

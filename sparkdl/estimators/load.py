@@ -45,4 +45,4 @@ def load_model(uri: str | os.PathLike[str], trusted: bool = False) -> NetworkMod
                 f"{shown} is no folder of this machine: load it by the load of its class, with Spark"
             )
         stage = stage_in(folder, shown)
-        return read_stage(model_class(stage), stage, shown)
+        return read_stage(model_class(stage, shown), stage, shown)

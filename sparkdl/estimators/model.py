@@ -345,18 +345,19 @@ def load_local(path: str | os.PathLike[str], trust: bool = False) -> LocalScorer
     """
     folder = Path(path)
     with trusted() if trust else nullcontext():
-        stage = read_stage(model_class(folder), folder, str(folder))
+        stage = read_stage(model_class(folder, str(folder)), folder, str(folder))
         with reading(str(folder)):
             return stage._local()
 
 
-def model_class(folder: Path) -> type[NetworkModel]:
-    """Return the class of the model that was saved in a local folder."""
+def model_class(folder: Path, shown: str) -> type[NetworkModel]:
+    """Return the class of the model that was saved in a local folder, which messages call `shown`."""
     import sparkdl
 
-    name = str(read_object(folder / "metadata" / "part-00000").get("class"))
-    module, _, qualified = name.rpartition(".")
-    found = getattr(sparkdl, qualified, None) if module == "sparkdl" else find(f"{module}:{qualified}")
-    if not (isinstance(found, type) and issubclass(found, NetworkModel)):
-        raise PersistenceError(f"{folder} holds a {name}, which is no model of sparkdl's that is known here")
-    return found
+    with reading(shown):
+        name = str(read_object(folder / "metadata" / "part-00000").get("class"))
+        module, _, qualified = name.rpartition(".")
+        found = getattr(sparkdl, qualified, None) if module == "sparkdl" else find(f"{module}:{qualified}")
+        if not (isinstance(found, type) and issubclass(found, NetworkModel)):
+            raise PersistenceError(f"there is a {name}, which is no model of sparkdl's that is known here")
+        return found

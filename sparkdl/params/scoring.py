@@ -19,5 +19,5 @@ class HasScoring(HasDevice, HasBatchSize, HasHandleInvalid):
     handleInvalid = Setting(
         kinds.one_of("error", "skip", "keep"),
         "error",
-        "rows that the network cannot take: raise an error, leave them out, or keep them with a null prediction",
+        "rows with a null input: raise an error, leave them out, or keep them with a null prediction",
     )

@@ -39,12 +39,14 @@ def read_json(path: Path) -> Any:
     PersistenceError
         If there is none, or it is larger than any that we write.
     """
+    if not path.is_file():
+        raise PersistenceError(f"there is no file {path.name}")
     try:
-        if not path.is_file() or path.stat().st_size > _MOST_JSON:
-            raise ValueError(f"there is no file of at most {_MOST_JSON:,} bytes")
+        if path.stat().st_size > _MOST_JSON:
+            raise ValueError(f"it has more than {_MOST_JSON:,} bytes")
         return json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
-        raise PersistenceError(f"{path.name} is missing or is not JSON: {sentence(error)}") from error
+        raise PersistenceError(f"{path.name} is not JSON: {sentence(error)}") from error
 
 
 def read_object(path: Path) -> dict[str, Any]:

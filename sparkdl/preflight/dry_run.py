@@ -18,6 +18,7 @@ from sparkdl.network.seeding import seeded
 from sparkdl.preflight.arguments import check_arguments, check_placed, name_of
 from sparkdl.schema import DataSchema
 from sparkdl.train.callbacks import EarlyStopping
+from sparkdl.train.compiled import Compiled
 from sparkdl.train.config import TrainConfig
 from sparkdl.train.losses import CLASSES, LOSSES, NUMBERS, compares, takes_probabilities
 from sparkdl.train.metrics import MetricSet
@@ -95,10 +96,12 @@ def check_names(module: Any, module_params: Mapping[str, Any], config: TrainConf
     _check_arguments(module, module_params, config)
     if isinstance(config.compile, Mapping):
         check_arguments("compile", config.compile, torch.compile, placed=1)
+        # It knows which modes, options and backends there are.
+        Compiled(nn.Identity(), config.compile)
     Objective(config, _CPU)
     known = isinstance(config.optimizer, (str, type))
     made = config if known else replace(config, optimizer="sgd", optimizer_params={})
-    optimizer = make_optimizer(made, [nn.Parameter(torch.zeros(1))])
+    optimizer = make_optimizer(made, [nn.Parameter(torch.zeros(1, 1))])
     if isinstance(config.lr_schedule, (str, type)):
         make_schedule(config, optimizer, _SOME_STEPS)
 

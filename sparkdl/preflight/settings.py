@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sparkdl.comm.registry import backends_for
 from sparkdl.errors import SettingError
@@ -43,6 +43,7 @@ def check_settings(
     _check_stopping(stage, measured)
     _check_stopping_callbacks(stage, measured)
     _check_ranks(stage)
+    _check_compile(stage)
     _check_objective(stage)
     _check_outputs(stage)
     _check_optimizer(stage)
@@ -183,6 +184,16 @@ def _check_feed(stage: TrainingParams) -> None:
         raise SettingError(
             f"feed='direct' writes no files, and cacheUrl={shown(str(stage.getCacheUrl()))!r} is a folder for them: "
             "leave cacheUrl out, or set feed to 'parquet'"
+        )
+
+
+def _check_compile(stage: TrainingParams) -> None:
+    compiled = stage.getCompile()
+    whole = isinstance(compiled, Mapping) and compiled.get("fullgraph")
+    if whole and stage.getSyncBatchNorm() and stage.getNumProcs() > 1:
+        raise SettingError(
+            f"compile={compiled!r} and syncBatchNorm=True: the ranks meet in each layer of batch norm, which can be no "
+            "part of a graph: leave fullgraph or syncBatchNorm out"
         )
 
 

@@ -7,18 +7,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import nn
 
+from sparkdl.data.convert.arrow import depth, is_list, leaf, row_shapes
 from sparkdl.data.convert.in_memory import to_array
+from sparkdl.data.types import type_of
 from sparkdl.errors import DataError, SettingTypeError, invalid, listed
-from sparkdl.schema import Field
+from sparkdl.schema import SCALAR, Field
 from sparkdl.scoring.score_plan import SKIP, ScoringPlan, chosen
 from sparkdl.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
 
 _MOST_NAMES = 10
@@ -77,7 +79,9 @@ class LocalScorer:
             raise SettingTypeError(
                 invalid("rows", _Kind(rows), f"a pandas DataFrame, or a dict with {_some(self.input_columns)} as keys")
             )
-        arrays = self._plan.repaired([self._columns(field, rows) for field in self._plan.inputs])
+        columns = [self._columns(field, rows) for field in self._plan.inputs]
+        self._check_lengths(columns)
+        arrays = self._plan.repaired(columns)
         index = rows.index if isinstance(rows, pd.DataFrame) else None
         if self._plan.handle_invalid == SKIP:
             valid = ~np.logical_or.reduce([self._plan.nulls(columns) for columns in arrays])
@@ -93,11 +97,40 @@ class LocalScorer:
         for name in field.columns:
             if name not in rows:
                 raise DataError(f"column {name!r} is missing, the rows have {_some(list(map(str, rows)))}")
+            if len(getattr(rows[name], "columns", ())):
+                raise DataError(f"the rows have several columns {name!r}: keep one of them")
         times = field.types or ("",) * len(field.columns)
-        return [
+        arrays = [
             to_array(rows[name], name, field.dtype, time, self._time_zone)
             for name, time in zip(field.columns, times, strict=True)
         ]
+        if type_of(field).late:
+            return arrays
+        return [_numbers(array, name, field) for array, name in zip(arrays, field.columns, strict=True)]
+
+    def _check_lengths(self, columns: Sequence[Sequence[pa.Array]]) -> None:
+        lengths = {
+            name: len(array)
+            for field, arrays in zip(self._plan.inputs, columns, strict=True)
+            for name, array in zip(field.columns, arrays, strict=True)
+        }
+        if len(set(lengths.values())) > 1:
+            shown = [f"{name!r} {count}" for name, count in lengths.items()][:_MOST_NAMES]
+            raise DataError(
+                f"the columns have different numbers of rows ({', '.join(shown)}): give each of them all rows"
+            )
+
+
+def _numbers(array: pa.Array, name: str, field: Field) -> pa.Array:
+    """Return a column of which a row gives one number, as numbers; another one as it is. Text is refused."""
+    kind = leaf(array).type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
+        raise DataError(f"column {name!r} holds {kind}s, the network takes numbers from it")
+    if not is_list(array.type) or not (field.kind == SCALAR or len(field.columns) > 1):
+        return array
+    if array.null_count or (row_shapes(array, depth(array.type)) != 1).any():
+        raise DataError(f"column {name!r} holds lists, the network takes one number of each row from it")
+    return leaf(array)
 
 
 class _Kind:

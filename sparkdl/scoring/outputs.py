@@ -111,7 +111,7 @@ class ClassificationHead:
         Names; vectors of `classes` doubles and a double.
     classes : int
     thresholds : tuple of float or None
-        The class with the largest probability / threshold is predicted, as Spark ML does.
+        The class with the largest probability / threshold is predicted, as Spark ML does; NaN where one is NaN.
     labels : tuple of str
         Of the classes, where a StringIndexer has numbered them.
     """
@@ -147,11 +147,12 @@ class ClassificationHead:
         return logits
 
     def _predicted(self, probability: torch.Tensor) -> torch.Tensor:
-        if self.thresholds is None:
-            return probability.argmax(dim=1)
-        thresholds = torch.tensor(self.thresholds, dtype=probability.dtype)
-        scaled = torch.where(thresholds == 0, math.inf, probability / thresholds)
-        return scaled.argmax(dim=1)
+        scaled = probability
+        if self.thresholds is not None:
+            thresholds = torch.tensor(self.thresholds, dtype=probability.dtype)
+            scaled = torch.where(thresholds == 0, math.inf, probability / thresholds)
+        # Of numbers that are none, none is the largest.
+        return torch.where(probability.isnan().any(dim=1), math.nan, scaled.argmax(dim=1).double())
 
 
 def column_for(name: str, shape: Shape) -> OutputColumn:

@@ -179,8 +179,9 @@ class ScoringPlan:
                 continue
             if self.handle_invalid != KEEP:
                 raise DataError(
-                    f"column {', '.join(map(repr, field.columns))} has {int(nulls.sum())} null rows in a batch of "
-                    f"{len(columns[0])}: fill them, or set handleInvalid to 'skip' or 'keep'"
+                    f"{'columns' if len(field.columns) > 1 else 'column'} {', '.join(map(repr, field.columns))}: "
+                    f"{int(nulls.sum())} null rows in a batch of {len(columns[0])}: fill them, or set handleInvalid to "
+                    "'skip' or 'keep'"
                 )
             found = nulls if found is None else found | nulls
         return found

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sparkdl.blame import out_of_memory
+from sparkdl.errors import NetworkError
 from sparkdl.iterators import closed_at_end
 from sparkdl.network.channels_last import ROWS, prefers_channels_last
 from sparkdl.network.check import captured, outputs_of
@@ -167,8 +168,15 @@ class Scorer:
         given = transfer.send(piece, images_last=bool(self._channels_last))
         hooking = _HOOKING if layers else nullcontext()
         with torch.no_grad(), self._precision.autocast(), hooking, captured(self._module, layers) as caught:
-            outputs = outputs_of(self._module(*given))
-            return transfer.fetch([*outputs, *(caught[name] for name in layers)])
+            outputs = [*outputs_of(self._module(*given)), *(caught[name] for name in layers)]
+        for output in outputs:
+            if output.dim() == 0 or len(output) != len(piece[0]):
+                # Rows would be lost, or get what is others'.
+                raise NetworkError(
+                    f"the network returns {'a number' if output.dim() == 0 else f'{len(output)} rows'} for "
+                    f"{len(piece[0])} rows: each output must have one row for each row of the inputs, in their order"
+                )
+        return transfer.fetch(outputs)
 
 
 def _as_it_is(item: T) -> T:

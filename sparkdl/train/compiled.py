@@ -15,6 +15,8 @@ from sparkdl.errors import SettingError
 
 _REMEMBERED = 8
 """Shapes of the last batches, of which one that comes again is the usual one."""
+_MOST_SHOWN = 400
+"""Characters of what torch says; it may list all of its options."""
 _NO_COMPILER = ("c++ compiler", "c compiler", "triton")
 
 
@@ -80,7 +82,9 @@ class Compiled:
 
     def _refusal(self, error: Exception) -> SettingError:
         # The first line names the part of torch that failed, the second one why.
-        said = " ".join(str(error).strip().splitlines()[:2])
+        said = " ".join(str(error).strip().splitlines()[:2]).rstrip(".")
+        if len(said) > _MOST_SHOWN:
+            said = f"{said[:_MOST_SHOWN]} ..."
         lacks = any(word in said.lower() for word in _NO_COMPILER)
         remedy = "install g++ (and triton for GPUs) where ranks run" if lacks else "give other arguments"
         return SettingError(

@@ -238,7 +238,7 @@ class _Training:
             self.missing.add(name)
             reasons = self.measured.reasons if name.startswith("val_") else self.metrics.reasons
             reason = reasons.get(name.removeprefix("val_"), "")
-            if name in ("loss", "val_loss"):
+            if not reason and name in ("loss", "val_loss"):
                 reason = "by weights, class weights or ignored labels none of its rows counts"
                 reason += ", and nothing is learned from it" if name == "loss" else ""
             self.progress.say(f"{name} of epoch {epoch} cannot be computed, and is NaN{reason and f': {reason}'}")
@@ -289,10 +289,9 @@ class _Training:
             self.history,
             self.sums,
             self.seconds,
-            self.config.callbacks,
+            self.config,
             self.backend,
             self.device,
-            self.config.epochs,
         )
 
 

@@ -33,4 +33,5 @@ def slower_than_one(
     factor = (seconds - waited) / max(alone, 1e-9)
     if factor < _SLOWER:
         return None
-    return f"{ranks} ranks take {factor:.1f} times as long as one would: raise batchSize or set numProcs=1"
+    # At least: a step of few rows takes one rank no longer than it takes each of several.
+    return f"{ranks} ranks take at least {factor:.1f} times as long as one would: raise batchSize or set numProcs=1"

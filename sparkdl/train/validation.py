@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -54,7 +55,10 @@ def validate(
     if held:
         sums += _added(held)
     backend.all_reduce(sums)
-    return {"loss": objective.mean(sums.tolist()), **measured.compute()}
+    loss, metrics = objective.mean(sums.tolist()), measured.compute()
+    if math.isnan(loss) and (sums[:, 1] > 0).any():
+        measured.reasons["loss"] = "the network, or the loss, returns NaN or infinity for some of the rows"
+    return {"loss": loss, **metrics}
 
 
 def _added(batches: Sequence[Sums]) -> Tensor:

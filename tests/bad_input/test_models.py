@@ -311,13 +311,13 @@ LOADING = [
         "no-network",
         damaged(lambda d: (d / "network.json").unlink()),
         PersistenceError,
-        DAMAGED + "network.json is missing or is not JSON: .*",
+        DAMAGED + "there is no file network.json",
     ),
     Case(
         "no-history",
         damaged(lambda d: (d / "history.json").unlink()),
         PersistenceError,
-        DAMAGED + "history.json is missing or is not JSON: .*",
+        DAMAGED + "there is no file history.json",
     ),
     Case("unknown-layer", damaged(renamed), PersistenceError, DAMAGED + ".*Lienar.*"),
 ]

@@ -52,7 +52,7 @@ def test_what_is_no_model(model: TorchModel, tmp_path: Path) -> None:
         sparkdl.load_model(tmp_path / "two")
     (tmp_path / "stage").mkdir()
     write_stage(sparkdl.TorchEstimator(), tmp_path / "stage")
-    with pytest.raises(PersistenceError, match="stage holds a .*TorchEstimator, which is no model"):
+    with pytest.raises(PersistenceError, match="stage: there is a .*TorchEstimator, which is no model"):
         sparkdl.load_model(tmp_path / "stage")
 
 

@@ -307,5 +307,5 @@ def test_local_model_is_loaded_without_a_session(tmp_path: Path, spark: SparkSes
     assert float(run.stdout.split("RESULT")[1]) == pytest.approx(expected, rel=1e-5)
     metadata = tmp_path / "m" / "metadata" / "part-00000"
     metadata.write_text(metadata.read_text().replace("sparkdl.TorchModel", "sparkdl.HorovodRunner"))
-    with pytest.raises(PersistenceError, match="holds a sparkdl.HorovodRunner, which is no model of sparkdl's"):
+    with pytest.raises(PersistenceError, match="there is a sparkdl.HorovodRunner, which is no model of sparkdl's"):
         load_local(tmp_path / "m")

@@ -220,7 +220,7 @@ def test_damaged_metadata(change: dict[str, Any], words: str, model: Path) -> No
     edited(model / "metadata" / "part-00000", lambda body: {**body, **change})
     with pytest.raises(PersistenceError, match=words):
         read_stage(TorchModel, model, str(model))
-    with pytest.raises(PersistenceError, match=words.replace("it holds a 3", "holds a 3, which is no model")):
+    with pytest.raises(PersistenceError, match=words.replace("it holds a 3", "there is a 3, which is no model")):
         load_local(model)
 
 
@@ -233,7 +233,7 @@ def test_what_does_not_fit_together_is_an_error_of_the_saved_model(model: Path) 
 def test_json_that_is_larger_than_any_of_ours(model: Path) -> None:
     with open(model / "network.json", "r+b") as file:
         file.truncate((16 << 20) + 1)
-    with pytest.raises(PersistenceError, match="network.json is missing or is not JSON: .*at most 16,777,216 bytes"):
+    with pytest.raises(PersistenceError, match="network.json is not JSON: .*more than 16,777,216 bytes"):
         read_stage(TorchModel, model, str(model))
 
 

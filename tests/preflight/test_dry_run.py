@@ -80,6 +80,8 @@ class Noisy(nn.Module):
         ),
         ({"optimizer": "adamw", "optimizer_params": {"betas": (2, 0)}}, None, "adamw does not take optimizerParams"),
         ({"compile": {"speed": 3}}, None, "invalid compile key 'speed': compile has no such argument, it takes"),
+        ({"compile": {"mode": "fastest"}}, None, "invalid compile={'mode': 'fastest'}: torch.compile on host "),
+        ({"compile": {"backend": "nothing"}}, None, "invalid compile={'backend': 'nothing'}: torch.compile on host "),
         ({"lr_schedule": "StepLr2"}, None, "lrSchedule='StepLr2' is not known"),
         ({"lr_schedule": "StepLR", "lr_schedule_params": {"step": 1}}, None, "did you mean 'step_size'?"),
         ({"lr_schedule": "StepLR"}, None, "lrScheduleParams lacks 'step_size': StepLR cannot be called without it"),
@@ -94,6 +96,7 @@ def test_names_and_arguments_need_no_rows(settings: dict[str, Any], module: Any,
 
 def test_what_is_filled_in_is_not_asked_for() -> None:
     for settings in (
+        {"optimizer": "muon"},
         {"lr_schedule": "OneCycleLR"},
         {"lr_schedule": "CosineAnnealingLR"},
         {

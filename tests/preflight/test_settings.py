@@ -35,6 +35,10 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
         {"callbacks": [EarlyStopping("f1")], "validationFraction": 0.5},
         "invalid metric='f1' of EarlyStopping: expected one of loss, accuracy, val_loss, val_accuracy",
     ),
+    (
+        {"compile": {"fullgraph": True}, "syncBatchNorm": True, "numProcs": 2},
+        "compile={'fullgraph': True} and syncBatchNorm=True: the ranks meet in each layer of batch norm",
+    ),
     ({"callbacks": [EarlyStopping()]}, "invalid metric='val_loss' of EarlyStopping: expected one of loss, accuracy;"),
     (
         {"callbacks": [EarlyStopping("loss")], "earlyStoppingPatience": 2, "earlyStoppingMetric": "loss"},

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -13,7 +15,7 @@ from pyspark.sql.types import ArrayType, DateType, LongType, StringType, StructF
 from torch import nn
 
 from sparkdl.errors import DataError, SettingError
-from sparkdl.schema import ARRAY, DATE, INPUT, MASK, SCALAR, TIMESTAMP, VECTOR, Field
+from sparkdl.schema import ARRAY, DATE, INPUT, MASK, SCALAR, STACKED, TIMESTAMP, VECTOR, Field
 from sparkdl.scoring.inputs import bound_inputs
 from sparkdl.scoring.local import LocalScorer
 from sparkdl.scoring.outputs import GenericHead
@@ -80,7 +82,7 @@ def test_a_missing_whole_number_is_a_null_row(dtype: Any) -> None:
         plan = ScoringPlan((field,), head, (), ScorerSettings(device="cpu"), invalid, fill)
         return Predictor(LocalScorer(Double(), plan)).predict(rows)
 
-    with pytest.raises(DataError, match="column 'n' has 1 null rows in a batch of 3"):
+    with pytest.raises(DataError, match="column 'n': 1 null rows in a batch of 3"):
         predicted("error")
     assert predicted("skip").to_dict() == {"p": {10: 10.0, 12: 14.0}}
     kept = predicted("keep")["p"]
@@ -93,3 +95,51 @@ def test_times_without_a_zone_are_those_of_the_training() -> None:
     rows = pd.DataFrame({"when": [dt.datetime(2024, 7, 1, 12)]})
     (seconds,) = LocalScorer(Double(), plan, "America/New_York").predict(rows)["p"]
     assert seconds == 2 * dt.datetime(2024, 7, 1, 16, tzinfo=dt.UTC).timestamp()
+
+
+PAIR = Field("x, y", INPUT, STACKED, ("x", "y"), "float32", (2,))
+WHOLE = Field("k", INPUT, SCALAR, ("k",), "int64", (1,))
+
+
+class Same(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 1.0
+
+
+def scored(field: Field, rows: Any, handle_invalid: str = "error") -> Any:
+    head = GenericHead(("p",), (field.shape,))
+    plan = ScoringPlan((field,), head, (), ScorerSettings(device="cpu"), handle_invalid)
+    return LocalScorer(Same(), plan).predict(rows)["p"]
+
+
+@pytest.mark.parametrize(
+    ("field", "rows", "message"),
+    [
+        (PAIR, {"x": [1.0, 2.0, 3.0], "y": [9.0]}, r"different numbers of rows \('x' 3, 'y' 1\): give each"),
+        (PAIR, {"x": [[1.0, 2.0], []], "y": [1.0, 2.0]}, "column 'x' holds lists, the network takes one number"),
+        (WHOLE, {"k": np.ones((3, 2))}, "column 'k' holds lists, the network takes one number"),
+        (PAIR, pd.DataFrame([[1.0, 2.0, 3.0]], columns=["x", "x", "y"]), "the rows have several columns 'x'"),
+        (PAIR, {"x": ["a", "b"], "y": [1.0, 2.0]}, "column 'x' holds strings, the network takes numbers"),
+        (PAIR, {"x": 1.0, "y": [1.0]}, "column 'x' cannot be read as numbers, arrays or bytes"),
+        (WHOLE, {"k": [2**70]}, "column 'k' cannot be read as numbers, arrays or bytes"),
+        (WHOLE, {"k": [1e30]}, "a number that is too large in a column of which the network takes whole numbers"),
+        (WHOLE, {"k": [2.0**63]}, "a number that is too large"),
+        (WHOLE, {"k": np.array([2**63 + 5], dtype="u8")}, "a number that is too large"),
+        (WHOLE, {"k": [Decimal(10) ** 25]}, "a number that is too large"),
+        (WHOLE, {"k": np.array([5], dtype="m8[s]")}, "column 'k' holds durations"),
+        (WHOLE, {"k": np.ma.array([1, 2], mask=[0, 1])}, "column 'k': 1 null rows in a batch of 2"),
+    ],
+)
+def test_rows_in_this_process_that_do_not_fit_are_refused(field: Field, rows: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        scored(field, rows)
+
+
+def test_rows_in_this_process_of_other_layouts() -> None:
+    assert scored(WHOLE, {"k": np.array([3, -4], dtype=">i4")}).tolist() == [3, -4]
+    assert scored(WHOLE, {"k": np.array([[3], [4]])}).tolist() == [3, 4]
+    assert scored(WHOLE, {"k": [-(2.0**63)]}).tolist() == [-(2.0**63)]
+    two = scored(PAIR, {"x": np.array([[1.0], [2.0]]), "y": np.arange(4.0)[::2]})
+    assert [list(row) for row in two] == [[1, 0], [2, 2]]
+    whole, null = scored(PAIR, {"x": np.ma.array([1.0, 2.0], mask=[0, 1]), "y": [1.0, 2.0]}, "keep")
+    assert (list(whole), null) == ([1, 1], None)

@@ -88,3 +88,12 @@ def test_classes_thresholds_and_names_left_out() -> None:
     zero = ClassificationHead("", "", "pred", 3, thresholds=(0.0, 0.1, 0.5))
     assert zero.compute([logits])[0].tolist() == [0, 0]
     assert ClassificationHead("raw", "", "", 3).compute([logits])[0].shape == (2, 3)
+
+
+@pytest.mark.parametrize("thresholds", [None, (1.0, 0.5)])
+@pytest.mark.parametrize("columns", [1, 2])
+def test_no_class_is_predicted_from_nan(thresholds: tuple[float, ...] | None, columns: int) -> None:
+    head = ClassificationHead("", "", "pred", 2, thresholds=thresholds)
+    logits = torch.tensor([[math.nan, 1.0], [2.0, 1.0], [-math.inf, math.inf]])[:, :columns]
+    (prediction,) = head.compute([logits])
+    assert str(prediction.tolist()) == ("[nan, 1.0, 0.0]" if columns == 1 else "[nan, 0.0, 1.0]")

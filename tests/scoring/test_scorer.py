@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparkdl.errors import SettingError
+from sparkdl.errors import NetworkError, SettingError
 from sparkdl.scoring import model_cache
 from sparkdl.scoring.model_cache import LIMIT, loaded
 from sparkdl.scoring.scorer import Scorer, ScorerSettings
@@ -187,3 +187,28 @@ def test_other_errors_of_a_network_are_not_tried_again() -> None:
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         Scorer(network, ScorerSettings(batch_size=8))([torch.ones(9, 1)])
     assert network.seen.count(8) == 1
+
+
+class Cut(nn.Module):
+    """Returns another number of rows for more than two of them."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.inner = nn.Identity()
+        self.how = how
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) <= 2:
+            return x
+        return {"fewer": x[1:], "more": torch.cat([x, x]), "sum": x.sum(), "inner": self.inner(x[1:])[:1].expand(4, 2)}[
+            self.how
+        ]
+
+
+@pytest.mark.parametrize(
+    ("how", "said"), [("fewer", "3 rows"), ("more", "8 rows"), ("sum", "a number"), ("inner", "3 rows")]
+)
+def test_a_network_must_return_a_row_for_each_row(how: str, said: str) -> None:
+    scorer = Scorer(Cut(how), ScorerSettings(batch_size=8, layers=("inner",) if how == "inner" else ()))
+    with pytest.raises(NetworkError, match=f"the network returns {said} for 4 rows: each output must have one row"):
+        scorer([torch.ones(4, 2)])

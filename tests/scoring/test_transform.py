@@ -203,7 +203,7 @@ def test_nulls(spark: SparkSession, scored: Scored) -> None:
     for invalid in ("error", "skip", "keep"):
         assert predictions(invalid, {"fill_value": 9.0}) == {**whole, **filled}
     with pytest.raises(
-        PythonException, match="column 'x' has 2 null rows in a batch of 5: fill them, or set handleInvalid"
+        PythonException, match="column 'x': 2 null rows in a batch of 5: fill them, or set handleInvalid"
     ):
         predictions("error")
     empty = scored(frame.filter("id = 1"), Joined(), fields, head, invalid="keep").collect()
@@ -223,7 +223,7 @@ def test_nan_is_no_whole_number(spark: SparkSession, scored: Scored) -> None:
     whole = {0: [5, 0, 1], 3: [-7, 3, 2]}
     assert predictions("skip") == whole
     assert predictions("keep") == {**whole, 1: None, 2: None, 4: None}
-    with pytest.raises(PythonException, match="column 'n' has 2 null rows in a batch of 5"):
+    with pytest.raises(PythonException, match="column 'n': 2 null rows in a batch of 5"):
         predictions("error")
 
 

@@ -324,6 +324,23 @@ def test_an_epoch_of_which_nothing_counts_is_said(memory_feed, device):
     assert "nothing is learned from it" in _said(records)[0]
 
 
+class _Logarithm(nn.Linear):
+    """Returns NaN outside of training."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) if self.training else torch.log(-super().forward(x).abs() - 1)
+
+
+def test_a_validation_loss_that_is_nan_is_the_networks(memory_feed, device):
+    records = []
+    config = TrainConfig(device=device)
+    fit(_Logarithm(4, 1), config, memory_feed(*some_rows(12)), memory_feed(*some_rows(12)), SOLO, records.append)
+    assert _said(records) == [
+        "val_loss of epoch 1 cannot be computed, and is NaN: the network, or the loss, returns NaN or infinity for "
+        "some of the rows"
+    ]
+
+
 def test_no_part_of_a_step_gives_batch_norm_one_row(memory_feed, device):
     x, y = some_rows(14)
 

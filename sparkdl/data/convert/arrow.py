@@ -144,12 +144,19 @@ def dense(array: pa.Array, dtype: str, shape: tuple[int, ...]) -> npt.NDArray[An
     else:
         array = counted(array)
     values = to_numpy(array)
-    if values.dtype.kind == "f" and np.dtype(dtype).kind == "i" and not np.isfinite(values).all():
-        # numpy makes the least number of them.
-        raise DataError(
-            "there is NaN or infinity in a column of which the network takes whole numbers: remove the rows"
-        )
+    if np.dtype(dtype).kind == "i" and values.dtype.kind in "fu" and not _fits(values, np.iinfo(dtype)):
+        # numpy makes other numbers of them.
+        what = "a number that is too large" if np.isfinite(values).all() else "NaN or infinity"
+        raise DataError(f"there is {what} in a column of which the network takes whole numbers: remove the rows")
     return values.astype(dtype, copy=False).reshape(rows, *shape)
+
+
+def _fits(values: npt.NDArray[Any], limits: np.iinfo[Any]) -> bool:
+    """Whether whole numbers of these limits can hold all values; NaN is held by none."""
+    if values.dtype.kind == "u":
+        return bool((values <= limits.max).all())
+    # The most is one less than a power of two, which is what a float of few digits makes of it.
+    return bool(((values >= float(limits.min)) & (values < float(limits.max) + 1)).all())
 
 
 def counted(array: pa.Array) -> pa.Array:

@@ -37,12 +37,14 @@ def to_array(values: Any, name: str, dtype: str = "float32", time: str = "", tim
     Raises
     ------
     DataError
-        If Arrow has no type for the values.
+        If Arrow has no type for the values, or they are durations.
     """
     try:
         array = _array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"column {name!r} cannot be read as numbers, arrays or bytes: {error}") from error
+    if pa.types.is_duration(arrow.leaf(array).type):
+        raise DataError(f"column {name!r} holds durations: give them as numbers, of the unit in training")
     if dtype == "int64" and pa.types.is_floating(arrow.leaf(array).type):
         return arrow.with_nulls(array, pc.is_nan)
     return _timed(array, time, time_zone) if pa.types.is_timestamp(array.type) else array
@@ -50,6 +52,9 @@ def to_array(values: Any, name: str, dtype: str = "float32", time: str = "", tim
 
 def _array(values: Any) -> pa.Array:
     dtype = getattr(values, "dtype", None)
+    if isinstance(values, np.ma.MaskedArray):
+        # What is masked is None there.
+        return pa.array(values.tolist())
     if isinstance(dtype, np.dtype) and dtype.kind != "O":
         return _nested(np.asarray(values))
     if dtype is None or isinstance(dtype, np.dtype):
@@ -65,6 +70,8 @@ def _array(values: Any) -> pa.Array:
 
 
 def _nested(values: np.ndarray[Any, Any]) -> pa.Array:
+    # Arrow has this machine's order of bytes alone.
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
     array = pa.array(values.reshape(-1))
     for position in range(values.ndim - 1, 0, -1):
         count = int(np.prod(values.shape[:position]))

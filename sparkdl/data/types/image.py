@@ -110,7 +110,9 @@ class ImageType(ColumnType):
         name, (height, width) = field.columns[0], field.shape[1:]
         broken = shapes.count(None)
         if broken:
-            raise DataError(f"column {name!r} has {broken:,} rows that are no JPEG, PNG or Spark image")
+            raise DataError(
+                f"column {name!r} has {broken:,} rows that are no JPEG, PNG or Spark image: remove these rows"
+            )
         other = next((shape for shape in shapes if shape != (height, width)), None)
         if other is not None:
             raise DataError(
@@ -136,5 +138,6 @@ class ImageType(ColumnType):
         broken = sum(each is None for each in decoded)
         if broken:
             raise DataError(
-                f"column {field.columns[0]!r} has {broken} of {len(decoded)} rows that are no JPEG, PNG or Spark image"
+                f"column {field.columns[0]!r} has {broken} of {len(decoded)} rows that are no JPEG, PNG or Spark "
+                "image: remove them, or make them null and set handleInvalid"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import platform
 import time
@@ -116,14 +117,15 @@ class Checkpointer:
         where = "after its last epoch" if position.ended else f"in epoch {position.epoch}, step {position.step}"
         url = access.shown(self._config.url)
         self._say(f"resumed {where} (step {parts.train.step} of the training), from {url}")
-        if len(parts.history) > parts.epochs:
+        epochs = parts.config.epochs
+        if len(parts.history) > epochs:
             self._say(
-                f"epochs={parts.epochs} is less than the {len(parts.history)} epochs that this job was trained for "
+                f"epochs={epochs} is less than the {len(parts.history)} epochs that this job was trained for "
                 "already: its model is that of all of them"
             )
-        elif parts.stepper.update.scheduled and epochs_then != parts.epochs and not position.ended:
+        elif parts.stepper.update.scheduled and epochs_then != epochs and not position.ended:
             self._say(
-                f"the schedule of the learning rate is that of {parts.epochs} epochs from here on; what was trained "
+                f"the schedule of the learning rate is that of {epochs} epochs from here on; what was trained "
                 f"before followed that of {epochs_then}"
             )
 
@@ -224,7 +226,7 @@ class Checkpointer:
 
     def _surroundings(self) -> dict[str, Any]:
         """Return what has to be the same for the same bits."""
-        backend = self._parts.backend
+        backend, config = self._parts.backend, self._parts.config
         return {
             "ranks": backend.size,
             "backend": backend.name,
@@ -232,5 +234,8 @@ class Checkpointer:
             "torch": str(torch.__version__),
             "threads": torch.get_num_threads(),
             "cpu": torch.backends.cpu.get_cpu_capability(),
-            "epochs": self._parts.epochs if self._parts.stepper.update.scheduled else None,
+            "epochs": config.epochs if self._parts.stepper.update.scheduled else None,
+            "matmulPrecision": config.matmul_precision,
+            "compile": json.loads(json.dumps(config.compile, default=str)),
+            "channels last": config.channels_last,
         }

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from sparkdl.comm.backend import Backend
 from sparkdl.comm.wire import same
 from sparkdl.errors import PersistenceError
-from sparkdl.train.callbacks.callback import Callback, TrainState
+from sparkdl.train.callbacks.callback import TrainState
 from sparkdl.train.checkpoint.exchange import gather
+from sparkdl.train.config import TrainConfig
 from sparkdl.train.history import History
 from sparkdl.train.weights import Marks, changed_beside_state, load_beside_state, load_weights
 
@@ -72,10 +73,9 @@ class Parts:
     history: History
     sums: EpochSums
     seconds: dict[str, float]
-    callbacks: Sequence[Callback]
+    config: TrainConfig
     backend: Backend
     device: torch.device
-    epochs: int
 
 
 @torch.no_grad()
@@ -89,7 +89,7 @@ def capture(parts: Parts, position: Position) -> dict[str, Any]:
         return {}
     return {
         "position": [position.epoch, position.step, position.ended],
-        "epochs": parts.epochs,
+        "epochs": parts.config.epochs,
         "step": parts.train.step,
         "best_epoch": parts.train.best_epoch,
         "stopping": parts.train.stopping,
@@ -99,7 +99,7 @@ def capture(parts: Parts, position: Position) -> dict[str, Any]:
         "sums": dict(vars(parts.sums)),
         "module": {**parts.module.state_dict(), **changed_beside_state(parts.module, parts.begun)},
         "stepper": parts.stepper.update.state_dict(),
-        "callbacks": [callback.state_dict() for callback in parts.callbacks],
+        "callbacks": [callback.state_dict() for callback in parts.config.callbacks],
         "ranks": ranks,
     }
 
@@ -125,8 +125,11 @@ def restore(parts: Parts, state: Mapping[str, Any]) -> tuple[Position, list[str]
     try:
         position = Position(*state["position"])
         load_weights(parts.module, state["module"])
-        parts.stepper.update.load_state_dict(state["stepper"], same_plan=state["epochs"] == parts.epochs)
-        for callback, saved in zip(parts.callbacks, state["callbacks"], strict=True):
+        # Where no step follows, the schedule need not know the steps that are behind it.
+        over = position.epoch > parts.config.epochs or (position.ended and state["stopping"])
+        same_plan = over or state["epochs"] == parts.config.epochs
+        parts.stepper.update.load_state_dict(state["stepper"], same_plan=same_plan)
+        for callback, saved in zip(parts.config.callbacks, state["callbacks"], strict=True):
             callback.load_state_dict(saved)
         parts.train.step, parts.train.best_epoch = state["step"], state["best_epoch"]
         parts.train.stopping, parts.train.logs = state["stopping"], dict(state["logs"])
@@ -138,7 +141,7 @@ def restore(parts: Parts, state: Mapping[str, Any]) -> tuple[Position, list[str]
         lost = _load_own_states(parts, state["ranks"])
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise PersistenceError(f"its state does not fit this training: {type(error).__name__}: {error}") from error
-    if position.ended and not parts.train.stopping and position.epoch <= parts.epochs:
+    if position.ended and not parts.train.stopping and position.epoch <= parts.config.epochs:
         # There are more epochs now than when it ended.
         return Position(position.epoch), lost
     return position, lost

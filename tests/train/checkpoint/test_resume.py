@@ -209,6 +209,11 @@ def test_fewer_epochs_than_were_trained_are_said(memory_feed: Any, tmp_path: Pat
     assert said[1].startswith("epochs=2 is less than the 3 epochs that this job was trained for already")
 
 
+def test_fewer_epochs_than_a_schedule_has_seen(memory_feed: Any, tmp_path: Path) -> None:
+    whole = train(memory_feed, config(lr_schedule="OneCycleLR"), at(tmp_path))
+    assert_same(train(memory_feed, config(lr_schedule="OneCycleLR", epochs=2), at(tmp_path)), whole)
+
+
 def test_a_beginning_beside_other_jobs_is_said(memory_feed: Any, tmp_path: Path) -> None:
     said: list[str] = []
     train(memory_feed, config(), at(tmp_path / "Kind-a"), said)
@@ -272,6 +277,10 @@ def test_exact_is_refused_where_it_cannot_be(memory_feed: Any, tmp_path: Path) -
     train(memory_feed, config(lr_schedule="OneCycleLR"), at(tmp_path, resume=EXACT))
     with pytest.raises(SettingError, match="resume='exact' cannot go on bit for bit: epochs was 3 and is 5"):
         train(memory_feed, config(lr_schedule="OneCycleLR", epochs=5), at(tmp_path, resume=EXACT))
+    others = {"matmul_precision": "medium", "compile": {"backend": "eager"}}
+    with pytest.raises(SettingError, match="matmulPrecision was 'highest' and is 'medium', compile was False and is {"):
+        train(memory_feed, config(lr_schedule="OneCycleLR", **others), at(tmp_path, resume=EXACT))
+    train(memory_feed, config(lr_schedule="OneCycleLR", **others), at(tmp_path))
 
 
 def test_other_first_weights_are_said(memory_feed: Any, tmp_path: Path) -> None:

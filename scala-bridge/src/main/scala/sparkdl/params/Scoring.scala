@@ -30,11 +30,11 @@ trait HasScoring extends HasDevice with HasHandleInvalid {
   /** Returns outputLayers: columns to add with what inner layers return: {name of the layer: column}. */
   final def getOutputLayers: String = $(outputLayers)
 
-  /** Rows that the network cannot take: raise an error, leave them out, or keep them with a null prediction. */
+  /** Rows with a null input: raise an error, leave them out, or keep them with a null prediction. */
   override val handleInvalid: Param[String] = new Param[String](
     this,
     "handleInvalid",
-    "rows that the network cannot take: raise an error, leave them out, or keep them with a null prediction",
+    "rows with a null input: raise an error, leave them out, or keep them with a null prediction",
     Kinds.choice("error", "skip", "keep")
   )
 

@@ -21,8 +21,7 @@ trait TorchClassificationModelSetters extends ModelParams with HasClassColumns {
   def setFeaturesCols(value: Array[String]): this.type = set(featuresCols, value)
 
   /**
-   * Sets handleInvalid: rows that the network cannot take: raise an error, leave them out, or keep them with a null
-   * prediction.
+   * Sets handleInvalid: rows with a null input: raise an error, leave them out, or keep them with a null prediction.
    */
   def setHandleInvalid(value: String): this.type = set(handleInvalid, value)
 
