@@ -83,7 +83,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         application("--train", folder)
         runs: dict[str, list[float]] = defaultdict(list)
-        for _ in range(1 if args.quick else 5):
+        for _ in range(1 if args.quick else 3):
             for name, module in DAEMONS.items():
                 for more in ((), ("--later",)):
                     for what, taken in application("--score", folder, module, *more).items():
