@@ -15,7 +15,7 @@ from sparkdl.data.convert.arrow import depth, is_list, leaf, row_shapes
 from sparkdl.data.convert.in_memory import to_array
 from sparkdl.data.types import type_of
 from sparkdl.errors import DataError, SettingTypeError, invalid, listed
-from sparkdl.schema import SCALAR, Field
+from sparkdl.schema import Field
 from sparkdl.scoring.score_plan import SKIP, ScoringPlan, chosen
 from sparkdl.scoring.scorer import Scorer
 
@@ -126,7 +126,7 @@ def _numbers(array: pa.Array, name: str, field: Field) -> pa.Array:
     kind = leaf(array).type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
         raise DataError(f"column {name!r} holds {kind}s, the network takes numbers from it")
-    if not is_list(array.type) or not (field.kind == SCALAR or len(field.columns) > 1):
+    if not is_list(array.type) or not (type_of(field).stackable or len(field.columns) > 1):
         return array
     if array.null_count or (row_shapes(array, depth(array.type)) != 1).any():
         raise DataError(f"column {name!r} holds lists, the network takes one number of each row from it")
