@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import pyarrow as pa
 import torch
 
-from sparkdl.data.convert.arrow import from_numpy
+from sparkdl.data.convert.arrow import from_numpy, in_lists
 from sparkdl.data.convert.tensors import from_tensor
 from sparkdl.errors import NetworkError
 
@@ -177,5 +176,4 @@ def to_arrow(tensor: torch.Tensor, column: OutputColumn) -> pa.Array:
     if column.type != VECTOR:
         return from_tensor(tensor, column.type)
     values = tensor.double().contiguous().numpy()
-    offsets = np.arange(rows + 1, dtype=np.int32) * np.int32(values.shape[1])
-    return pa.ListArray.from_arrays(from_numpy(offsets), from_numpy(values.reshape(-1)))
+    return in_lists(from_numpy(values.reshape(-1)), values.shape)

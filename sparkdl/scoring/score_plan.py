@@ -15,7 +15,7 @@ from torch import Tensor
 from sparkdl.data.convert.arrow import from_numpy
 from sparkdl.data.convert.tensors import null_rows
 from sparkdl.data.types import type_of
-from sparkdl.errors import DataError
+from sparkdl.errors import DataError, subject
 from sparkdl.schema import Field
 from sparkdl.scoring.ahead import started_ahead
 from sparkdl.scoring.decoder import Columns, Waits, decoder
@@ -179,9 +179,8 @@ class ScoringPlan:
                 continue
             if self.handle_invalid != KEEP:
                 raise DataError(
-                    f"{'columns' if len(field.columns) > 1 else 'column'} {', '.join(map(repr, field.columns))}: "
-                    f"{int(nulls.sum())} null rows in a batch of {len(columns[0])}: fill them, or set handleInvalid to "
-                    "'skip' or 'keep'"
+                    f"{subject(field.columns)}: {int(nulls.sum())} null rows in a batch of {len(columns[0])}: fill "
+                    "them, or set handleInvalid to 'skip' or 'keep'"
                 )
             found = nulls if found is None else found | nulls
         return found

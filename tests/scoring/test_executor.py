@@ -144,7 +144,7 @@ print("pandas" in sys.modules)
 
 
 def test_workers_score_and_pack_numbers_arrays_and_vectors_without_pandas(tmp_path: Path) -> None:
-    """Its import takes a quarter of a second and 40 MB in each of Spark's workers."""
+    """Its import takes time and memory in each of Spark's workers."""
     vector = pa.struct(
         [
             ("type", pa.int8()),

@@ -72,12 +72,7 @@ def _array(values: Any) -> pa.Array:
 def _nested(values: np.ndarray[Any, Any]) -> pa.Array:
     # Arrow has this machine's order of bytes alone.
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
-    array = pa.array(values.reshape(-1))
-    for position in range(values.ndim - 1, 0, -1):
-        count = int(np.prod(values.shape[:position]))
-        offsets = np.arange(count + 1, dtype=np.int32) * np.int32(values.shape[position])
-        array = pa.ListArray.from_arrays(pa.array(offsets), array)
-    return array
+    return arrow.in_lists(pa.array(values.reshape(-1)), values.shape)
 
 
 def _plain(value: Any) -> Any:

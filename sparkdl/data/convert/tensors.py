@@ -57,13 +57,8 @@ def from_tensor(tensor: torch.Tensor, kind: str | None = None) -> pa.Array:
         return arrow.from_numpy(tensor.reshape(rows).to(torch.float64).numpy())
     if tensor.dim() == 1:
         tensor = tensor.reshape(rows, 1)
-    array = arrow.from_numpy(tensor.to(torch.float32).contiguous().reshape(-1).numpy())
-    for dim in range(tensor.dim() - 1, 0, -1):
-        width = tensor.shape[dim]
-        count = int(np.prod(tensor.shape[:dim]))
-        offsets = np.arange(count + 1, dtype=np.int32) * np.int32(width)
-        array = pa.ListArray.from_arrays(arrow.from_numpy(offsets), array)
-    return array
+    numbers = arrow.from_numpy(tensor.to(torch.float32).contiguous().reshape(-1).numpy())
+    return arrow.in_lists(numbers, tensor.shape)
 
 
 def one_shape(array: pa.Array, field: Field) -> tuple[int, ...]:

@@ -141,7 +141,7 @@ def restore(parts: Parts, state: Mapping[str, Any]) -> tuple[Position, list[str]
         lost = _load_own_states(parts, state["ranks"])
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise PersistenceError(f"its state does not fit this training: {type(error).__name__}: {error}") from error
-    if position.ended and not parts.train.stopping and position.epoch <= parts.config.epochs:
+    if position.ended and not over:
         # There are more epochs now than when it ended.
         return Position(position.epoch), lost
     return position, lost
