@@ -163,16 +163,16 @@ def row_groups(folder: Path) -> list[tuple[Path, int]]:
 
 def in_threads(threads: int, work: list[tuple[Path, int]], done: Callable[[pa.Table], object]) -> int:
     """Decode row groups in threads, hand each to `done` there, and return their rows."""
-    todo: queue.SimpleQueue[tuple[Path, int]] = queue.SimpleQueue()
+    waiting: queue.SimpleQueue[tuple[Path, int]] = queue.SimpleQueue()
     for item in work:
-        todo.put(item)
+        waiting.put(item)
     seen: list[int] = []
 
     def read() -> None:
         opened: dict[Path, pq.ParquetFile] = {}
         while True:
             try:
-                path, group = todo.get_nowait()
+                path, group = waiting.get_nowait()
             except queue.Empty:
                 return
             if path not in opened:

@@ -8,15 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from sparkdl.comm import open_backend
 from sparkdl.nn import MLP
 from sparkdl.train import Callback, EarlyStopping
 from sparkdl.train import step as step_module
 from sparkdl.train.config import TrainConfig
 from sparkdl.train.graph import can_be_graphed
 from sparkdl.train.loop import fit
-
-SOLO = open_backend("local")
+from tests.train.loops import SOLO
 
 
 class _Own(nn.Module):

@@ -10,15 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from sparkdl.comm import open_backend
 from sparkdl.errors import NetworkError
 from sparkdl.train import Callback
 from sparkdl.train import step as step_module
 from sparkdl.train.config import TrainConfig
 from sparkdl.train.loop import fit
 from sparkdl.train.update import reads_late
+from tests.train.loops import SOLO, small_network, some_rows
 
-SOLO = open_backend("local")
 CASES = {
     "plain": TrainConfig(losses=("mse",), epochs=2),
     "clipped": TrainConfig(losses=("mse",), epochs=2, learning_rate=0.05, gradient_clip_norm=0.1),
@@ -38,16 +37,6 @@ def float16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sparkdl.train.precision.check_device", lambda precision, device: None)
 
 
-def _network() -> nn.Module:
-    torch.manual_seed(11)
-    return nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 1))
-
-
-def _rows(count: int = 54) -> tuple[torch.Tensor, torch.Tensor]:
-    x = torch.randn(count, 4, generator=torch.Generator().manual_seed(5))
-    return x, (x.sum(1, keepdim=True) > 0).float() + 0.1 * x[:, :1]
-
-
 def _measures(result: Any) -> list[dict[str, float]]:
     times = {"seconds", "rows_per_second", "wait_share"}
     return [{name: value for name, value in row.items() if name not in times} for row in result.history]
@@ -62,23 +51,23 @@ def _assert_same(one: Any, other: Any) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_sums_that_are_read_late_change_nothing(memory_feed: Any, request: pytest.FixtureRequest, case: str) -> None:
-    x, y = _rows()
+    x, y = some_rows(54)
     weights = torch.arange(54).float() % 3
     weights[10:20] = 0
     results = []
     for _ in range(2):
-        results.append(fit(_network(), CASES[case], memory_feed(x, y, weights), None, SOLO))
+        results.append(fit(small_network(), CASES[case], memory_feed(x, y, weights), None, SOLO))
         request.getfixturevalue("late")
     _assert_same(*results)
 
 
 def _late_rank(memory_feed: Any, backend: Any) -> list[Any]:
-    x, y = _rows()
+    x, y = some_rows(54)
     results = []
     for reads in (reads_late, lambda device, optimizer: True):
         step_module.reads_late = reads
         feed = memory_feed(x, y, backend=backend, shares=(0, 4))
-        results.append(fit(_network(), CASES["clipped"], feed, None, backend))
+        results.append(fit(small_network(), CASES["clipped"], feed, None, backend))
     step_module.reads_late = reads_late
     return results
 
@@ -110,15 +99,15 @@ def test_a_layer_that_is_used_sometimes_is_left_alone_in_between(memory_feed: An
         def on_step_end(self, state: Any) -> None:
             seen.append(state.module.sometimes.weight.detach().clone())
 
-    fit(_Sometimes(), TrainConfig(losses=("mse",), callbacks=(Watch(),)), memory_feed(*_rows()), None, SOLO)
+    fit(_Sometimes(), TrainConfig(losses=("mse",), callbacks=(Watch(),)), memory_feed(*some_rows(54)), None, SOLO)
     assert [torch.equal(one, other) for one, other in pairwise(seen)] == [True, False] * 2 + [True]
 
 
 @pytest.mark.usefixtures("late")
 def test_an_error_names_its_step_and_nothing_wrong_is_applied(memory_feed: Any) -> None:
-    x, y = _rows()
+    x, y = some_rows(54)
     x[25] = math.nan
-    network = _network()
+    network = small_network()
     with pytest.raises(NetworkError, match="the loss is nan in epoch 1, step 3 of 6: "):
         fit(network, CASES["plain"], memory_feed(x, y), None, SOLO)
     assert all(torch.isfinite(parameter).all() for parameter in network.parameters())
@@ -131,7 +120,9 @@ def test_a_stop_is_heard_a_step_later_and_every_row_is_counted(memory_feed: Any)
             if state.step == 2:
                 state.stop()
 
-    result = fit(_network(), TrainConfig(losses=("mse",), callbacks=(Stop(),)), memory_feed(*_rows()), None, SOLO)
+    result = fit(
+        small_network(), TrainConfig(losses=("mse",), callbacks=(Stop(),)), memory_feed(*some_rows(54)), None, SOLO
+    )
     assert (result.steps, result.history[0]["rows"]) == (4, 40)
 
 
@@ -142,13 +133,13 @@ def test_rows_that_float16_cannot_hold_are_left_out_and_said(
 ) -> None:
     if reads == "late":
         request.getfixturevalue("late")
-    x, y = _rows()
+    x, y = some_rows(54)
     y[20] = 1e30
     said: list[str] = []
     config = TrainConfig(
         losses=("mse",), metrics=("mae",), precision="fp16", lr_schedule="OneCycleLR", learning_rate=0.05
     )
-    result = fit(_network(), config, memory_feed(x, y), None, SOLO, lambda record: said.append(str(record)))
+    result = fit(small_network(), config, memory_feed(x, y), None, SOLO, lambda record: said.append(str(record)))
     assert math.isfinite(result.history[0]["loss"])
     assert result.history[0]["rows"] == 54
     assert all(torch.isfinite(value).all() for value in result.state.values())
@@ -160,14 +151,14 @@ def test_rows_that_float16_cannot_hold_are_left_out_and_said(
 @pytest.mark.usefixtures("float16")
 @pytest.mark.parametrize("where", ["input", "label"])
 def test_float16_does_not_hide_rows_with_nan(memory_feed: Any, where: str) -> None:
-    x, y = _rows()
+    x, y = some_rows(54)
     (x if where == "input" else y)[25] = math.nan
     with pytest.raises(NetworkError, match="the loss is nan in epoch 1, step 3 of 6"):
-        fit(_network(), TrainConfig(losses=("mse",), precision="fp16"), memory_feed(x, y), None, SOLO)
+        fit(small_network(), TrainConfig(losses=("mse",), precision="fp16"), memory_feed(x, y), None, SOLO)
 
 
 def test_metrics_leave_out_what_is_left_out(memory_feed: Any, float16: None) -> None:
-    x, y = _rows()
+    x, y = some_rows(54)
     x[20] = 60000.0
     network = nn.Linear(4, 1, bias=False)
     nn.init.constant_(network.weight, 1.0)
@@ -181,7 +172,7 @@ def _mean(output: torch.Tensor, target: torch.Tensor) -> float:
 
 
 def test_only_an_optimizer_that_can_skip_by_itself_is_read_late() -> None:
-    parameters = list(_network().parameters())
+    parameters = list(small_network().parameters())
     cuda = torch.device("cuda")
     fused, plain = torch.optim.AdamW(parameters, fused=True), torch.optim.AdamW(parameters)
     assert reads_late(cuda, fused)

@@ -9,13 +9,11 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from sparkdl.comm import open_backend
 from sparkdl.errors import SettingError
 from sparkdl.train import EMA, Callback, EarlyStopping
 from sparkdl.train.config import TrainConfig
 from sparkdl.train.loop import fit
-
-SOLO = open_backend("local")
+from tests.train.loops import SOLO
 
 
 class Weights(Callback):

@@ -6,12 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from sparkdl.comm import open_backend
 from sparkdl.train import LearningRateMonitor
 from sparkdl.train.config import TrainConfig
 from sparkdl.train.loop import fit
-
-SOLO = open_backend("local")
+from tests.train.loops import SOLO
 
 
 def _fit(memory_feed, callback, **settings):

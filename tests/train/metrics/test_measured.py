@@ -16,9 +16,9 @@ from sparkdl.errors import SettingError
 from sparkdl.train.config import TrainConfig
 from sparkdl.train.metrics import MetricSet
 from sparkdl.train.metrics.names import higher_is_better, recipe_of
+from tests.train.loops import SOLO
 
 CPU = torch.device("cpu")
-SOLO = open_backend("local")
 
 
 def _measure(outputs, targets, backend=SOLO, cuts=(3, 40, 41), **settings):
